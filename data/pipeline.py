@@ -1,0 +1,194 @@
+"""Folders -> manifest -> batches of uint8 pictures. The CPU decodes, crops and mirrors; all else is the device's work."""
+
+import csv
+import math
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import cv2
+import keras
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from data.places2 import is_natural
+from data.preprocess import fit
+from utils import atomic, find_files, looks_like_picture
+
+cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
+THREADS = os.cpu_count()
+FIELDS = ("folder", "path", "split")
+SPLITS = ("train", "val", "gray", "broken")
+
+
+def read_rgb(path, size):
+    """Decode a file to uint8 sRGB (H, W, 3), upright.
+
+    JPEG is decoded at a half, a quarter or an eighth of its size where that leaves at least 2 * size pixels a side.
+
+    Raises:
+        OSError, ValueError, SyntaxError or Image.DecompressionBombError: it does not decode.
+    """
+    with Image.open(path) as image:
+        image.draft("RGB", (2 * size, 2 * size))
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def is_gray(rgb):
+    """Whether a picture has no chroma: at most 1 pixel in 1,000 whose channels differ by more than 8 of 255."""
+    spread = rgb.max(axis=-1).astype(np.int16) - rgb.min(axis=-1)
+    return np.count_nonzero(spread > 8) <= spread.size / 1000
+
+
+def crop_and_mirror(rgb, size, rng, crop=1.0, mirror=False):
+    """A uint8 picture (size, size, 3) from one of any size.
+
+    Args:
+        rng: numpy Generator; what it draws decides the crop.
+        crop: each side of the crop is drawn from crop..1 of the picture's. 1: the whole picture, as the paper has it.
+        mirror: left and right are exchanged in half of the draws.
+    """
+    height, width = rgb.shape[:2]
+    share, place, turned = rng.uniform(crop, 1, 2), rng.random(2), rng.random() < 0.5
+    rows, columns = (max(1, round(n * s)) for n, s in zip((height, width), share))
+    top, left = round((height - rows) * place[0]), round((width - columns) * place[1])
+    out = fit(rgb[top : top + rows, left : left + columns], size, size)
+    return out[:, ::-1] if mirror and turned else out
+
+
+def survey(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True):
+    """Look at every file once and decide what it is for.
+
+    Args:
+        folders: directories with the training pictures, searched recursively.
+        validation_folders: directories with the validation pictures; none: `share` of the training pictures is split off.
+        share: of the pictures that go to validation, chosen by `seed`.
+        limit: at most so many pictures of `folders` are taken, chosen by `seed`; 0 is all.
+        natural: take only the natural scenes of Places2, by the names of the folders.
+
+    Returns:
+        list of rows {"folder", "path" (relative to it), "split"}, split one of "train", "val", "gray" (no chroma) and
+        "broken" (does not decode), in a stable order.
+    """
+    rng = np.random.default_rng([seed, 1])
+    taken = {"train": _candidates(folders, natural), "val": _candidates(validation_folders, False)}
+    if limit:
+        taken["train"] = [taken["train"][i] for i in sorted(rng.permutation(len(taken["train"]))[:limit])]
+    rows = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for split, files in taken.items():
+            kinds = _in_order(pool, _kind, (os.path.join(folder, path) for folder, path in files))
+            bar = tqdm(kinds, f"looking at {split} pictures", len(files), disable=not progress or not files, leave=False)
+            rows += [
+                {"folder": str(folder), "path": str(path), "split": kind or split}
+                for (folder, path), kind in zip(files, bar)
+            ]
+    if not validation_folders:
+        good = [row for row in rows if row["split"] == "train"]
+        for i in rng.permutation(len(good))[: round(share * len(good))]:
+            good[i]["split"] = "val"
+    return rows
+
+
+def _candidates(folders, natural):
+    found = ((folder, path) for folder in folders for path in find_files(folder))
+    return [(f, p) for f, p in found if (not natural or is_natural(p)) and looks_like_picture(os.path.join(f, p))]
+
+
+def _kind(path):
+    """What keeps a file from being used, "gray" or "broken"; None if nothing does."""
+    try:
+        return "gray" if is_gray(read_rgb(path, 64)) else None
+    except Exception:  # whatever a decoder raises, the file is no use
+        return "broken"
+
+
+def _in_order(pool, function, items, ahead=256):
+    """`pool.map` that takes items as it goes, so that a million of them do not stand in line at once."""
+    items = iter(items)
+    waiting = deque(pool.submit(function, item) for item in islice(items, ahead))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+
+
+def write_manifest(path, rows):
+    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_manifest(path):
+    """The rows that `survey` made. Raises ValueError if the file is not such a manifest."""
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or set(rows[0]) != set(FIELDS) or {row["split"] for row in rows} - set(SPLITS):
+        raise ValueError(f"{path}: not a manifest")
+    return rows
+
+
+def paths(rows, split):
+    """The files of one split, in the manifest's order."""
+    return [os.path.join(row["folder"], row["path"]) for row in rows if row["split"] == split]
+
+
+@dataclass(frozen=True)
+class Order:
+    """How an epoch of training goes through its pictures: all that `Batches` draws is drawn from (seed, epoch)."""
+
+    seed: int
+    epoch: int
+    crop: float = 1.0
+    mirror: bool = False
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of uint8 sRGB pictures, (N, size, size, 3), N = batch or, for the last of a validation, less.
+
+    Which pictures stand in batch i of epoch e, and how they are cropped, depends on (seed, e, i) alone: a run that is
+    taken up again at any step sees what it would have seen. Training drops what does not fill a batch (other pictures in
+    every epoch); validation goes through all of them as they stand.
+    """
+
+    def __init__(self, files, size, batch, order=None, steps=None):
+        """
+        Args:
+            files: paths of pictures.
+            size, batch: side of the pictures, pictures in a batch.
+            order: an Order for training; None takes the pictures in their order, whole.
+            steps: range of the epoch's batches to give; None: all.
+        """
+        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
+        self.files, self.size, self.batch, self.order = files, size, batch, order
+        self.steps = steps or range(len(files) // batch if order else math.ceil(len(files) / batch))
+        self.places = range(len(files))
+        if order:
+            self.places = np.random.default_rng([order.seed, 2, order.epoch]).permutation(len(files))
+        self.pool = ThreadPoolExecutor(THREADS)
+
+    def __len__(self):
+        return len(self.steps)
+
+    def __getitem__(self, index):
+        start = self.steps[index] * self.batch
+        numbers = range(start, min(start + self.batch, len(self.files)))
+        return (np.stack(list(self.pool.map(self.picture, numbers))),)  # fresh: a view may be overwritten downstream
+
+    def picture(self, number):
+        """The picture at one place of the epoch's order. One that no longer decodes gives way to the next that does."""
+        for i in range(len(self.files)):
+            path = self.files[self.places[(number + i) % len(self.files)]]
+            try:
+                rgb = read_rgb(path, self.size)
+            except Exception as error:
+                tqdm.write(f"{path}: no longer decodes, the next picture takes its place ({error})")
+                continue
+            if not self.order:
+                return fit(rgb, self.size, self.size)
+            rng = np.random.default_rng([self.order.seed, 3, self.order.epoch, number])
+            return crop_and_mirror(rgb, self.size, rng, self.order.crop, self.order.mirror)
+        raise OSError("none of the pictures can be read any more")

@@ -1,0 +1,131 @@
+"""The recipe: picture -> network inputs; picture and T -> target K; L and ab -> picture.
+
+Training, validation, test and evaluation all call it, and nothing else decides what the network sees. Pictures are arrays
+(H, W) for gray or (H, W, 3) for sRGB, uint8, uint16 or float32 in 0..1. What runs inside the training step takes batched
+tensors and is written with keras.ops; what handles pictures of any size takes NumPy arrays.
+"""
+
+import cv2
+import numpy as np
+from keras import ops
+from keras.backend import standardize_dtype
+
+from data import color
+from data.edges import canny
+
+GAMUTS = ("chroma", "clip")
+
+
+def unit(pixels):
+    """uint8 0..255 or uint16 0..65535 -> float32 0..1; floats are taken to be 0..1 already. NumPy or tensor."""
+    if not isinstance(pixels, np.ndarray):
+        peak = {"uint8": 255.0, "uint16": 65535.0}.get(standardize_dtype(pixels.dtype), 1.0)
+        return ops.cast(pixels, "float32") / peak
+    peak = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
+    return np.divide(pixels, peak, dtype=np.float32)
+
+
+def fit(pixels, height, width):
+    """Resize a picture to height x width, the type kept: averaged where it shrinks, cubic where it grows.
+
+    The aspect is not kept: the paper squashes every picture to 256 x 256.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    rows, columns = min(height, pixels.shape[0]), min(width, pixels.shape[1])
+    small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def lightness_of(pixels):
+    """CIELab L, 0..100, of a picture: NumPy (H, W) gray or (H, W, 3) sRGB, or a tensor (N, H, W, 3). Decided here alone.
+
+    A gray value is the neutral colour R = G = B, so its L inverts the sRGB curve. For a colour picture L is Lab's; it is
+    not the L of that picture's gray file, which holds Rec. 601 luma (pure red: 53.2 against 32.3).
+    """
+    if pixels.ndim == 2:
+        return color.lightness_from_gray(unit(pixels))
+    return color.lightness_from_srgb(unit(pixels))
+
+
+def network_inputs(lightness, whole=None):
+    """The inputs of every network.
+
+    Args:
+        lightness: float32 tensor (N, H, W, 1), L in 0..100, H and W divisible by 8.
+        whole: the same pictures at 256 x 256, (N, 256, 256, 1), for a branch that sees the whole picture at a fixed
+            size; None if `lightness` has that size already.
+
+    Returns:
+        dict: "lightness" and "whole" as given, "edges" float32 (N, H, W, 1), 0 or 1.
+    """
+    edges = canny(ops.squeeze(lightness, -1))
+    return {"lightness": lightness, "whole": lightness if whole is None else whole, "edges": edges[..., None]}
+
+
+def training_inputs(rgb):
+    """`network_inputs` of uint8 sRGB pictures, a tensor (N, H, W, 3) at the size of the network."""
+    return network_inputs(lightness_of(rgb)[..., None])
+
+
+def target(rgb, saturation, clip=False):
+    """The target K in Lab units: ab of the pictures with their HSV saturation multiplied by `saturation`, the paper's T.
+
+    Args:
+        rgb: uint8 tensor (N, H, W, 3), sRGB.
+        saturation: T, at least 0; the paper's choice is 1.8.
+        clip: hold S' = T * S at 1. The authors' code does not: a, b then reach about -150..150.
+
+    Returns:
+        float32 tensor (N, H, W, 2).
+    """
+    return color.lab_from_srgb(color.boost_saturation(unit(rgb), saturation, clip))[..., 1:]
+
+
+def enlarge(ab, height, width, guide=None):
+    """Enlarge predicted chroma smoothly to the size of its picture.
+
+    Args:
+        ab: float32 (h, w, 2), Lab units.
+        height, width: of the picture.
+        guide: float32 (height, width), its L. With it the chroma follows the edges of L: a local linear model of ab in L
+            is fitted at the small size and applied at the full one (fast guided filter, He and Sun 2015).
+
+    Returns:
+        float32 (height, width, 2).
+    """
+    def to(x, h, w, interpolation):
+        return cv2.resize(x, (w, h), interpolation=interpolation)
+
+    if guide is None:
+        return to(ab, height, width, cv2.INTER_LINEAR)
+    rows, columns = ab.shape[:2]
+    small = to(guide, rows, columns, cv2.INTER_AREA)[..., None]
+
+    def mean(x):
+        return cv2.blur(x, (5, 5), borderType=cv2.BORDER_REFLECT).reshape(rows, columns, -1)
+
+    variance = mean(small * small) - mean(small) ** 2
+    slope = (mean(small * ab) - mean(small) * mean(ab)) / (variance + 4.0)  # contrasts under 2 L are not followed
+    offset = mean(ab) - slope * mean(small)
+    slope, offset = (to(mean(x), height, width, cv2.INTER_LINEAR) for x in (slope, offset))
+    return slope * guide[..., None] + offset
+
+
+def colorize(lightness, ab, saturation=1.0, gamut="chroma"):
+    """Join lightness and chroma.
+
+    Args:
+        lightness: float32 (H, W), L in 0..100.
+        ab: float32 (H, W, 2), Lab units.
+        saturation: factor on the chroma.
+        gamut: "chroma" reduces the chroma of what leaves sRGB at fixed L and hue, so that L is exact; "clip" clips R, G
+            and B as the authors' scripts do, which shifts L and hue.
+
+    Returns:
+        float32 (H, W, 3), sRGB in 0..1.
+    """
+    lab = np.concatenate([lightness[..., None], ab * np.float32(saturation)], axis=-1)
+    if gamut == "chroma":
+        lab = color.fit_gamut(lab)
+    return np.clip(color.srgb_from_lab(lab), 0, 1)

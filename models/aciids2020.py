@@ -1,0 +1,98 @@
+"""The network of *natural image automatic colorization* (ACIIDS 2020, doi 10.1007/978-3-030-41964-6_53).
+
+Iizuka et al.'s network (SIGGRAPH 2016) with an edge detection network added: local features (LFN), classification (CN) and
+edge detection (EDN) meet at a fusion layer that feeds the colorization network. 9,844,743 parameters at full width.
+"""
+
+import math
+
+from keras import Model, initializers, layers, ops
+
+AB_SCALE = 128.0  # the last tanh spans a, b in -128..128
+BRANCHES = {"CN": "cn_dense2", "LFN": "lfn_conv6", "EDN": "edn_conv3"}  # the layers that meet in the fusion
+
+
+def build(
+    *, edges=True, width=1.0, whole=256, input_scale=1.0, input_offset=0.0, initializer="glorot_uniform", precision="float32"
+):
+    """The network: L and edges in, ab out, both in CIE units; its scaling is part of it and saved with it.
+
+    Args:
+        edges: False leaves the edge detection network out (the paper's ablation); its input remains, unread.
+        width: factor on the number of filters and units, 1 in the paper; small widths make quick tests.
+        whole: side of the picture that the classification network sees, 256 in the paper.
+        input_scale, input_offset: the convolutions see input_scale * L + input_offset. The paper feeds raw L: 1 and 0.
+        initializer: "glorot_uniform" (Keras' default, so the paper's) or "he_uniform".
+        precision: a Keras dtype policy, such as "mixed_bfloat16". The last tanh is float32 in any case.
+
+    Returns:
+        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8; "whole"
+        (N, whole, whole, 1), the same pictures at the size of the classification network; "edges" (N, H, W, 1), 0 or 1.
+        Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last doubling, (N, H/2, W/2, 2).
+    """
+    def units(count):
+        return max(1, round(count * width))
+
+    def conv(x, filters, name, stride=1, kernel=3, activation="relu", **kwargs):
+        kwargs = {"kernel_initializer": initializer, "dtype": precision} | kwargs
+        return layers.Conv2D(
+            filters, kernel, strides=stride, padding="same", activation=activation, name=name, **kwargs
+        )(x)
+
+    def stack(x, prefix, filters_and_strides):
+        for i, (filters, stride) in enumerate(filters_and_strides, start=1):
+            x = conv(x, filters, f"{prefix}_conv{i}", stride)
+        return x
+
+    def scaled(x, name):
+        return layers.Rescaling(input_scale, input_offset, dtype="float32", name=name)(x)
+
+    lightness = layers.Input((None, None, 1), name="lightness")
+    whole_lightness = layers.Input((whole, whole, 1), name="whole")
+    edge_map = layers.Input((None, None, 1), name="edges")
+
+    # Local features network: (H, W, 1) -> (H/8, W/8, 256)
+    features = [(units(n), s) for n, s in ((64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1))]
+    lfn = stack(scaled(lightness, "lfn_scaling"), "lfn", features)
+
+    # Classification network, weights of its own: (256, 256, 1) -> (32, 32, 1) -> 1000
+    squeeze = [(units(128), 1), (units(32), 1), (units(8), 1), (1, 1)]
+    cn = stack(scaled(whole_lightness, "cn_scaling"), "cn", features + squeeze)
+    cn = layers.Flatten(dtype=precision, name="cn_flatten")(cn)
+    cn = layers.Dense(units(1500), kernel_initializer=initializer, dtype=precision, name="cn_dense1")(cn)
+    cn = layers.Dense(units(1000), kernel_initializer=initializer, dtype=precision, name="cn_dense2")(cn)
+
+    # Edge detection network: (H, W, 1) -> (H/8, W/8, 8)
+    places = lfn
+    if edges:
+        edn = stack(edge_map, "edn", [(units(8), 2)] * 3)
+        places = layers.Concatenate(dtype=precision, name="fusion_join")([lfn, edn])
+
+    # Fusion layer, 1x1 over LFN, the CN vector repeated at every place, and EDN. Over a repeated vector a 1x1 convolution
+    # is one dense product added at every place, so the 32 x 32 x 1000 tensor is never built. The two kernels together are
+    # the paper's one kernel, and are drawn from its distribution.
+    fan_in, fan_out = places.shape[-1] + cn.shape[-1], units(256)
+    fan = {"glorot_uniform": (fan_in + fan_out) / 2, "he_uniform": fan_in / 2}[initializer]
+    limit = math.sqrt(3 / fan)
+    joint = {"kernel_initializer": initializers.RandomUniform(-limit, limit), "dtype": precision}
+    x = conv(places, fan_out, "fusion_conv", kernel=1, activation=None, **joint)
+    view = layers.Dense(fan_out, use_bias=False, name="fusion_cn", **joint)(cn)
+    x = layers.Add(dtype=precision, name="fusion_add")([x, layers.Reshape((1, 1, fan_out), name="fusion_repeat")(view)])
+    x = layers.ReLU(dtype=precision, name="fusion")(x)
+
+    # Colorization network: (H/8, W/8, 256) -> (H/2, W/2, 2) -> (H, W, 2)
+    x = conv(x, units(128), "color_conv1")
+    x = layers.UpSampling2D(2, dtype=precision, name="color_up1")(x)
+    x = conv(x, units(64), "color_conv2")
+    x = layers.UpSampling2D(2, dtype=precision, name="color_up2")(x)
+    x = conv(x, units(32), "color_conv3")
+    x = conv(x, units(16), "color_conv4")
+    x = conv(x, 2, "color_conv5", activation="tanh", dtype="float32")
+    x = layers.Rescaling(AB_SCALE, dtype="float32", name="ab")(x)
+    x = layers.UpSampling2D(2, dtype="float32", name="color_up3")(x)
+    return Model({"lightness": lightness, "whole": whole_lightness, "edges": edge_map}, x, name="aciids2020")
+
+
+def loss(ab, target):
+    """The paper's loss for each picture: mean squared error of ab / 128, (N, H, W, 2) twice -> (N,), float32."""
+    return ops.mean(ops.square((ab - target) / AB_SCALE), axis=(1, 2, 3))

@@ -1,0 +1,414 @@
+"""Train a colorization network on folders of photographs.
+
+    python train.py --data DIR [DIR ...] --run runs/NAME [--preset tuned] [--resume]
+
+Configuration -> pictures -> network -> fit. A run folder holds all of a run: config.json, manifest.csv (what each picture
+is for), the checkpoints, best.keras and last.keras for test.py, log.csv, TensorBoard's events, a sheet of sample pictures
+for every epoch.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+from tensorboard.compat.proto.event_pb2 import Event  # noqa: E402
+from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: E402
+from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+import configs  # noqa: E402
+import models  # noqa: E402
+from data import pipeline  # noqa: E402
+from data.preprocess import colorize, lightness_of, training_inputs  # noqa: E402
+from models import checkpoint  # noqa: E402
+from models.training import Training, make_optimizer, spread  # noqa: E402
+from utils import atomic  # noqa: E402
+
+SAMPLES = 8  # validation pictures on a sheet
+HEALTH = 64  # validation pictures over which the spread of the branches is measured
+
+
+def main():
+    options = parse()
+    config, rows = prepare(options)
+    train_files, val_files = pipeline.paths(rows, "train"), pipeline.paths(rows, "val")
+    counts = Counter(row["split"] for row in rows)
+    print("pictures: " + ", ".join(f"{counts[split]} {split}" for split in pipeline.SPLITS))
+    epoch_steps = len(train_files) // config.batch
+    if not epoch_steps or not val_files:
+        stop(f"too few pictures: {len(train_files)} to train on at batch {config.batch}, {len(val_files)} to validate on")
+    total_steps = min(config.steps or config.epochs * epoch_steps, config.epochs * epoch_steps)
+    print(f"plan: {total_steps} steps of {config.batch} pictures, {epoch_steps} an epoch, on {device()}")
+
+    model, card = build(config, total_steps)
+    if options.dry_run:
+        return dry_run(model, pipeline.Batches(train_files, config.size, config.batch), total_steps)
+    run = options.run
+    progress = {"step": 0, "history": [], "best": None, "plateau": None}
+    if options.resume:
+        progress = resume(run, model) or progress
+    plateau = Plateau(model, config, progress["plateau"])
+    log = Log(run)
+    samples = choose_samples(val_files, config)
+    branches = branches_of(model.network)
+    interrupt = Interrupt()
+
+    for epoch in range(progress["step"] // epoch_steps, config.epochs):
+        first, last = progress["step"], min((epoch + 1) * epoch_steps, total_steps)
+        if first >= last:
+            break
+        steps = range(first - epoch * epoch_steps, last - epoch * epoch_steps)
+        batches = pipeline.Batches(
+            train_files, config.size, config.batch, order=pipeline.Order(config.seed, epoch, config.crop, config.mirror),
+            steps=steps,
+        )  # fmt: skip
+        keeper = Keeper(run, progress, last, config.checkpoint_steps, interrupt)
+        started = time.monotonic()
+        with Bar(f"epoch {epoch + 1}/{config.epochs}", steps, config.batch, progress["history"]) as bar:
+            logs = model.fit(
+                batches, initial_epoch=epoch, epochs=epoch + 1, verbose=0, callbacks=[keeper, bar]
+            ).history  # fmt: skip
+        if keeper.stopped:
+            stop(f"stopped and saved at step {progress['step']}: the same command with --resume goes on", 130)
+        speed = len(steps) * config.batch / (time.monotonic() - started)
+
+        # `fit` ends on the moving average of the weights, where there is one: that is validated, shown and saved.
+        val = model.evaluate(pipeline.Batches(val_files, config.size, config.batch), verbose=0, return_dict=True)
+        row = {"epoch": epoch + 1, "step": last, "pictures": last * config.batch}
+        row |= {name: values[-1] for name, values in logs.items()} | {f"val_{name}": v for name, v in val.items()}
+        row |= {f"spread_{name}": v for name, v in health(branches, samples["health"]).items()}
+        row |= {"learning_rate": float(model.optimizer.learning_rate), "pictures_per_second": speed}
+        card["training"] |= {"epoch": epoch + 1, "step": last, "pictures": last * config.batch, "log": row}
+        weights = model.network.get_weights()
+        save(run / "last.keras", config.network, weights, card)
+        if progress["best"] is None or row["val_loss"] < progress["best"]:
+            progress["best"] = row["val_loss"]
+            save(run / "best.keras", config.network, weights, card)
+        progress["history"].append(row)
+        log.write(progress["history"], sheet(model, samples["sheet"]))
+
+        model.network.set_weights(keeper.weights)
+        plateau.step(epoch, row["val_loss"])
+        progress |= {"step": last, "plateau": plateau.state()}
+        checkpoint.write(run, state_of(model), progress)
+        if interrupt.asked:
+            stop(f"stopped and saved after epoch {epoch + 1}: the same command with --resume goes on", 130)
+    print(f"done: {run / 'best.keras'}, val_loss {progress['best']:.5f}")
+
+
+# --- the command line and the run folder
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("--data", type=Path, nargs="+", help="folders of photographs, searched recursively")
+    parser.add_argument("--val", type=Path, nargs="+", help="folders to validate on; without: a share of --data")
+    parser.add_argument("--run", type=Path, help="folder of this run, made if absent")
+    parser.add_argument("--preset", choices=list(configs.PRESETS), help="set of defaults (default: paper)")
+    parser.add_argument("--resume", action="store_true", help="go on where the run stopped, or start it")
+    parser.add_argument("--dry-run", action="store_true", help="print network, pictures, plan and expected time, and stop")
+    configs.add_flags(parser)
+    options = parser.parse_args()
+    if not options.run and not options.dry_run:
+        parser.error("--run DIR is needed")
+    for folder in (options.data or []) + (options.val or []):
+        if not folder.is_dir():
+            parser.error(f"{folder}: no such folder")
+    return options
+
+
+def prepare(options):
+    """The configuration and the manifest: of the run that is there, or of a new one, which is then written."""
+    asked = {name: [str(f.resolve()) for f in getattr(options, name)] for name in ("data", "val") if getattr(options, name)}
+    path = options.run / "config.json" if options.run else None
+    if path and path.exists():
+        if not options.resume and not options.dry_run:
+            stop(f"{options.run} holds a run: --resume goes on with it, another --run starts a new one")
+        stored = json.loads(path.read_text())
+        asked |= configs.given(options) | ({"preset": options.preset} if options.preset else {})
+        held = stored["config"] | {name: stored[name] for name in ("preset", "data", "val")}
+        for name, value in asked.items():
+            if held[name] != value:
+                stop(f"--{name.replace('_', '-')} {value}: the run in {options.run} has {held[name]}; leave it out")
+        return configs.Config(**stored["config"]), pipeline.read_manifest(options.run / "manifest.csv")
+
+    if not options.data:
+        stop("--data DIR is needed for a new run")
+    preset = options.preset or "paper"
+    try:
+        config = configs.make(preset, configs.given(options))
+    except ValueError as error:
+        stop(error)
+    rows = pipeline.survey(
+        asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural
+    )
+    if not options.dry_run:
+        options.run.mkdir(parents=True, exist_ok=True)
+        pipeline.write_manifest(options.run / "manifest.csv", rows)
+        stored = {"preset": preset, "data": asked["data"], "val": asked.get("val", []), "config": asdict(config)}
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(stored, indent=1))
+    return config, rows
+
+
+def stop(message, status=2):
+    print(f"train.py: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def device():
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return f"{torch.cuda.device_count()} GPU" if torch.cuda.is_available() else "the CPU (no GPU found)"
+    gpus = keras.distribution.list_devices("gpu")
+    return f"{len(gpus)} GPU" if gpus else "the CPU (no GPU found)"
+
+
+# --- the model
+
+
+def build(config, total_steps):
+    """The compiled model with its optimizer's state made, and the card that travels with the saved network."""
+    keras.utils.set_random_seed(config.seed)
+    arguments = {
+        "edges": config.edges, "width": config.width, "whole": config.size, "input_scale": config.input_scale,
+        "input_offset": config.input_offset, "initializer": config.initializer,
+    }  # fmt: skip
+    module = models.NETWORKS[config.network]
+    network = module.build(**arguments, precision=config.precision)
+    print(f"network: {config.network}, {network.count_params():,} parameters, {config.precision}")
+    model = Training(network, module.loss, config.saturation, config.clip_saturation)
+    optimizer = make_optimizer(
+        config.optimizer, config.learning_rate, total_steps=total_steps, schedule=config.schedule, warmup=config.warmup,
+        weight_decay=config.weight_decay, average=config.average, classification_rate=config.classification_rate,
+        loss_scaling=config.precision == "mixed_float16",
+    )  # fmt: skip
+    # XLA is what JAX runs on; on TensorFlow it pays on a GPU and costs on a CPU
+    xla = {"jax": True, "tensorflow": "CPU" not in device()}.get(keras.backend.backend(), False)
+    model.compile(optimizer=optimizer, jit_compile=xla)
+    model.build((None, config.size, config.size, 3))
+    optimizer.build(model.trainable_variables)
+    card = {"arguments": arguments, "size": config.size, "saturation": config.saturation, "training": asdict(config)}
+    return model, card
+
+
+def save(path, network, weights, card):
+    with atomic(path) as temporary:
+        models.save(temporary, network, weights, card)
+
+
+def state_of(model):
+    """All numbers of the model that a step changes, as lists of arrays by kind."""
+    return {kind: [keras.ops.convert_to_numpy(v) for v in variables] for kind, variables in _variables(model).items()}
+
+
+def _variables(model):
+    return {
+        "weights": model.network.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables
+    }  # fmt: skip
+
+
+def resume(run, model):
+    """Take up the newest sound checkpoint of a run. Returns its progress, None if the run has no checkpoint yet."""
+    arrays, progress, refused = checkpoint.read(run)
+    for name in refused:
+        print(f"train.py: {name} is damaged and not used", file=sys.stderr)
+    if progress is None:
+        if refused:
+            stop(f"no sound checkpoint in {run}: start again with another --run")
+        return None
+    for kind, variables in _variables(model).items():
+        if [tuple(v.shape) for v in variables] != [a.shape for a in arrays[kind]]:
+            stop(f"the checkpoint in {run} is of another network")
+        for variable, array in zip(variables, arrays[kind]):
+            variable.assign(array)
+    print(f"resumed after step {progress['step']}")
+    return progress | {"metrics": arrays["metrics"]}
+
+
+class Plateau:
+    """Keras' ReduceLROnPlateau with the paper's settings, fed epoch by epoch so that its state can be kept."""
+
+    def __init__(self, model, config, state):
+        self.callback = None
+        if config.schedule == "plateau":
+            self.callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.1, patience=10, verbose=1)
+            self.callback.set_model(model)
+            self.callback.on_train_begin()
+            self.callback.best, self.callback.wait = state or (self.callback.best, self.callback.wait)
+
+    def step(self, epoch, val_loss):
+        if self.callback:
+            self.callback.on_epoch_end(epoch, {"val_loss": val_loss})
+
+    def state(self):
+        return (float(self.callback.best), self.callback.wait) if self.callback else None
+
+
+class Interrupt:
+    """The first Ctrl-C or SIGTERM asks for a stop after the step in hand, the second stops at once."""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number, frame):
+        if self.asked:
+            sys.exit(130)
+        self.asked = True
+        tqdm.write("stopping after this step; once more stops at once")
+
+
+class Keeper(keras.callbacks.Callback):
+    """Checkpoints inside an epoch; and the raw weights at its end, before `fit` puts their moving average in place."""
+
+    def __init__(self, run, progress, last, every, interrupt):
+        super().__init__()
+        self.run, self.progress, self.last, self.every, self.interrupt = run, progress, last, every, interrupt
+        self.first, self.stopped = progress["step"], False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """The running means of an epoch that was interrupted go on where they were."""
+        for variable, array in zip(self.model.metrics_variables, self.progress.pop("metrics", ())):
+            variable.assign(array)
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self.first + batch + 1
+        if step == self.last:  # the end of an epoch is saved when it was validated
+            return
+        if self.interrupt.asked or step % self.every == 0:
+            self.progress["step"] = step
+            checkpoint.write(self.run, state_of(self.model), self.progress)
+        if self.interrupt.asked:
+            self.stopped = self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights = self.model.network.get_weights()
+
+
+# --- what is shown
+
+
+class Bar(keras.callbacks.Callback):
+    """The progress bar of one epoch, with the last validation beside the running loss."""
+
+    def __init__(self, title, steps, batch, history):
+        super().__init__()
+        self.bar = tqdm(
+            desc=title, total=steps.stop * batch, initial=steps.start * batch, unit="picture", unit_scale=True,
+            mininterval=0.5 if sys.stderr.isatty() else 60,
+        )  # fmt: skip
+        self.batch = batch
+        self.last = f", val_loss {history[-1]['val_loss']:.4f} ratio {history[-1]['val_ratio']:.3f}" if history else ""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.bar.update(self.batch):  # drawn just now: only then are the numbers fetched from the device
+            self.bar.set_postfix_str(f"loss {float(logs['loss']):.4f} ratio {float(logs['ratio']):.3f}{self.last}", False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.bar.close()
+
+
+class Log:
+    """log.csv and TensorBoard's events, a line on the screen and a sheet of pictures for every epoch."""
+
+    def __init__(self, run):
+        self.run = run
+        (run / "samples").mkdir(exist_ok=True)
+        self.events = EventFileWriter(str(run / "tensorboard"))
+
+    def write(self, history, picture):
+        row = history[-1]
+        with atomic(self.run / "log.csv") as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerows(history)
+        png = io.BytesIO()
+        Image.fromarray(picture).save(png, "png")
+        with atomic(self.run / "samples" / f"epoch-{row['epoch']:03d}.png") as temporary:
+            temporary.write_bytes(png.getvalue())
+        image = Summary.Image(
+            height=picture.shape[0], width=picture.shape[1], colorspace=3, encoded_image_string=png.getvalue()
+        )
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "epoch"]
+        values.append(Summary.Value(tag="samples", image=image))
+        self.events.add_event(Event(step=row["epoch"], wall_time=time.time(), summary=Summary(value=values)))
+        self.events.flush()
+
+        spreads = " ".join(f"{name[7:]} {v:.2g}" for name, v in row.items() if name.startswith("spread_"))
+        print(
+            f"epoch {row['epoch']}: loss {row['loss']:.5f} (ratio {row['ratio']:.4f}), val_loss {row['val_loss']:.5f} "
+            f"(ratio {row['val_ratio']:.4f}), spread {spreads}, {row['pictures_per_second']:.1f} pictures/s"
+        )
+        if row["spread_CN"] < 1e-3:
+            print("warning: the classification network is dead, its vector is the same for every picture")
+
+
+def choose_samples(files, config):
+    """Validation pictures, the same in every epoch: uint8 (N, S, S, 3) for the sheet and for the branches' health."""
+    chosen = np.random.default_rng(config.seed).permutation(len(files))[:HEALTH]
+    pictures = pipeline.Batches([files[i] for i in chosen], config.size, len(chosen))[0][0]
+    return {"sheet": pictures[:SAMPLES], "health": pictures}
+
+
+def branches_of(network):
+    """The network up to the fusion layer: a dict of what each branch hands to it."""
+    present = {layer.name: layer for layer in network.layers}
+    named = models.NETWORKS[network.name].BRANCHES
+    return keras.Model(network.inputs, {name: present[layer].output for name, layer in named.items() if layer in present})
+
+
+def health(branches, rgb):
+    """`spread` of each branch's output over some pictures."""
+    batches = (keras.ops.convert_to_tensor(rgb[i : i + SAMPLES]) for i in range(0, len(rgb), SAMPLES))
+    parts = [branches.predict_on_batch(training_inputs(batch)) for batch in batches]
+    return {name: spread(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+
+def sheet(model, rgb):
+    """Pictures in two columns of three: gray, colorized, truth. uint8 (rows, columns, 3)."""
+    tiles = []
+    for picture, ab in zip(rgb, model.predict_on_batch(rgb)["ab"]):
+        lightness = lightness_of(picture)
+        gray, colored = (np.rint(255 * colorize(lightness, x)).astype(np.uint8) for x in (np.zeros_like(ab), ab))
+        tiles.append(np.concatenate([gray, colored, picture], axis=1))
+    tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)
+    return np.concatenate([np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles), 2)])
+
+
+def dry_run(model, batches, total_steps):
+    model.network.summary(line_length=110)
+    batch, _ = batches[0], model.train_on_batch(batches[0][0])  # the first step also traces
+    started = time.monotonic()
+    for _ in range(3):
+        model.train_on_batch(batch[0])
+    hours = (time.monotonic() - started) / 3 * total_steps / 3600
+    print(f"expected time: {hours:.1f} hours for {total_steps} steps, without validation")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Exception as error:
+        text = f"{type(error).__name__} {error}"
+        if "RESOURCE_EXHAUSTED" not in text and "ResourceExhausted" not in text and "out of memory" not in text.lower():
+            raise
+        stop("out of memory: try a smaller --batch, or --precision mixed_bfloat16", 1)
