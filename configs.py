@@ -18,7 +18,9 @@ class Config:
     width: float = option(1.0, "factor on the number of filters; 1 in the paper")
     input_scale: float = option(1.0, "the convolutions see scale * L + offset, L in 0..100; the paper feeds raw L")
     input_offset: float = option(0.0, "see --input-scale")
-    initializer: str = option("glorot_uniform", "of all kernels; Keras' default in the paper", ("glorot_uniform", "he_uniform"))
+    initializer: str = option(
+        "glorot_uniform", "of all kernels; Keras' default in the paper", ("glorot_uniform", "he_uniform")
+    )
 
     # the target
     saturation: float = option(1.8, "T: factor on the HSV saturation of the target; 1.8 is the paper's choice")
@@ -40,12 +42,18 @@ class Config:
     learning_rate: float = option(0.01, "highest learning rate")
     classification_rate: float = option(1.0, "factor on the learning rate of the classification network")
     weight_decay: float = option(0.0, "decoupled weight decay per step, times the learning rate")
-    schedule: str = option("plateau", "plateau: x 0.1 when val_loss has not fallen for 10 epochs (the paper); cosine: to 0 at the end",
-                           ("plateau", "cosine"))
+    schedule: str = option(
+        "plateau",
+        "plateau: x 0.1 when val_loss has not fallen for 10 epochs (the paper); cosine: to 0 at the end",
+        ("plateau", "cosine"),
+    )
     warmup: int = option(0, "steps over which the cosine schedule's rate first rises from 0")
     average: float = option(0.0, "momentum of the moving average of the weights that is validated and saved; 0: no average")
-    precision: str = option("float32", "Keras dtype policy; the last tanh and the loss are float32 in any case",
-                            ("float32", "mixed_bfloat16", "mixed_float16"))
+    precision: str = option(
+        "float32",
+        "Keras dtype policy; the last tanh and the loss are float32 in any case",
+        ("float32", "mixed_bfloat16", "mixed_float16"),
+    )
     seed: int = option(0, "of the split, the order, the crops and the initial weights")
     checkpoint_steps: int = option(500, "steps between checkpoints, beside the one after every epoch")
 
@@ -78,6 +86,7 @@ def given(namespace):
 
 def check(config):
     """Refuse values that cannot be meant. Raises ValueError with one line."""
+
     def need(condition, text):
         if not condition:
             raise ValueError(text)
@@ -102,4 +111,3 @@ def check(config):
 def make(preset, changes):
     """The preset with some of its fields changed, checked."""
     return check(replace(PRESETS[preset], **changes))
-

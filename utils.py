@@ -14,9 +14,10 @@ import secrets
 import stat
 import struct
 import sys
+import threading
 import warnings
 import zlib
-from collections import Counter, deque
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -240,13 +241,14 @@ def _opened(path, max_pixels):
     except MemoryError:
         raise BadPicture("too large for the memory of this machine") from None
     except OSError as error:
-        raise BadPicture(error.strerror or f"broken or cut short: {_one_line(error)}") from None
+        raise BadPicture(("" if error.strerror else "broken or cut short: ") + _one_line(error)) from None
     except Exception as error:  # Pillow's readers raise almost anything on broken data
         raise BadPicture(f"broken: {_one_line(error)}") from None
 
 
 def _one_line(error):
-    return printable(" ".join(str(error).split())) or type(error).__name__
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return printable(reason)
 
 
 def picture_size(path, max_pixels=MAX_PIXELS):
@@ -335,8 +337,10 @@ def _has_deep_colour(image):
     if image.mode not in ("RGB", "RGBA", "LA") or "transparency" in image.info:
         return False
     if image.format == "TIFF":
-        premultiplied = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES) == (1,)
-        return set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())) == {16} and not premultiplied
+        deep = set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())) == {16}
+        if deep and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:  # Pillow and OpenCV would give noise
+            raise BadPicture("16-bit colours in separate planes cannot be read")
+        return deep and image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES) != (1,)  # not premultiplied
     layout = str(image.tile)
     return (image.format == "PNG" and ";16" in layout) or (image.format == "PPM" and "65535" in layout)
 
@@ -489,7 +493,7 @@ def _inverse(curve):
 def write_picture(path, pixels, like, format="png", quality=95):
     """
     Writes sRGB pixels (H, W) or (H, W, 3), uint8 or uint16, with the alpha, EXIF, profile and resolution of the picture
-    `like`, whole or not at all. JPEG is written at 4:4:4; `quality`, 1..100, is of JPEG and WebP, which have 8 bits alone.
+    `like`, whole or not at all. JPEG is written at 4:4:4; `quality` 1..100 is for JPEG and WebP, 8 bits both.
     Returns what the format could not hold, in words, or "". Raises OSError, or ValueError for a size it does not allow.
     """
     lost = []
@@ -570,7 +574,7 @@ def _by_pillow(pixels, like, format, **options):
 
 
 def _encode_tiff(pixels, like, quality):
-    """TIFF in one deflated strip. Pillow lays out the tags, EXIF among them, but could not write 16-bit colour itself."""
+    """TIFF in one deflated strip. Pillow lays out the tags, EXIF among them, but writes no 16-bit colour."""
     values = _joined(pixels, like.alpha)
     height, width, channels = values.shape
     steps = values.copy()
@@ -610,30 +614,59 @@ _ENCODERS = {"png": _encode_png, "jpg": _encode_jpg, "webp": _encode_webp, "tiff
 
 
 class Report:
-    """Counts what became of the pictures and prints what is worth a line on stderr, without tearing a progress bar."""
+    """
+    Counts what becomes of the pictures, and prints what is worth a line on stderr without tearing the progress bar.
+    Threads may share it; as a context manager it shows the bar, on a terminal alone.
+    """
 
     def __init__(self, jobs):
-        self.done = self.skipped = self.failed = self.colourless = 0
-        self.passed_over = jobs.passed_over
+        self.counts = Counter({"passed over": jobs.passed_over})
+        self.lock = threading.Lock()
+        self.bar = tqdm(total=len(jobs.pairs), unit=" pictures", disable=None)
         for folder, reason in jobs.unreadable:
-            self.fail(folder, reason)
+            self.counts["failed"] += 1
+            self.say(folder, reason)
 
-    def fail(self, path, reason):
-        self.failed += 1
-        self.note(path, reason)
+    def __enter__(self):
+        return self
 
-    def note(self, path, text):
-        tqdm.write(f"{printable(path)}: {text}", file=sys.stderr)
+    def __exit__(self, *_):
+        self.bar.close()
 
     def __str__(self):
-        counts = f"{self.done} done, {self.skipped} skipped, {self.failed} failed, {self.passed_over} passed over"
-        return counts + (f"; {self.colourless} of the results have almost no colour" if self.colourless else "")
+        return ", ".join(f"{self.counts[kind]} {kind}" for kind in ("done", "skipped", "failed", "passed over"))
+
+    def say(self, path, text):
+        tqdm.write(f"{printable(path)}: {text}", file=sys.stderr)
+
+    def count(self, kind, path, *notes):
+        """One more picture is "done", "skipped" or "failed"; notes that are not empty make a line."""
+        with self.lock:
+            self.counts[kind] += 1
+            if text := ", ".join(filter(None, notes)):
+                self.say(path, text)
+            self.bar.update()
+
+    @contextlib.contextmanager
+    def failures_of(self, path):
+        """Around the work on one picture: whatever goes wrong counts as failed and ends the block, not the run."""
+        try:
+            yield
+        except Exception as error:
+            self.count("failed", path, _one_line(error))
+
+    def todo(self, jobs, overwrite):
+        """The pairs of `jobs` that are left to do: those whose result exists are skipped unless `overwrite`."""
+        todo = [pair for pair in jobs.pairs if overwrite or not pair[1].exists()]
+        self.counts["skipped"] = len(jobs.pairs) - len(todo)
+        self.bar.update(self.counts["skipped"])
+        return todo
 
 
 def add_output_options(parser):
     """IN, OUT and the options that every command shares that turns pictures into pictures."""
     parser.add_argument("input", metavar="IN", help="a picture, or a folder that is searched recursively")
-    parser.add_argument("output", metavar="OUT", help="a folder (the tree of IN is mirrored) or, for one picture, a file")
+    parser.add_argument("output", metavar="OUT", help="a folder, which mirrors IN; for one picture also a file")
     parser.add_argument("--format", choices=_ENCODERS, help="of the results (default by the name OUT, else png)")
     parser.add_argument("--quality", type=number(int, 1, 100), default=95, help="of jpg and webp, 1..100 (default 95)")
     parser.add_argument("--overwrite", action="store_true", help="make results anew that exist already (default: skip)")
@@ -681,34 +714,19 @@ def main(arguments=None):
     add_output_options(command)
     args = parser.parse_args(arguments)
     jobs = parse_jobs(command, args)
-    report = Report(jobs)
 
     def convert(source, target):
-        picture = read_picture(source)
-        return write_picture(target, gray(picture.pixels), picture, args.format, args.quality)
+        with report.failures_of(source):
+            picture = read_picture(source)
+            lost = write_picture(target, gray(picture.pixels), picture, args.format, args.quality)
+            report.count("done", source, picture.note, lost)
 
-    def finish(source, future):
-        try:
-            if note := future.result():
-                report.note(source, note)
-            report.done += 1
-        except (BadPicture, OSError, ValueError) as error:
-            report.fail(source, _one_line(error))
-
-    waiting = deque()
-    with ThreadPoolExecutor() as pool, tqdm(total=len(jobs.pairs), unit="picture", disable=None) as bar:
-        for source, target in jobs.pairs:
-            bar.update()
-            if os.path.exists(target) and not args.overwrite:
-                report.skipped += 1
-                continue
-            waiting.append((source, pool.submit(convert, source, target)))
-            if len(waiting) > 2 * pool._max_workers:
-                finish(*waiting.popleft())
-        while waiting:
-            finish(*waiting.popleft())
+    with Report(jobs) as report, ThreadPoolExecutor() as pool:
+        todo = report.todo(jobs, args.overwrite)
+        for start in range(0, len(todo), 256):  # not a million of them in line at once
+            list(pool.map(convert, *zip(*todo[start : start + 256])))
     print(report)
-    return 1 if report.failed else 0
+    return 1 if report.counts["failed"] else 0
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ sums of products: a matrix product may be rounded to TF32 or bfloat16 by an acce
 import numpy as np
 from keras import ops
 
-XYZ_FROM_RGB = np.array(
-    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-)
+XYZ_FROM_RGB = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 WHITE = np.array([0.95047, 1.0, 1.08883])  # XYZ of D65, Y = 1
 
@@ -107,6 +105,7 @@ def fit_gamut(lab, rounds=12):
     pixels alone that are outside. The lower end of the bracket is taken, so that nothing is left to be clipped and the
     lightness is exact.
     """
+
     def outside(colors):
         linear = linear_from_lab(colors)
         return ((linear < -1e-4) | (linear > 1 + 1e-4)).any(axis=-1)

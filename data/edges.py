@@ -81,9 +81,7 @@ def canny(lightness):
     (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(magnitude, "constant")
     tall = ops.abs(down) >= ops.abs(right)
     same = down * right >= 0
-    ratio = ops.minimum(ops.abs(down), ops.abs(right)) / ops.maximum(
-        ops.maximum(ops.abs(down), ops.abs(right)), 1e-30
-    )
+    ratio = ops.minimum(ops.abs(down), ops.abs(right)) / ops.maximum(ops.maximum(ops.abs(down), ops.abs(right)), 1e-30)
     ahead_straight, back_straight = ops.where(tall, s, e), ops.where(tall, n, w)
     ahead_diagonal = ops.where(same, se, ops.where(tall, sw, ne))
     back_diagonal = ops.where(same, nw, ops.where(tall, ne, sw))

@@ -72,7 +72,11 @@ def survey(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=F
     Returns:
         list of rows {"folder", "path" (relative to it), "split"}, split one of "train", "val", "gray" (no chroma) and
         "broken" (does not decode), in a stable order.
+
+    Raises:
+        ValueError: a folder stands inside another, so that a picture would count twice.
     """
+    _refuse_overlap([*folders, *validation_folders])
     rng = np.random.default_rng([seed, 1])
     taken = {"train": _candidates(folders, natural), "val": _candidates(validation_folders, False)}
     if limit:
@@ -93,8 +97,16 @@ def survey(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=F
     return rows
 
 
+def _refuse_overlap(folders):
+    real = [os.path.join(os.path.realpath(folder), "") for folder in folders]
+    for i, inner in enumerate(real):
+        for j, outer in enumerate(real):
+            if i != j and inner.startswith(outer):
+                raise ValueError(f"{folders[i]} is inside {folders[j]}: its pictures would count twice")
+
+
 def _candidates(folders, natural):
-    found = ((folder, path) for folder in folders for path in find_files(folder))
+    found = ((folder, os.path.relpath(path, folder)) for folder in folders for path in find_files(folder))
     return [(f, p) for f, p in found if (not natural or is_natural(p)) and looks_like_picture(os.path.join(f, p))]
 
 

@@ -94,6 +94,7 @@ def enlarge(ab, height, width, guide=None):
     Returns:
         float32 (height, width, 2).
     """
+
     def to(x, h, w, interpolation):
         return cv2.resize(x, (w, h), interpolation=interpolation)
 

@@ -13,7 +13,14 @@ BRANCHES = {"CN": "cn_dense2", "LFN": "lfn_conv6", "EDN": "edn_conv3"}  # the la
 
 
 def build(
-    *, edges=True, width=1.0, whole=256, input_scale=1.0, input_offset=0.0, initializer="glorot_uniform", precision="float32"
+    *,
+    edges=True,
+    width=1.0,
+    whole=256,
+    input_scale=1.0,
+    input_offset=0.0,
+    initializer="glorot_uniform",
+    precision="float32",
 ):
     """The network: L and edges in, ab out, both in CIE units; its scaling is part of it and saved with it.
 
@@ -30,14 +37,13 @@ def build(
         (N, whole, whole, 1), the same pictures at the size of the classification network; "edges" (N, H, W, 1), 0 or 1.
         Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last doubling, (N, H/2, W/2, 2).
     """
+
     def units(count):
         return max(1, round(count * width))
 
     def conv(x, filters, name, stride=1, kernel=3, activation="relu", **kwargs):
         kwargs = {"kernel_initializer": initializer, "dtype": precision} | kwargs
-        return layers.Conv2D(
-            filters, kernel, strides=stride, padding="same", activation=activation, name=name, **kwargs
-        )(x)
+        return layers.Conv2D(filters, kernel, strides=stride, padding="same", activation=activation, name=name, **kwargs)(x)
 
     def stack(x, prefix, filters_and_strides):
         for i, (filters, stride) in enumerate(filters_and_strides, start=1):

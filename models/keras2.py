@@ -28,8 +28,14 @@ class _Layer(NamedTuple):
 # was unknown to the release that wrote it (`groups`, `interpolation`), and is then at the value given here.
 def _conv(stride=1, kernel=3, activation="relu"):
     return "Conv2D", {
-        "kernel_size": [kernel, kernel], "strides": [stride, stride], "activation": activation, "padding": "same",
-        "dilation_rate": [1, 1], "groups": 1, "use_bias": True, "data_format": "channels_last",
+        "kernel_size": [kernel, kernel],
+        "strides": [stride, stride],
+        "activation": activation,
+        "padding": "same",
+        "dilation_rate": [1, 1],
+        "groups": 1,
+        "use_bias": True,
+        "data_format": "channels_last",
     }
 
 
@@ -97,7 +103,8 @@ def _read(file):
         _match(branch, steps, _BRANCHES[branch])
         arrays = _arrays(file, branch, steps, channels=1)
         weights |= arrays
-        widths[branch] = len(arrays[[*arrays][-1]][1])
+        *_, (_, bias) = arrays.values()
+        widths[branch] = len(bias)
     if len(widths) != len(_BRANCHES):
         raise BadModel(f"the fusion joins {', '.join(widths) or 'nothing'}; expected {', '.join(_BRANCHES)}")
 

@@ -32,11 +32,12 @@ def literal_network(usual=True):
     Inputs L, L, edges; output ab / 128. Layers are named by Keras' counters, biases drawn so that each of them matters.
     If not `usual`, the vector is repeated by other layers and joined last, to a join of the other two.
     """
+
     def conv(x, filters, stride=1, kernel=3, activation="relu"):
         bias = keras.initializers.RandomUniform(0, 0.2)
-        return layers.Conv2D(
-            filters, kernel, strides=stride, padding="same", activation=activation, bias_initializer=bias
-        )(x)
+        return layers.Conv2D(filters, kernel, strides=stride, padding="same", activation=activation, bias_initializer=bias)(
+            x
+        )
 
     def features(x):
         for filters, stride in ((64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1)):
@@ -67,6 +68,7 @@ def literal_network(usual=True):
 
 def write_keras2(model, path, seed=None):
     """Save a functional model as Keras 2 would; a seed shuffles the layers."""
+
     def entry(layer):
         config = layer.get_config() | {"dtype": "float32"}
         if isinstance(layer, layers.InputLayer):
@@ -160,7 +162,9 @@ def test_a_lambda_layer_is_not_executed(saved, copy, tmp_path):
         entry = first("RepeatVector", entries)
         entry["class_name"] = "Lambda"
         entry["config"] = {
-            "name": entry["name"], "function_type": "lambda", "arguments": {},
+            "name": entry["name"],
+            "function_type": "lambda",
+            "arguments": {},
             "function": [base64.b64encode(marshal.dumps(code)).decode(), None, None],
         }
 
@@ -179,11 +183,16 @@ def set_config(kind, **values):
 
 def drop_convolution(path):
     """Leave out the last convolution of the first branch."""
+
     def drop(entries):
         joined = first("Concatenate", entries)["inbound_nodes"][0]
         joined[0] = entries.pop(joined[0][0])["inbound_nodes"][0][0]
 
     edit_config(path, drop)
+
+
+def drop_branch(path):
+    edit_config(path, lambda entries: first("Concatenate", entries)["inbound_nodes"][0].pop())
 
 
 def make_loop(path):
@@ -220,6 +229,7 @@ def weights_only(path):
 
 def replace_kernel(make):
     """Put what make(file, path, name, array) makes in place of the kernel of the first Dense, of any number of rows."""
+
     def change(path):
         with h5py.File(path, "r+") as file:
             entries = json.loads(file.attrs["model_config"])["config"]["layers"]
@@ -280,6 +290,7 @@ def group_instead(file, path, name, array):
     ("damage", "message"),
     [
         (drop_convolution, "does not end a branch of 6, of 10 or of 3 convolutions"),
+        (drop_branch, "the fusion joins lfn, cn; expected lfn, cn, edn"),
         (make_loop, "feeds itself"),
         (use_twice, "used more than once"),
         (lambda_in_decoder, "color: the layers are .*Lambda"),

@@ -1,0 +1,250 @@
+"""Colorize a grayscale picture, or a folder of them with all its subfolders.
+
+    python test.py IN OUT [--model FILE]
+
+Paths -> groups of pictures -> the network, at one fixed size -> its chroma, enlarged and joined to each picture's own
+lightness -> files. While the network looks at one group, the next is read and the one before is coloured and written, so
+that three groups are in memory at most.
+"""
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+import models  # noqa: E402
+import utils  # noqa: E402
+from data.preprocess import GAMUTS, colorize, enlarge, fit, lightness_of, network_inputs  # noqa: E402
+
+DEFAULT_MODEL = Path(__file__).parent / "models" / "pretrained" / "colorizer.keras"
+GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
+STRIP_PIXELS = 2**17  # full-size colour is worked out in strips of rows that stay in the processor's cache
+FAINT = 4 / 255  # of full scale, between the channels of a pixel: less is no colour to the eye
+SHEET_PICTURES, THUMBNAIL = 240, 160  # pictures on a contact sheet, their side in pixels: both at most
+
+
+def main(arguments=None):
+    args, jobs = parse(arguments)
+    try:
+        network, card = models.load(args.model, args.precision)
+    except models.BadModel as error:
+        return stop(2, error)
+    with utils.Report(jobs) as report:
+        todo = report.todo(jobs, args.overwrite)
+        colorizer = Colorizer(network, args.size or card.get("size", 256), max(1, min(args.batch, len(todo))))
+        started = time.monotonic()
+        try:
+            colorize_all(todo, colorizer, args, report)
+            seconds = time.monotonic() - started
+            if args.sheet:
+                write_sheet([pair for pair in jobs.pairs if pair[1].exists()], args)
+        except KeyboardInterrupt:
+            again = "the same command" + " without --overwrite" * args.overwrite
+            return stop(130, f"stopped: {report}; {again} goes on from here")
+        except Exception as error:
+            if not any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "OOM", "out of memory")):
+                raise
+            return stop(1, f"{report}; the device is out of memory: try a smaller --batch (now {args.batch}) or --size")
+    print(f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s")
+    if faint := report.counts["faint"]:
+        print(f"{faint} of the results have almost no colour")
+    return 1 if report.counts["failed"] else 0
+
+
+def stop(status, message):
+    print(message, file=sys.stderr)
+    return status
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    utils.add_output_options(parser)
+    number, side = utils.number, multiple_of_8
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py")
+    parser.add_argument("--size", type=side, help="side of the square that the network sees (default: as trained)")
+    parser.add_argument("--guided", action="store_true", help="make the colours follow the edges of the lightness")
+    parser.add_argument("--gamut", choices=GAMUTS, default="chroma", help="how colours outside sRGB are brought in")
+    parser.add_argument("--saturation", type=number(float, 0, 10), default=1.0, help="factor on the chroma (default 1)")
+    parser.add_argument("--side-by-side", action="store_true", help="write the input beside the result")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of inputs and results")
+    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
+    parser.add_argument("--batch", type=number(int, 1, 1024), default=8, help="pictures at a time (default 8)")
+    args = parser.parse_args(arguments)
+    if not args.model.is_file():
+        parser.error(f"{utils.printable(args.model)}: no such network; --model takes the best.keras of a training run")
+    jobs = utils.parse_jobs(parser, args)
+    if args.sheet:
+        name = f"--sheet {utils.printable(args.sheet)}"
+        if args.sheet.suffix.lower() not in utils.FORMATS:
+            parser.error(f"{name}: must end in one of {', '.join(utils.FORMATS)}")
+        namesakes = (path for pair in jobs.pairs for path in pair if path.name == args.sheet.name)
+        if args.sheet.is_dir() or any(path.resolve() == args.sheet.resolve() for path in namesakes):
+            parser.error(f"{name}: is a folder, an input or a result")
+    return args, jobs
+
+
+def multiple_of_8(text):
+    """An argparse type: a side that the network's strides divide."""
+    side = utils.number(int, 8, 4096)(text)
+    if side % 8:
+        raise argparse.ArgumentTypeError(f"{side} is not divisible by 8")
+    return side
+
+
+class Colorizer(keras.Model):
+    """Pictures -> chroma, before the network's last doubling. All batches have one shape, so it is compiled once."""
+
+    def __init__(self, network, side, batch):
+        """
+        Args:
+            network: as `models.load` gives it.
+            side: of the square that each picture is fitted to, divisible by 8.
+            batch: pictures at a time; shorter batches are filled up.
+        """
+        super().__init__()
+        self.trunk = keras.Model(network.input, network.get_layer("ab").output)
+        self.sides = {"lightness": side, "whole": network.input["whole"].shape[1]}
+        self.batch = batch
+
+    def call(self, views):
+        return self.trunk(network_inputs(**views))
+
+    def views(self, pixels):
+        """What the network sees of a picture: dict of L, float32 (side, side, 1)."""
+        small = {side: lightness_of(fit(pixels, side, side))[..., None] for side in set(self.sides.values())}
+        return {name: small[side] for name, side in self.sides.items()}
+
+    def chroma(self, views):
+        """Views of n <= batch pictures -> ab in Lab units, float32 (n, side/2, side/2, 2)."""
+        filled = views + views[:1] * (self.batch - len(views))
+        return self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})[: len(views)]
+
+
+def colorize_all(todo, colorizer, args, report):
+    """Read, colorize and write each (input, output) of `todo`; `report` counts what becomes of it."""
+
+    def read(source, target):
+        with report.failures_of(source):
+            picture = utils.read_picture(source)
+            return source, target, picture, colorizer.views(picture.pixels)
+
+    def write(source, target, picture, ab):
+        with report.failures_of(source):
+            if not np.isfinite(ab).all():
+                raise utils.BadPicture("the network gave no finite colours for it")
+            result = at_full_size(picture.pixels, ab, args)
+            faint = is_faint(result)
+            lost = write_result(target, result, picture, args)
+            report.count("done", source, picture.note, lost, "the result has almost no colour" * faint)
+            report.counts["faint"] += faint
+
+    with ThreadPoolExecutor() as pool:
+        try:
+            groups = in_groups(todo, colorizer.batch, report)
+            reading, writing = [pool.submit(read, *pair) for pair in next(groups, [])], []
+            while reading:
+                following = [pool.submit(read, *pair) for pair in next(groups, [])]
+                pictures = [picture for future in reading if (picture := future.result())]
+                chroma = colorizer.chroma([views for *_, views in pictures]) if pictures else []
+                for future in writing:
+                    future.result()
+                writing = [pool.submit(write, *picture[:3], ab) for picture, ab in zip(pictures, chroma)]
+                reading = following
+            for future in writing:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what is being written is finished, the rest is left
+            raise
+
+
+def in_groups(todo, batch, report):
+    """Lists of at most `batch` pairs that together have at most GROUP_PIXELS pixels, or of one larger picture alone."""
+    group, pixels = [], 0
+    for source, target in todo:
+        with report.failures_of(source):
+            width, height = utils.picture_size(source)
+            if group and (len(group) == batch or pixels + width * height > GROUP_PIXELS):
+                yield group
+                group, pixels = [], 0
+            group.append((source, target))
+            pixels += width * height
+    if group:
+        yield group
+
+
+def at_full_size(pixels, ab, args):
+    """Join chroma (h, w, 2) of any size to a picture's own lightness -> (H, W, 3) in the type of its pixels."""
+    height, width = pixels.shape[:2]
+    ab = enlarge(ab, height, width, lightness_of(pixels) if args.guided else None)
+    result = np.empty((height, width, 3), pixels.dtype)
+    rows = max(1, STRIP_PIXELS // width)
+    for strip in (slice(row, row + rows) for row in range(0, height, rows)):
+        srgb = colorize(lightness_of(pixels[strip]), ab[strip], args.saturation, args.gamut)
+        result[strip] = np.rint(srgb * np.iinfo(result.dtype).max)
+    return result
+
+
+def is_faint(result):
+    """Whether 99 of 100 pixels of a picture (H, W, 3) have no visible colour, judged on about 65,000 of them."""
+    step = max(1, min(result.shape[:2]) // 256)
+    sample = result[::step, ::step].astype(np.float32) / np.iinfo(result.dtype).max
+    return bool(np.percentile(np.ptp(sample, axis=-1), 99) < FAINT)
+
+
+def write_result(path, result, picture, args):
+    """Write a result with all that the input carried; returns what the format could not hold."""
+    if args.side_by_side:
+        result = np.hstack([rgb(picture.pixels), result])
+        picture = replace(picture, alpha=None if picture.alpha is None else np.hstack([picture.alpha] * 2))
+    return utils.write_picture(path, result, picture, args.format, args.quality)
+
+
+def rgb(pixels):
+    return np.dstack([pixels] * 3) if pixels.ndim == 2 else pixels
+
+
+def write_sheet(pairs, args):
+    """
+    A contact sheet of inputs and results, read back from the disk, so that it holds those of an earlier run as well. Of
+    many, SHEET_PICTURES are shown, evenly spaced in their order.
+    """
+    shown = (
+        [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, SHEET_PICTURES).round().astype(int))] if pairs else []
+    )
+    tiles = []
+    for source, target in shown:
+        try:
+            files = [target] if args.side_by_side else [source, target]
+            tiles.append(np.hstack([thumbnail(utils.read_picture(file).pixels, len(files)) for file in files]))
+        except utils.BadPicture as error:
+            print(f"{utils.printable(source)}: not on the sheet: {error}", file=sys.stderr)
+    if not tiles:
+        print("no contact sheet: there is no result to show", file=sys.stderr)
+        return
+    columns = min(len(tiles), 6)
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    utils.write_picture(args.sheet, np.vstack(rows), utils.Picture(rows[0]), utils.FORMATS[args.sheet.suffix.lower()])
+    print(f"{utils.printable(args.sheet)}: {len(shown)} of {len(pairs)} results, input | result")
+
+
+def thumbnail(pixels, files):
+    """A picture fitted into a white tile (THUMBNAIL, 2 * THUMBNAIL / files, 3), uint8, its aspect kept."""
+    tile = np.full((THUMBNAIL, 2 * THUMBNAIL // files, 3), 255, np.uint8)
+    scale = min(side / length for side, length in zip(tile.shape, pixels.shape[:2]))
+    height, width = (max(1, int(length * scale)) for length in pixels.shape[:2])
+    top, left = (tile.shape[0] - height) // 2, (tile.shape[1] - width) // 2
+    tile[top : top + height, left : left + width] = rgb(utils.eight_bits(fit(pixels, height, width)))
+    return tile
+
+
+if __name__ == "__main__":
+    sys.exit(main())

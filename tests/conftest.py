@@ -1,0 +1,22 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+from skimage import data  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A folder tree of 24 small colour photographs, cut out of those that scikit-image carries."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        source = getattr(data, ("astronaut", "chelsea", "coffee")[i % 3])()
+        top, left = (rng.integers(0, n - 96) for n in source.shape[:2])
+        path = folder / f"{i % 3}" / f"{i:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(source[top : top + 96, left : left + 80 + i]).save(path)
+    return folder

@@ -1,0 +1,76 @@
+"""The colour mathematics against scikit-image in float64, and against itself by round trip."""
+
+import numpy as np
+import pytest
+from keras import ops
+from skimage import color as reference
+from skimage import data
+
+from data import color
+
+FACTORS = (1, 1.4, 1.6, 1.8, 2)
+RANDOM = np.random.default_rng(0).integers(0, 256, (100_000, 3)).astype("float32") / 255
+PHOTOGRAPHS = ["astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry"]
+
+
+def boosted_reference(srgb, factor, clip):
+    """The way of the authors' scripts: through HSV."""
+    hsv = reference.rgb2hsv(srgb.astype("float64"))
+    hsv[..., 1] *= factor
+    if clip:
+        hsv[..., 1] = np.minimum(hsv[..., 1], 1)
+    return reference.rgb2lab(reference.hsv2rgb(hsv))
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("factor", FACTORS)
+def test_boosted_lab_of_random_colors(factor, clip):
+    expected = boosted_reference(RANDOM, factor, clip)
+    for library in (np.asarray, ops.convert_to_tensor):
+        found = color.lab_from_srgb(color.boost_saturation(library(RANDOM), factor, clip))
+        assert np.abs(ops.convert_to_numpy(found) - expected).max() < 2e-3
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_boosted_lab_of_photographs(name):
+    photograph = getattr(data, name)()[:512, :512].astype("float32") / 255
+    for factor in FACTORS:
+        found = color.lab_from_srgb(color.boost_saturation(photograph, factor))
+        assert np.abs(found - boosted_reference(photograph, factor, False)).max() < 2e-3
+
+
+def test_round_trips():
+    lab = color.lab_from_srgb(RANDOM)
+    assert lab.dtype == np.float32
+    assert np.abs(color.srgb_from_lab(lab) - RANDOM).max() < 1e-4
+    assert np.abs(color.srgb_from_linear(color.linear_from_srgb(RANDOM)) - RANDOM).max() < 1e-5
+    assert np.abs(color.lightness_from_srgb(RANDOM) - lab[:, 0]).max() < 1e-4
+
+
+def test_lightness_of_a_gray_value_is_that_of_the_neutral_color():
+    gray = np.linspace(0, 1, 256, dtype="float32")
+    expected = reference.rgb2lab(np.repeat(gray[:, None], 3, axis=1).astype("float64"))[:, 0]
+    assert np.abs(color.lightness_from_gray(gray) - expected).max() < 1e-3
+
+
+def test_boost_keeps_value_and_a_factor_of_one_keeps_all():
+    assert np.allclose(color.boost_saturation(RANDOM, 1), RANDOM, atol=1e-6)
+    assert np.allclose(color.boost_saturation(RANDOM, 1.8).max(-1), RANDOM.max(-1))
+    assert color.boost_saturation(RANDOM, 1.8).min() < 0 <= color.boost_saturation(RANDOM, 1.8, clip=True).min() + 1e-6
+
+
+def test_fit_gamut_keeps_lightness_and_hue_and_as_much_chroma_as_fits():
+    rng = np.random.default_rng(1)
+    lab = np.stack([rng.uniform(1, 99, 20_000), *rng.uniform(-120, 120, (2, 20_000))], axis=-1).astype("float32")
+    fitted = color.fit_gamut(lab)
+    linear = color.linear_from_lab(fitted)
+    assert linear.min() > -2e-4 and linear.max() < 1 + 2e-4
+    assert np.array_equal(fitted[:, 0], lab[:, 0])
+    cross = fitted[:, 1] * lab[:, 2] - fitted[:, 2] * lab[:, 1]  # 0 where the hue is the same
+    assert np.abs(cross).max() < 0.01
+    inside = ((color.linear_from_lab(lab) > 0) & (color.linear_from_lab(lab) < 1)).all(-1)
+    assert 0.05 < inside.mean() < 0.9 and np.array_equal(fitted[inside], lab[inside])
+    share = np.linalg.norm(fitted[~inside, 1:], axis=-1) / np.linalg.norm(lab[~inside, 1:], axis=-1)
+    more = np.concatenate([lab[~inside, :1], lab[~inside, 1:] * (share + 0.01)[:, None]], axis=-1)
+    linear = color.linear_from_lab(more.astype("float32"))
+    assert ((linear < 0) | (linear > 1)).any(-1).all()  # 1 % more would not fit

@@ -1,0 +1,54 @@
+"""Edge maps against scikit-image's Canny in float64."""
+
+import numpy as np
+import pytest
+from keras import ops
+from skimage import color as reference
+from skimage import data
+from skimage.feature import canny
+
+from data.edges import canny as ours
+from data.preprocess import lightness_of
+
+PHOTOGRAPHS = ["astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry"]
+
+
+def expected(lightness):
+    return canny(lightness, sigma=1, low_threshold=0.1, high_threshold=0.2, mode="constant")
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_edges_of_photographs(name):
+    photograph = getattr(data, name)()
+    truth = expected(reference.rgb2lab(photograph)[..., 0])
+    found = ops.convert_to_numpy(ours(lightness_of(ops.convert_to_tensor(photograph[None]))))[0]
+    assert set(np.unique(found)) == {0, 1}
+    assert 0.01 < truth.mean() < 0.5
+    assert (found != truth).mean() <= 1e-4
+
+
+def test_pictures_of_a_batch_do_not_touch_each_other():
+    batch = np.stack([reference.rgb2lab(data.astronaut()[i : i + 64, i : i + 96])[..., 0] for i in (0, 100, 200)])
+    found = ops.convert_to_numpy(ours(ops.convert_to_tensor(batch.astype("float32"))))
+    for lightness, edges in zip(batch, found):
+        assert np.array_equal(edges, expected(lightness))
+
+
+def test_hysteresis_follows_a_weak_edge_through_the_whole_picture():
+    """One long winding step, above the low threshold, that passes the high one at its start alone."""
+    lightness = np.full((96, 96), 50.0)
+    for i in range(6):
+        lightness[8 + 14 * i : 15 + 14 * i, 6:90] += 0.07
+        end = slice(80, 90) if i % 2 == 0 else slice(6, 16)
+        lightness[15 + 14 * i : 22 + 14 * i, end] += 0.07 if i < 5 else 0
+    lightness += np.random.default_rng(0).normal(0, 2e-4, lightness.shape)  # no exact ties
+    lightness[8:15, 6:90] += 0.1 * np.exp(-np.arange(84) / 10)
+    truth = expected(lightness)
+    strong = canny(lightness, sigma=1, low_threshold=0.2, high_threshold=0.2, mode="constant")
+    found = ops.convert_to_numpy(ours(ops.convert_to_tensor(lightness[None].astype("float32"))))[0]
+    assert strong.sum() < 100 and truth.sum() > 900
+    assert (found != truth).sum() <= 10
+
+
+def test_a_flat_picture_has_no_edges():
+    assert not ops.convert_to_numpy(ours(ops.full((1, 32, 32), 50.0))).any()

@@ -1,0 +1,136 @@
+"""From folders to batches."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from data import pipeline
+from data.pipeline import Batches, Order
+
+
+def splits(rows):
+    return Counter(row["split"] for row in rows)
+
+
+@pytest.fixture
+def mixed(photographs, tmp_path):
+    """Beside the photographs: a gray one, a broken one, text, a picture without a suffix."""
+    folder = tmp_path / "mixed"
+    (folder / "a").mkdir(parents=True)
+    (folder / "good").symlink_to(photographs, target_is_directory=True)
+    Image.fromarray(data.camera()).save(folder / "a" / "gray.png")
+    Image.fromarray(np.stack([data.camera()] * 3, axis=-1)).save(folder / "a" / "gray.jpg", quality=80)
+    Image.fromarray(data.coffee()).save(folder / "a" / "no_suffix", format="webp")
+    whole = (folder / "a" / "no_suffix").read_bytes()
+    (folder / "a" / "cut.webp").write_bytes(whole[: len(whole) // 2])
+    (folder / "a" / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_survey(mixed):
+    rows = pipeline.survey([mixed], progress=False)
+    assert splits(rows) == {"train": 23, "val": 2, "gray": 2, "broken": 1}
+    assert {row["path"] for row in rows if row["split"] in ("gray", "broken")} == {"a/gray.png", "a/gray.jpg", "a/cut.webp"}
+    assert rows == pipeline.survey([mixed], progress=False)
+    other = pipeline.survey([mixed], seed=1, progress=False)
+    assert splits(other) == splits(rows) and other != rows
+    assert splits(pipeline.survey([mixed], limit=10, progress=False)).total() == 10
+
+
+def test_survey_with_folders_for_validation(mixed, photographs):
+    rows = pipeline.survey([mixed / "a"], [photographs], progress=False)
+    assert splits(rows) == {"train": 1, "val": 24, "gray": 2, "broken": 1}
+    with pytest.raises(ValueError, match="inside"):
+        pipeline.survey([mixed], [mixed / "a"], progress=False)
+    with pytest.raises(ValueError, match="inside"):
+        pipeline.survey([mixed, mixed], progress=False)
+
+
+def test_survey_of_natural_scenes(photographs, tmp_path):
+    for name in ("b/bamboo_forest", "b/bank_vault"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.fromarray(data.coffee()).save(tmp_path / name / "00000001.jpg")
+    rows = pipeline.survey([tmp_path], natural=True, progress=False)
+    assert [row["path"] for row in rows] == ["b/bamboo_forest/00000001.jpg"]
+
+
+def test_manifest_round_trip(mixed, tmp_path):
+    rows = pipeline.survey([mixed], progress=False)
+    rows[0]["path"] = 'a\nb,"c\udcff.jpg'  # a name that is not UTF-8, with a line break
+    pipeline.write_manifest(tmp_path / "manifest.csv", rows)
+    assert pipeline.read_manifest(tmp_path / "manifest.csv") == rows
+    (tmp_path / "manifest.csv").write_text("folder,path,split\nx,y,other\n")
+    with pytest.raises(ValueError, match="manifest"):
+        pipeline.read_manifest(tmp_path / "manifest.csv")
+
+
+def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path):
+    Image.fromarray(data.coffee()).resize((2400, 1600)).save(tmp_path / "a.jpg", quality=95)
+    assert pipeline.read_rgb(tmp_path / "a.jpg", 256).shape == (800, 1200, 3)
+    whole, reduced = (pipeline.fit(pipeline.read_rgb(tmp_path / "a.jpg", n), 256, 256).astype(int) for n in (9999, 256))
+    assert np.abs(whole - reduced).mean() < 1
+
+
+def test_orientation_is_respected(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.fromarray(data.coffee()).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    found = pipeline.read_rgb(tmp_path / "a.jpg", 1024)
+    assert found.shape == (600, 400, 3)
+    assert np.abs(found.astype(int) - np.rot90(data.coffee(), -1)).mean() < 5
+
+
+def test_validation_goes_through_all_pictures_whole(photographs):
+    files = sorted(photographs.rglob("*.png"))
+    batches = Batches(files, 32, 10)
+    found = np.concatenate([batches[i][0] for i in range(len(batches))])
+    assert len(batches) == 3 and found.shape == (24, 32, 32, 3) and found.dtype == np.uint8
+    expected = [pipeline.fit(np.asarray(Image.open(file)), 32, 32) for file in files]
+    assert np.array_equal(found, expected)
+
+
+def test_the_papers_setting_is_every_picture_once_and_whole(photographs):
+    files = sorted(photographs.rglob("*.png"))
+    batches = Batches(files, 32, 8, Order(seed=0, epoch=0))
+    found = np.concatenate([batches[i][0] for i in range(len(batches))])
+    whole = np.concatenate([Batches(files, 32, 24)[0][0]])
+    assert sorted(x.tobytes() for x in found) == sorted(x.tobytes() for x in whole)
+    assert not np.array_equal(found, whole)
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(photographs):
+    files = sorted(photographs.rglob("*.png"))
+
+    def pictures(seed, epoch, steps=None):
+        batches = Batches(files, 32, 5, Order(seed, epoch, crop=0.5, mirror=True), steps)
+        return np.stack([batches[i][0] for i in range(len(batches))])
+
+    assert np.array_equal(pictures(0, 1), pictures(0, 1))
+    assert np.array_equal(pictures(0, 1, range(2, 4)), pictures(0, 1)[2:4])  # what a resumed run sees
+    assert not np.array_equal(pictures(0, 1), pictures(0, 2))
+    assert not np.array_equal(pictures(0, 1), pictures(1, 1))
+
+
+def test_crop_and_mirror():
+    picture = np.indices((60, 90)).astype(np.uint8).transpose(1, 2, 0)[..., [0, 1, 1]]  # each pixel holds its own place
+    turned = []
+    for seed in range(200):
+        out = pipeline.crop_and_mirror(picture, 60, np.random.default_rng(seed), crop=0.5, mirror=True).astype(int)
+        rows, columns = out[..., 0], out[..., 1]
+        turned.append(columns[0, -1] < columns[0, 0])
+        assert 28 <= np.ptp(rows) <= 59 and 42 <= np.ptp(columns) <= 89
+    assert 60 < sum(turned) < 140
+    whole = pipeline.crop_and_mirror(picture, 60, np.random.default_rng(0))
+    assert np.array_equal(whole, pipeline.fit(picture, 60, 60))
+
+
+def test_a_picture_that_breaks_later_gives_way_to_the_next(photographs, tmp_path, capsys):
+    files = sorted(photographs.rglob("*.png"))[:4]
+    (tmp_path / "gone.png").write_bytes(b"")
+    batch = Batches([tmp_path / "gone.png", *files], 32, 5)[0][0]
+    assert np.array_equal(batch[0], batch[1]) and "gone.png" in capsys.readouterr().out
+    with pytest.raises(OSError, match="none of the pictures"):
+        Batches([tmp_path / "gone.png"], 32, 1)[0]
