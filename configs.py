@@ -19,7 +19,9 @@ class Config:
     input_scale: float = option(1.0, "the convolutions see scale * L + offset, L in 0..100; the paper feeds raw L")
     input_offset: float = option(0.0, "see --input-scale")
     initializer: str = option(
-        "glorot_uniform", "of all kernels; Keras' default in the paper", ("glorot_uniform", "he_uniform")
+        "glorot_uniform",
+        "of the kernels (models/aciids2020.py); Keras' default in the paper",
+        ("glorot_uniform", "he_uniform", "he_gentle"),
     )
 
     # the target
@@ -61,7 +63,7 @@ class Config:
 PRESETS = {
     "paper": Config(),
     "tuned": Config(
-        input_scale=0.01, input_offset=-0.5, initializer="he_uniform", crop=0.6, mirror=True, optimizer="adamw",
+        input_scale=0.01, input_offset=-0.5, initializer="he_gentle", crop=0.6, mirror=True, optimizer="adamw",
         learning_rate=6e-4, classification_rate=0.1, weight_decay=1e-3, schedule="cosine", warmup=500, average=0.999,
         precision="mixed_bfloat16",
     ),
@@ -96,7 +98,7 @@ def check(config):
     need(config.epochs >= 1, f"--epochs {config.epochs}: 1 or more")
     need(config.checkpoint_steps >= 1, f"--checkpoint-steps {config.checkpoint_steps}: 1 or more")
     need(0 < config.crop <= 1, f"--crop {config.crop}: above 0, at most 1")
-    need(0 < config.width, f"--width {config.width}: above 0")
+    need(config.width > 0, f"--width {config.width}: above 0")
     need(0 < config.validation < 1, f"--validation {config.validation}: between 0 and 1")
     need(0 <= config.average < 1, f"--average {config.average}: 0 or more, below 1")
     need(config.learning_rate > 0, f"--learning-rate {config.learning_rate}: above 0")

@@ -3,8 +3,8 @@
     python test.py IN OUT [--model FILE]
 
 Paths -> groups of pictures -> the network, at one fixed size -> its chroma, enlarged and joined to each picture's own
-lightness -> files. While the network looks at one group, the next is read and the one before is coloured and written, so
-that three groups are in memory at most.
+lightness -> files. While the network looks at one group, the next is read and the one before is coloured and written:
+three groups are in memory at most.
 """
 
 import argparse
@@ -144,7 +144,8 @@ def colorize_all(todo, colorizer, args, report):
             faint = is_faint(result)
             lost = write_result(target, result, picture, args)
             report.count("done", source, picture.note, lost, "the result has almost no colour" * faint)
-            report.counts["faint"] += faint
+            with report.lock:
+                report.counts["faint"] += faint
 
     with ThreadPoolExecutor() as pool:
         try:
@@ -169,13 +170,16 @@ def in_groups(todo, batch, report):
     """Lists of at most `batch` pairs that together have at most GROUP_PIXELS pixels, or of one larger picture alone."""
     group, pixels = [], 0
     for source, target in todo:
+        size = 0
         with report.failures_of(source):
             width, height = utils.picture_size(source)
-            if group and (len(group) == batch or pixels + width * height > GROUP_PIXELS):
-                yield group
-                group, pixels = [], 0
+            size = width * height
+        if group and (len(group) == batch or pixels + size > GROUP_PIXELS):
+            yield group
+            group, pixels = [], 0
+        if size:
             group.append((source, target))
-            pixels += width * height
+            pixels += size
     if group:
         yield group
 
@@ -213,12 +217,11 @@ def rgb(pixels):
 
 def write_sheet(pairs, args):
     """
-    A contact sheet of inputs and results, read back from the disk, so that it holds those of an earlier run as well. Of
-    many, SHEET_PICTURES are shown, evenly spaced in their order.
+    A contact sheet of inputs and results, read back from the disk, so that it holds those of an earlier run as well.
+    Of many, SHEET_PICTURES are shown, evenly spaced in their order.
     """
-    shown = (
-        [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, SHEET_PICTURES).round().astype(int))] if pairs else []
-    )
+    places = np.linspace(0, len(pairs) - 1, min(len(pairs), SHEET_PICTURES)).astype(int)
+    shown = [pairs[i] for i in places]
     tiles = []
     for source, target in shown:
         try:

@@ -29,7 +29,9 @@ def build(
         width: factor on the number of filters and units, 1 in the paper; small widths make quick tests.
         whole: side of the picture that the classification network sees, 256 in the paper.
         input_scale, input_offset: the convolutions see input_scale * L + input_offset. The paper feeds raw L: 1 and 0.
-        initializer: "glorot_uniform" (Keras' default, so the paper's) or "he_uniform".
+        initializer: "glorot_uniform" (Keras' default, so the paper's), "he_uniform", or "he_gentle": He's, but the one ReLU
+            filter that CN ends in starts with no negative weight, hence open everywhere, and CN's way into the fusion
+            starts at 0. An untrained CN otherwise is noise to the colours, and the loss shuts that filter for good.
         precision: a Keras dtype policy, such as "mixed_bfloat16". The last tanh is float32 in any case.
 
     Returns:
@@ -37,6 +39,9 @@ def build(
         (N, whole, whole, 1), the same pictures at the size of the classification network; "edges" (N, H, W, 1), 0 or 1.
         Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last doubling, (N, H/2, W/2, 2).
     """
+
+    gentle = initializer == "he_gentle"
+    initializer = "he_uniform" if gentle else initializer
 
     def units(count):
         return max(1, round(count * width))
@@ -62,8 +67,9 @@ def build(
     lfn = stack(scaled(lightness, "lfn_scaling"), "lfn", features)
 
     # Classification network, weights of its own: (256, 256, 1) -> (32, 32, 1) -> 1000
-    squeeze = [(units(128), 1), (units(32), 1), (units(8), 1), (1, 1)]
-    cn = stack(scaled(whole_lightness, "cn_scaling"), "cn", features + squeeze)
+    cn = stack(scaled(whole_lightness, "cn_scaling"), "cn", [*features, (units(128), 1), (units(32), 1), (units(8), 1)])
+    last = initializers.RandomUniform(0, math.sqrt(6 / (9 * units(8)))) if gentle else initializer
+    cn = conv(cn, 1, "cn_conv10", kernel_initializer=last)
     cn = layers.Flatten(dtype=precision, name="cn_flatten")(cn)
     cn = layers.Dense(units(1500), kernel_initializer=initializer, dtype=precision, name="cn_dense1")(cn)
     cn = layers.Dense(units(1000), kernel_initializer=initializer, dtype=precision, name="cn_dense2")(cn)
@@ -82,6 +88,8 @@ def build(
     limit = math.sqrt(3 / fan)
     joint = {"kernel_initializer": initializers.RandomUniform(-limit, limit), "dtype": precision}
     x = conv(places, fan_out, "fusion_conv", kernel=1, activation=None, **joint)
+    if gentle:
+        joint["kernel_initializer"] = "zeros"
     view = layers.Dense(fan_out, use_bias=False, name="fusion_cn", **joint)(cn)
     x = layers.Add(dtype=precision, name="fusion_add")([x, layers.Reshape((1, 1, fan_out), name="fusion_repeat")(view)])
     x = layers.ReLU(dtype=precision, name="fusion")(x)
