@@ -236,7 +236,7 @@ def write_sheet(pairs, args):
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     utils.write_picture(args.sheet, np.vstack(rows), utils.Picture(rows[0]), utils.FORMATS[args.sheet.suffix.lower()])
-    print(f"{utils.printable(args.sheet)}: {len(shown)} of {len(pairs)} results, input | result")
+    print(f"{utils.printable(args.sheet)}: {len(shown)} of {len(pairs)} results, input | result", file=sys.stderr)
 
 
 def thumbnail(pixels, files):

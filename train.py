@@ -75,11 +75,12 @@ def main():
             train_files, config.size, config.batch, order=pipeline.Order(config.seed, epoch, config.crop, config.mirror),
             steps=steps,
         )  # fmt: skip
-        keeper = Keeper(run, progress, last, config.checkpoint_steps, interrupt)
+        means = progress.pop("means", ())
+        keeper = Keeper(run, progress, means if steps.start else (), last, config.checkpoint_steps, interrupt)
         started = time.monotonic()
         with Bar(f"epoch {epoch + 1}/{config.epochs}", steps, config.batch, progress["history"]) as bar:
-            logs = model.fit(
-                batches, initial_epoch=epoch, epochs=epoch + 1, verbose=0, callbacks=[keeper, bar]
+            logs = model.fit(  # shuffle: not once more, by a state that nobody keeps
+                batches, shuffle=False, initial_epoch=epoch, epochs=epoch + 1, verbose=0, callbacks=[keeper, bar]
             ).history  # fmt: skip
         if keeper.stopped:
             stop(f"stopped and saved at step {progress['step']}: the same command with --resume goes on", 130)
@@ -150,11 +151,11 @@ def prepare(options):
     preset = options.preset or "paper"
     try:
         config = configs.make(preset, configs.given(options))
+        rows = pipeline.survey(
+            asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural
+        )
     except ValueError as error:
         stop(error)
-    rows = pipeline.survey(
-        asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural
-    )
     if not options.dry_run:
         options.run.mkdir(parents=True, exist_ok=True)
         pipeline.write_manifest(options.run / "manifest.csv", rows)
@@ -237,7 +238,7 @@ def resume(run, model):
         for variable, array in zip(variables, arrays[kind]):
             variable.assign(array)
     print(f"resumed after step {progress['step']}")
-    return progress | {"metrics": arrays["metrics"]}
+    return progress | {"means": arrays["metrics"]}
 
 
 class Plateau:
@@ -277,14 +278,15 @@ class Interrupt:
 class Keeper(keras.callbacks.Callback):
     """Checkpoints inside an epoch; and the raw weights at its end, before `fit` puts their moving average in place."""
 
-    def __init__(self, run, progress, last, every, interrupt):
+    def __init__(self, run, progress, means, last, every, interrupt):
+        """`means`: the state of the metrics of an epoch that is taken up in its middle; `last`: the step it ends with."""
         super().__init__()
-        self.run, self.progress, self.last, self.every, self.interrupt = run, progress, last, every, interrupt
+        self.run, self.progress, self.means, self.last = run, progress, means, last
+        self.every, self.interrupt = every, interrupt
         self.first, self.stopped = progress["step"], False
 
     def on_epoch_begin(self, epoch, logs=None):
-        """The running means of an epoch that was interrupted go on where they were."""
-        for variable, array in zip(self.model.metrics_variables, self.progress.pop("metrics", ())):
+        for variable, array in zip(self.model.metrics_variables, self.means):
             variable.assign(array)
 
     def on_train_batch_end(self, batch, logs=None):

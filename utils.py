@@ -579,7 +579,7 @@ def _encode_tiff(pixels, like, quality):
     height, width, channels = values.shape
     steps = values.copy()
     steps[:, 1:] -= values[:, :-1]  # predictor 2, horizontal differences that wrap around
-    strip = zlib.compress(steps.astype(values.dtype.newbyteorder("<")).tobytes())
+    strip = zlib.compress(steps.astype(values.dtype.newbyteorder("<")).tobytes(), 1)  # more is slow and saves little
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     exif = Image.Exif()
     exif.load(like.exif)

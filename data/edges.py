@@ -4,7 +4,6 @@ Only elementwise arithmetic, shifts and maxima, in float32: it runs inside the t
 and no accelerator rounds it.
 """
 
-
 import numpy as np
 from keras import ops
 

@@ -1,0 +1,436 @@
+"""test.py from the command line to the files, with a tiny network of strong colours."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+from skimage import color, data
+
+import models
+import utils
+from data.preprocess import lightness_of
+from models import aciids2020
+
+ROOT = Path(__file__).parents[1]
+ARGUMENTS = {"width": 1 / 16, "whole": 64}
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+# "test" is also the name of a package of Python's own, so the script is loaded by its path.
+spec = importlib.util.spec_from_file_location("colorize_script", ROOT / "test.py")
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Files of three untrained networks: one of strong colours, one of none, one that gives no numbers."""
+    folder = tmp_path_factory.mktemp("networks")
+    keras.utils.set_random_seed(0)
+    model = aciids2020.build(**ARGUMENTS)
+    *rest, last, _ = model.get_weights()
+    ends = {"strong": (8 * last, (0.3, -0.4)), "none": (0 * last, (0, 0)), "nan": (last, (np.nan, 0))}
+    for name, (kernel, bias) in ends.items():
+        card = {"arguments": ARGUMENTS, "size": 64}
+        models.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
+    return folder
+
+
+@pytest.fixture
+def run(networks, capsys):
+    """Runs test.py in this process -> (exit status, stdout, stderr)."""
+
+    def run(*arguments, network="strong"):
+        status = script.main([*map(str, arguments), "--model", str(networks / f"{network}.keras")])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def lightness_error(before, after):
+    """The largest difference of L between two pictures; the second by scikit-image, in float64."""
+    return np.abs(lightness_of(before) - color.rgb2lab(after)[..., 0]).max()
+
+
+def chroma(pixels):
+    return np.hypot(*np.moveaxis(color.rgb2lab(pixels)[..., 1:], -1, 0))
+
+
+PICTURES = {
+    "camera": data.camera()[::2, ::2].copy(),
+    "ramp": np.tile(np.arange(256, dtype=np.uint8), (40, 1)),
+    "tall": np.asarray(Image.fromarray(data.astronaut()[:300, 100:137]).convert("L")),
+    "colour": data.coffee()[:120, :160].copy(),
+}
+
+
+@pytest.mark.parametrize("options", [(), ("--guided",), ("--saturation", "3")], ids=" ".join)
+def test_lightness_is_the_inputs_everywhere(tmp_path, run, options):
+    for name, pixels in PICTURES.items():
+        save(tmp_path / "in" / f"{name}.png", pixels)
+    status, out, _ = run(tmp_path / "in", tmp_path / "out", *options)
+    assert status == 0 and out.startswith("4 done, 0 skipped, 0 failed, 0 passed over; ")
+    for name, pixels in PICTURES.items():
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            result = np.asarray(image)
+        assert result.shape == (*pixels.shape[:2], 3) and result.dtype == np.uint8
+        assert lightness_error(pixels, result) < 1
+    assert np.median(chroma(np.asarray(Image.open(tmp_path / "out/camera.png")))) > 5
+
+
+def test_plain_clipping_moves_the_lightness(tmp_path, run):
+    source = save(tmp_path / "a.png", PICTURES["ramp"])
+    run(source, tmp_path / "clip.png", "--gamut", "clip", "--saturation", "3")
+    assert lightness_error(PICTURES["ramp"], np.asarray(Image.open(tmp_path / "clip.png"))) > 2
+
+
+def test_colours_are_those_of_the_network(tmp_path, run, networks):
+    """The plain way through the recipe, spelled out, gives the same pixels."""
+    pixels = PICTURES["camera"]
+    run(save(tmp_path / "a.png", pixels), tmp_path / "out.png")
+    model, _ = models.load(networks / "strong.keras")
+    small = lightness_of(script.fit(pixels, 64, 64))[None, ..., None]
+    ab = model.predict(script.network_inputs(small), verbose=0)[0, ::2, ::2]  # before the nearest doubling
+    expected = script.colorize(lightness_of(pixels), script.enlarge(ab, *pixels.shape))
+    assert np.abs(np.asarray(Image.open(tmp_path / "out.png")) - 255 * expected).max() < 1
+
+
+def test_pictures_do_not_depend_on_their_company(tmp_path, run):
+    """Padding of the last batch and neighbours in it leave no trace; nor do strips."""
+    for i, pixels in enumerate(PICTURES.values()):
+        save(tmp_path / "in" / f"{i}.png", pixels)
+    run(tmp_path / "in", tmp_path / "three", "--batch", "3")
+    run(tmp_path / "in", tmp_path / "one", "--batch", "1")
+    for i in range(len(PICTURES)):
+        one, three = (np.asarray(Image.open(tmp_path / folder / f"{i}.png")).astype(int) for folder in ("one", "three"))
+        assert np.abs(one - three).max() <= 1
+
+
+def test_strips_join_without_a_seam(monkeypatch):
+    pixels = PICTURES["camera"]
+    ab = np.random.default_rng(0).normal(0, 30, (32, 32, 2)).astype(np.float32)
+    args = type("Arguments", (), {"guided": False, "saturation": 1.0, "gamut": "chroma"})
+    whole = script.at_full_size(pixels, ab, args)
+    monkeypatch.setattr(script, "STRIP_PIXELS", 700)  # two rows, and one left over
+    np.testing.assert_array_equal(script.at_full_size(pixels[:255], ab, args).shape, (255, 256, 3))
+    np.testing.assert_array_equal(script.at_full_size(pixels, ab, args), whole)
+
+
+def test_network_is_compiled_once_for_all_sizes(tmp_path, run, monkeypatch):
+    traces = []
+    inputs = script.network_inputs
+
+    def traced(**views):
+        traces.append(tuple(views["lightness"].shape))
+        return inputs(**views)
+
+    monkeypatch.setattr(script, "network_inputs", traced)
+    for i in range(7):
+        save(tmp_path / "in" / f"{i}.png", PICTURES["camera"][: 50 + 9 * i, : 90 - 9 * i])
+    assert run(tmp_path / "in", tmp_path / "out", "--batch", "3")[0] == 0
+    assert len(traces) <= 2 and set(traces) == {(3, 64, 64, 1)}  # Keras traces a second time to build the model
+
+
+def test_size_of_the_network(tmp_path, run):
+    source = save(tmp_path / "a.png", PICTURES["camera"])
+    results = []
+    for size in (64, 128):
+        run(source, tmp_path / f"{size}.png", "--size", size)
+        results.append((tmp_path / f"{size}.png").read_bytes())
+    run(source, tmp_path / "default.png")
+    assert (tmp_path / "default.png").read_bytes() == results[0] != results[1]
+
+
+def test_sixteen_bits_alpha_and_the_rest_are_kept(tmp_path, run):
+    deep = np.random.default_rng(0).integers(3000, 60000, (64, 64), np.uint16)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in/deep.tif", deep)
+    exif = Image.Exif()
+    exif[0x0112], exif[271] = 6, "Maker"
+    alpha = np.tile(np.arange(60, dtype=np.uint8), (40, 1))
+    save(
+        tmp_path / "in/la.png",
+        np.dstack([PICTURES["camera"][:40, :60], alpha]),
+        exif=exif,
+        dpi=(300, 300),
+        icc_profile=SRGB,
+    )
+    status, _, _ = run(tmp_path / "in", tmp_path / "out")
+    assert status == 0
+    result = utils.read_picture(tmp_path / "out/deep.png")
+    assert result.pixels.dtype == np.uint16 and result.pixels.shape == (64, 64, 3)
+    assert lightness_error(deep, result.pixels) < 0.1
+    with Image.open(tmp_path / "out/la.png") as image:
+        assert image.mode == "RGBA" and image.size == (40, 60)  # turned upright, once
+        np.testing.assert_array_equal(np.asarray(image)[..., 3], np.rot90(alpha, -1))
+        assert image.getexif()[271] == "Maker" and image.getexif().get(0x0112, 1) == 1
+        assert image.info["icc_profile"] == SRGB and image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_side_by_side(tmp_path, run):
+    pixels = PICTURES["camera"]
+    source = save(tmp_path / "a.png", np.dstack([pixels, pixels]))  # with alpha
+    run(source, tmp_path / "out.png", "--side-by-side")
+    result = np.asarray(Image.open(tmp_path / "out.png"))
+    assert result.shape == (256, 512, 4)
+    np.testing.assert_array_equal(result[:, :256, :3], np.dstack([pixels] * 3))
+    np.testing.assert_array_equal(result[..., 3], np.hstack([pixels, pixels]))
+    assert np.median(chroma(result[:, 256:, :3])) > 5
+
+
+def test_saturation(tmp_path, run):
+    source = save(tmp_path / "a.png", np.full((64, 64), 120, np.uint8))
+    means = []
+    for factor in (0.5, 1):
+        run(source, tmp_path / f"{factor}.png", "--saturation", factor)
+        means.append(chroma(np.asarray(Image.open(tmp_path / f"{factor}.png"))).mean())
+    assert means[0] == pytest.approx(means[1] / 2, rel=0.1)
+
+
+def test_guided(tmp_path, run):
+    """Across a hard edge of the lightness the colour changes faster than the network's 32 x 32 places allow."""
+    pixels = np.full((256, 256), 60, np.uint8)
+    pixels[:, 131:] = 190
+    source = save(tmp_path / "a.png", pixels)
+    steps = []
+    for options in ((), ("--guided",)):
+        run(source, tmp_path / "out.png", "--overwrite", *options)
+        ab = color.rgb2lab(np.asarray(Image.open(tmp_path / "out.png")))[64:192, :, 1:]
+        change = np.linalg.norm(np.diff(ab, axis=1), axis=-1).mean(axis=0)
+        steps.append(change[130] / change[115:150].sum())
+    assert steps[1] > steps[0] + 0.15
+
+
+def test_formats(tmp_path, run):
+    save(tmp_path / "in/a.png", PICTURES["camera"])
+    for format, kind in (("jpg", "JPEG"), ("tiff", "TIFF")):
+        assert run(tmp_path / "in", tmp_path / format, "--format", format)[0] == 0
+        with Image.open(tmp_path / format / f"a.{format}") as image:
+            assert image.format == kind and image.mode == "RGB"
+    with Image.open(tmp_path / "jpg/a.jpg") as image:
+        assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # 4:4:4
+    run(tmp_path / "in/a.png", tmp_path / "low.jpeg", "--quality", "20")
+    assert (tmp_path / "low.jpeg").stat().st_size < (tmp_path / "jpg/a.jpg").stat().st_size
+
+
+def test_mixed_folder(tmp_path, run):
+    source, out = tmp_path / "in", tmp_path / "in" / "out"  # OUT inside IN
+    save(source / "a.jpg", PICTURES["camera"])
+    save(source / "a.png", PICTURES["camera"])
+    save(source / "deep/er/b.bmp", PICTURES["tall"])
+    save(source / "deep/nameless", PICTURES["tall"], format="PNG")
+    (source / "deep/loop").symlink_to(source)
+    (source / "notes.txt").write_text("no picture")
+    (source / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (source / "text.jpg").write_text("no picture")
+    (source / "cut.jpg").write_bytes((source / "a.jpg").read_bytes()[:5000])
+    (source / "empty.png").touch()
+    os.mkfifo(source / "pipe.png")
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    status, printed, err = run(source, out)
+    assert status == 1 and printed.startswith("4 done, 0 skipped, 4 failed, 2 passed over; ")
+    for name in ("text.jpg", "cut.jpg", "empty.png", "pipe.png"):
+        assert sum(f"{name}: " in line for line in err.splitlines()) == 1
+    made = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert made == ["a.jpg.png", "a.png.png", "deep/er/b.png", "deep/nameless.png"]
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert run(source, out)[1].startswith("0 done, 4 skipped, 4 failed, 2 passed over; ")
+    assert run(source, out, "--overwrite")[1].startswith("4 done, 0 skipped, 4 failed, 2 passed over; ")
+
+
+def test_a_stopped_run_goes_on(tmp_path, run):
+    for i in range(4):
+        save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
+    run(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "out/2.png").unlink()
+    stamp = (tmp_path / "out/1.png").stat().st_mtime_ns
+    assert run(tmp_path / "in", tmp_path / "out")[1].startswith("1 done, 3 skipped, 0 failed")
+    assert (tmp_path / "out/1.png").stat().st_mtime_ns == stamp and (tmp_path / "out/2.png").exists()
+
+
+def test_one_file_to_a_folder_or_to_a_name(tmp_path, run):
+    source = save(tmp_path / "a.jpg", PICTURES["tall"])
+    run(source, tmp_path / "folder")
+    run(source, tmp_path / "name.webp")
+    assert (tmp_path / "folder/a.png").is_file()
+    assert Image.open(tmp_path / "name.webp").format == "WEBP"
+
+
+def test_uncoloured_results_never_pass(tmp_path, run):
+    source = save(tmp_path / "a.png", PICTURES["camera"])
+    status, out, err = run(source, tmp_path / "nan", network="nan")
+    assert status == 1 and "1 failed" in out and "a.png: the network gave no finite colours" in err
+    assert not (tmp_path / "nan").exists()
+    status, out, err = run(source, tmp_path / "none", network="none")
+    assert status == 0 and "1 of the results have almost no colour" in out
+    assert "a.png: the result has almost no colour" in err and (tmp_path / "none/a.png").exists()
+
+
+def test_memory_is_bounded_by_pixels(tmp_path, run, monkeypatch):
+    """However many and however large: three groups at most are held, a group is at most GROUP_PIXELS or one picture."""
+    monkeypatch.setattr(script, "GROUP_PIXELS", 30_000)
+    held, most, lock = {}, [0], threading.Lock()
+    read_picture, write_picture = utils.read_picture, utils.write_picture
+
+    def read(path):
+        with lock:
+            held[Path(path).name] = picture = read_picture(path)
+            most[0] = max(most[0], sum(p.pixels.size for p in held.values()))
+        return picture
+
+    def write(path, *arguments):
+        time.sleep(0.02)  # slower than reading, which must wait
+        with lock:
+            del held[Path(path).name]
+        return write_picture(path, *arguments)
+
+    monkeypatch.setattr(utils, "read_picture", read)
+    monkeypatch.setattr(utils, "write_picture", write)
+    for i in range(16):
+        save(tmp_path / "in" / f"{i:02}.png", PICTURES["camera"][: 200 if i == 8 else 100, :100])
+    assert run(tmp_path / "in", tmp_path / "out", "--batch", "16")[0] == 0
+    assert 30_000 < most[0] <= 90_000 and not held
+
+
+def test_sheet(tmp_path, run, monkeypatch):
+    for i in range(8):
+        save(tmp_path / "in" / f"{i}.png", PICTURES["camera"][: 100 + i])
+    _, _, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.png")
+    assert "8 of 8 results" in err
+    tile = script.THUMBNAIL
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape == (2 * tile, 12 * tile, 3)
+    middle = sheet[tile // 2]
+    assert np.ptp(middle[:tile].astype(int), axis=-1).max() == 0  # the input
+    assert np.median(chroma(middle[None, tile : 2 * tile])) > 5  # the result
+    assert (sheet[tile:, 4 * tile :] == 255).all()  # two pictures in the second row, then nothing
+    monkeypatch.setattr(script, "SHEET_PICTURES", 3)  # of thousands, some; those of earlier runs as well
+    _, out, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.jpg")
+    assert "0 done, 8 skipped" in out and "3 of 8 results" in err
+    assert Image.open(tmp_path / "sheet.jpg").size == (6 * tile, tile)
+
+
+def test_precision(tmp_path, run):
+    source = save(tmp_path / "a.png", PICTURES["camera"])
+    run(source, tmp_path / "32.png")
+    run(source, tmp_path / "16.png", "--precision", "mixed_bfloat16")
+    single, half = (np.asarray(Image.open(tmp_path / f"{bits}.png")).astype(int) for bits in (32, 16))
+    assert 0 < np.abs(single - half).mean() < 4
+
+
+def test_strange_names(tmp_path, run):
+    (tmp_path / "in").mkdir()
+    good = os.path.join(os.fsencode(tmp_path), b"in", b"\xff\n.png")
+    with open(good, "wb") as file:
+        Image.fromarray(PICTURES["tall"]).save(file, "PNG")
+    with open(good.replace(b"\n", b"\x1b[2J"), "wb") as file:
+        file.write(b"no picture")
+    status, out, err = run(tmp_path / "in", tmp_path / "out")
+    assert status == 1 and out.startswith("1 done, 0 skipped, 1 failed")
+    assert r"\udcff\x1b[2J.png: not a picture" in err and "\x1b" not in err
+    assert os.listdir(os.path.join(os.fsencode(tmp_path), b"out")) == [b"\xff\n.png"]
+
+
+def test_a_full_disk_fails_one_picture_and_leaves_no_halves(tmp_path, run, monkeypatch):
+    for i in range(3):
+        save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.name.endswith("-1.png"):
+            write(path, content[:100])
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    status, out, err = run(tmp_path / "in", tmp_path / "out")
+    assert status == 1 and out.startswith("2 done, 0 skipped, 1 failed") and "1.png: No space left on device" in err
+    assert sorted(os.listdir(tmp_path / "out")) == ["0.png", "2.png"]
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["{}/in", "{}/in"], "among the inputs"),
+    (["{}/in/a.png", "{}/in/a.png"], "overwrite the input"),
+    (["{}/nothing", "{}/out"], "no such file or folder"),
+    (["{}/in", "{}/out", "--size", "100"], "100 is not divisible by 8"),
+    (["{}/in", "{}/out", "--size", "big"], "'big' is no whole number"),
+    (["{}/in", "{}/out", "--saturation", "nan"], "'nan' is no number from 0 to 10"),
+    (["{}/in", "{}/out", "--batch", "0"], "from 1 to 1024"),
+    (["{}/in", "{}/out", "--gamut", "none"], "invalid choice"),
+    (["{}/in", "{}/out", "--satur", "1"], "unrecognized arguments"),
+    (["{}/in", "{}/out", "--sheet", "{}/s.gif"], "must end in"),
+    (["{}/in", "{}/out", "--sheet", "{}/in/a.png"], "is a folder, an input or a result"),
+    (["{}/in", "{}/out", "--sheet", "{}/out/a.png"], "is a folder, an input or a result"),
+    (["{}/in", "{}/out", "--model", "{}/no.keras"], "no such network"),
+    (["{}/in", "{}/out", "--model", "{}/in/a.png"], "not a network"),
+])  # fmt: skip
+def test_refusals(tmp_path, networks, capsys, arguments, words):
+    save(tmp_path / "in/a.png", PICTURES["tall"])
+    before = (tmp_path / "in/a.png").read_bytes()
+    arguments = [argument.replace("{}", str(tmp_path)) for argument in arguments]
+    try:
+        status = script.main(["--model", str(networks / "strong.keras"), *arguments])
+    except SystemExit as end:
+        status = end.code
+    assert status == 2 and words in capsys.readouterr().err.strip().splitlines()[-1]
+    assert os.listdir(tmp_path) == ["in"] and (tmp_path / "in/a.png").read_bytes() == before
+
+
+def test_out_of_memory_says_what_to_try(tmp_path, run, monkeypatch):
+    def exhausted(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor")
+
+    monkeypatch.setattr(script.Colorizer, "chroma", exhausted)
+    status, _, err = run(save(tmp_path / "a.png", PICTURES["tall"]), tmp_path / "out")
+    assert status == 1 and "try a smaller --batch (now 8)" in err and not (tmp_path / "out").exists()
+
+
+def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    read, looked = utils.read_picture, []
+    monkeypatch.setattr(script.Colorizer, "chroma", interrupted)
+    monkeypatch.setattr(script, "ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
+    monkeypatch.setattr(utils, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path))
+    for i in range(20):
+        save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
+    status, out, err = run(tmp_path / "in", tmp_path / "out", "--batch", "10", "--overwrite")
+    assert status == 130 and "the same command without --overwrite goes on from here" in err
+    assert len(looked) <= 12  # the first ten, and of the next ten what was under way
+
+
+def test_interrupt_says_how_to_go_on(tmp_path, networks):
+    """The command in a process of its own: Ctrl-C, whole files, status 130; then the same command finishes."""
+    source = save(tmp_path / "in/0.png", PICTURES["camera"])
+    for i in range(1, 400):
+        os.link(source, source.with_stem(str(i)))
+    command = [sys.executable, str(ROOT / "test.py"), str(tmp_path / "in"), str(tmp_path / "out")]
+    command += ["--model", str(networks / "strong.keras")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path).glob("out/*.png")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stopped: " in err.splitlines()[-1] and "the same command goes on from here" in err.splitlines()[-1]
+    made = sorted((tmp_path / "out").iterdir())
+    assert 0 < len(made) < 400 and f"stopped: {len(made)} done, " in err
+    assert all(utils.read_picture(path).pixels.shape == (256, 256, 3) for path in made)  # all whole, none begun
