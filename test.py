@@ -19,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 import models  # noqa: E402
 import utils  # noqa: E402
@@ -49,6 +50,8 @@ def main(arguments=None):
         except KeyboardInterrupt:
             again = "the same command" + " without --overwrite" * args.overwrite
             return stop(130, f"stopped: {report}; {again} goes on from here")
+        except OSError as error:  # those of single pictures are counted; this is the contact sheet's
+            return stop(1, f"{report}; {utils.printable(args.sheet)}: {error.strerror or error}")
         except Exception as error:
             if not any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "OOM", "out of memory")):
                 raise
@@ -60,8 +63,13 @@ def main(arguments=None):
 
 
 def stop(status, message):
-    print(message, file=sys.stderr)
+    say(message)
     return status
+
+
+def say(message):
+    """A line on stderr that does not tear the progress bar."""
+    tqdm.write(str(message), file=sys.stderr)
 
 
 def parse(arguments):
@@ -228,15 +236,14 @@ def write_sheet(pairs, args):
             files = [target] if args.side_by_side else [source, target]
             tiles.append(np.hstack([thumbnail(utils.read_picture(file).pixels, len(files)) for file in files]))
         except utils.BadPicture as error:
-            print(f"{utils.printable(source)}: not on the sheet: {error}", file=sys.stderr)
+            say(f"{utils.printable(source)}: not on the sheet: {error}")
     if not tiles:
-        print("no contact sheet: there is no result to show", file=sys.stderr)
-        return
+        return say("no contact sheet: there is no result to show")
     columns = min(len(tiles), 6)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     utils.write_picture(args.sheet, np.vstack(rows), utils.Picture(rows[0]), utils.FORMATS[args.sheet.suffix.lower()])
-    print(f"{utils.printable(args.sheet)}: {len(shown)} of {len(pairs)} results, input | result", file=sys.stderr)
+    return say(f"{utils.printable(args.sheet)}: {len(shown)} of {len(pairs)} results, input | result")
 
 
 def thumbnail(pixels, files):

@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -86,14 +87,16 @@ def main():
             stop(f"stopped and saved at step {progress['step']}: the same command with --resume goes on", 130)
         speed = len(steps) * config.batch / (time.monotonic() - started)
 
-        # `fit` ends on the moving average of the weights, where there is one: that is validated, shown and saved.
+        # `fit` ends on the moving average of the weights, where there is one: that is validated, shown and saved. Set anew,
+        # because on JAX the weights now share the memory of the optimizer's average, which `evaluate` would give away.
+        weights = model.network.get_weights()
+        model.network.set_weights(weights)
         val = model.evaluate(pipeline.Batches(val_files, config.size, config.batch), verbose=0, return_dict=True)
         row = {"epoch": epoch + 1, "step": last, "pictures": last * config.batch}
         row |= {name: values[-1] for name, values in logs.items()} | {f"val_{name}": v for name, v in val.items()}
         row |= {f"spread_{name}": v for name, v in health(branches, samples["health"]).items()}
         row |= {"learning_rate": float(model.optimizer.learning_rate), "pictures_per_second": speed}
         card["training"] |= {"epoch": epoch + 1, "step": last, "pictures": last * config.batch, "log": row}
-        weights = model.network.get_weights()
         save(run / "last.keras", config.network, weights, card)
         if progress["best"] is None or row["val_loss"] < progress["best"]:
             progress["best"] = row["val_loss"]
@@ -175,7 +178,7 @@ def device():
         import torch
 
         return f"{torch.cuda.device_count()} GPU" if torch.cuda.is_available() else "the CPU (no GPU found)"
-    gpus = keras.distribution.list_devices("gpu")
+    gpus = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
     return f"{len(gpus)} GPU" if gpus else "the CPU (no GPU found)"
 
 
@@ -402,8 +405,8 @@ def dry_run(model, batches, total_steps):
     started = time.monotonic()
     for _ in range(3):
         model.train_on_batch(batch[0])
-    hours = (time.monotonic() - started) / 3 * total_steps / 3600
-    print(f"expected time: {hours:.1f} hours for {total_steps} steps, without validation")
+    seconds = round((time.monotonic() - started) / 3 * total_steps)
+    print(f"expected time: {timedelta(seconds=seconds)} (h:mm:ss) for {total_steps} steps, without validation")
 
 
 if __name__ == "__main__":
