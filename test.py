@@ -8,22 +8,22 @@ three groups are in memory at most.
 """
 
 import argparse
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import utils
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+utils.import_keras_quietly()
 
-import models  # noqa: E402
-import utils  # noqa: E402
-from data.preprocess import GAMUTS, colorize, enlarge, fit, lightness_of, network_inputs  # noqa: E402
+import keras
+import numpy as np
+from tqdm import tqdm
+
+import models
+from data.preprocess import GAMUTS, colorize, enlarge, fit, lightness_of, network_inputs
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "pretrained" / "colorizer.keras"
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
@@ -40,7 +40,7 @@ def main(arguments=None):
         return stop(2, error)
     with utils.Report(jobs) as report:
         todo = report.todo(jobs, args.overwrite)
-        colorizer = Colorizer(network, args.size or card.get("size", 256), max(1, min(args.batch, len(todo))))
+        colorizer = Colorizer(network, args.size or card["size"], max(1, min(args.batch, len(todo))))
         started = time.monotonic()
         try:
             colorize_all(todo, colorizer, args, report)
@@ -257,4 +257,7 @@ def thumbnail(pixels, files):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the first picture or after the last
+        sys.exit(130)

@@ -11,7 +11,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import signal
 import sys
 import time
@@ -20,23 +19,24 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from utils import atomic, import_keras_quietly
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-from tensorboard.compat.proto.event_pb2 import Event  # noqa: E402
-from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: E402
-from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+import_keras_quietly()
 
-import configs  # noqa: E402
-import models  # noqa: E402
-from data import pipeline  # noqa: E402
-from data.preprocess import colorize, lightness_of, training_inputs  # noqa: E402
-from models import checkpoint  # noqa: E402
-from models.training import Training, make_optimizer, spread  # noqa: E402
-from utils import atomic  # noqa: E402
+import keras
+import numpy as np
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tqdm import tqdm
+
+import configs
+import models
+from data import pipeline
+from data.preprocess import colorize, lightness_of, training_inputs
+from models import checkpoint
+from models.training import Training, make_optimizer, spread
 
 SAMPLES = 8  # validation pictures on a sheet
 HEALTH = 64  # validation pictures over which the spread of the branches is measured

@@ -78,6 +78,23 @@ def atomic(path):
         temporary.unlink(missing_ok=True)
 
 
+def import_keras_quietly():
+    """Import Keras and let TensorFlow look for a GPU, without what it prints in C++ on the way."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            keras.distribution.list_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 PARTIAL = ".partial-"  # what a killed run leaves behind begins so, and is never taken for a picture
 
 
@@ -730,4 +747,7 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -108,7 +108,7 @@ def fit_gamut(lab, rounds=12):
 
     def outside(colors):
         linear = linear_from_lab(colors)
-        return ((linear < -1e-4) | (linear > 1 + 1e-4)).any(axis=-1)
+        return ((linear < -1e-6) | (linear > 1 + 1e-4)).any(axis=-1)  # 0.001 and 0.004 of L
 
     out = outside(lab)
     if not out.any():
