@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup run test lint
+.PHONY: setup run test test-jax test-torch
 
 # Every target sets itself up; the environment is made again when requirements.txt changes.
 setup: .venv/.done
@@ -12,17 +12,23 @@ setup: .venv/.done
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# Trains for two minutes on photographs that scikit-image carries and colorizes grayscale versions of them.
+# Trains for about two minutes on photographs that scikit-image carries and colorizes grayscale versions of them.
+DEMO = runs/demo
 run: setup
-	$(BIN)/python -m data.demo runs/demo
-	$(BIN)/python train.py --data runs/demo/photographs --run runs/demo/run --preset tuned --epochs 1 --resume
-	$(BIN)/python utils.py gray runs/demo/originals runs/demo/gray --overwrite
-	$(BIN)/python test.py runs/demo/gray runs/demo/color --model runs/demo/run/best.keras --sheet runs/demo/sheet.png --overwrite
-	@echo "look at runs/demo/sheet.png"
+	$(BIN)/python -m data.demo $(DEMO)
+	$(BIN)/python train.py --data $(DEMO)/photographs --run $(DEMO)/run --resume --preset tuned --width 0.5 --batch 8 \
+	    --epochs 10 --warmup 30 --average 0.95
+	$(BIN)/python utils.py gray $(DEMO)/originals $(DEMO)/gray
+	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color --model $(DEMO)/run/best.keras --sheet $(DEMO)/sheet.png
+	@echo "Look at $(DEMO)/sheet.png: grayscale | colorized, by a network that knows these five photographs alone."
 
-test: setup lint
-	$(BIN)/python -m pytest -q
-
-lint: setup
+test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q
+
+# The same tests on another backend, in an environment without TensorFlow.
+test-jax test-torch: test-%:
+	$(PYTHON) -m venv .venv-$*
+	grep -v '^tensorflow' requirements.txt | .venv-$*/bin/pip install --quiet --disable-pip-version-check -r /dev/stdin $*
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -q

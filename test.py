@@ -53,7 +53,7 @@ def main(arguments=None):
         except OSError as error:  # those of single pictures are counted; this is the contact sheet's
             return stop(1, f"{report}; {utils.printable(args.sheet)}: {error.strerror or error}")
         except Exception as error:
-            if not any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "OOM", "out of memory")):
+            if not utils.is_out_of_memory(error):
                 raise
             return stop(1, f"{report}; the device is out of memory: try a smaller --batch (now {args.batch}) or --size")
     print(f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s")

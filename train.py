@@ -19,7 +19,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from utils import atomic, import_keras_quietly
+from utils import atomic, import_keras_quietly, is_out_of_memory
 
 import_keras_quietly()
 
@@ -45,6 +45,15 @@ HEALTH = 64  # validation pictures over which the spread of the branches is meas
 def main():
     options = parse()
     config, rows = prepare(options)
+    try:
+        train(options, config, rows)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        stop(f"out of memory at --batch {config.batch}: try a smaller one, or --precision mixed_bfloat16", 1)
+
+
+def train(options, config, rows):
     train_files, val_files = pipeline.paths(rows, "train"), pipeline.paths(rows, "val")
     counts = Counter(row["split"] for row in rows)
     print("pictures: " + ", ".join(f"{counts[split]} {split}" for split in pipeline.SPLITS))
@@ -410,10 +419,4 @@ def dry_run(model, batches, total_steps):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception as error:
-        text = f"{type(error).__name__} {error}"
-        if "RESOURCE_EXHAUSTED" not in text and "ResourceExhausted" not in text and "out of memory" not in text.lower():
-            raise
-        stop("out of memory: try a smaller --batch, or --precision mixed_bfloat16", 1)
+    main()

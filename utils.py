@@ -95,6 +95,12 @@ def import_keras_quietly():
         os.close(nowhere)
 
 
+def is_out_of_memory(error):
+    """Whether an exception says that the device or the host has no memory left, in the words of any of the backends."""
+    words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OOM", "out of memory", "t allocate memory")
+    return isinstance(error, MemoryError) or any(w in f"{type(error).__name__} {error}" for w in words)
+
+
 PARTIAL = ".partial-"  # what a killed run leaves behind begins so, and is never taken for a picture
 
 

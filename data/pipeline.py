@@ -19,7 +19,7 @@ from data.preprocess import fit
 from utils import atomic, find_files, looks_like_picture
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
-THREADS = os.cpu_count()
+POOL = ThreadPoolExecutor(os.cpu_count())  # its threads are started when they are first needed
 FIELDS = ("folder", "path", "split")
 SPLITS = ("train", "val", "gray", "broken")
 
@@ -82,14 +82,12 @@ def survey(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=F
     if limit:
         taken["train"] = [taken["train"][i] for i in sorted(rng.permutation(len(taken["train"]))[:limit])]
     rows = []
-    with ThreadPoolExecutor(THREADS) as pool:
-        for split, files in taken.items():
-            kinds = _in_order(pool, _kind, (os.path.join(folder, path) for folder, path in files))
-            bar = tqdm(kinds, f"looking at {split} pictures", len(files), disable=not progress or not files, leave=False)
-            rows += [
-                {"folder": str(folder), "path": str(path), "split": kind or split}
-                for (folder, path), kind in zip(files, bar)
-            ]
+    for split, files in taken.items():
+        kinds = _in_order(_kind, (os.path.join(folder, path) for folder, path in files))
+        bar = tqdm(kinds, f"looking at {split} pictures", len(files), disable=not progress or not files, leave=False)
+        rows += [
+            {"folder": str(folder), "path": str(path), "split": kind or split} for (folder, path), kind in zip(files, bar)
+        ]
     if not validation_folders:
         good = [row for row in rows if row["split"] == "train"]
         for i in rng.permutation(len(good))[: round(share * len(good))]:
@@ -118,13 +116,13 @@ def _kind(path):
         return "broken"
 
 
-def _in_order(pool, function, items, ahead=256):
-    """`pool.map` that takes items as it goes, so that a million of them do not stand in line at once."""
+def _in_order(function, items, ahead=256):
+    """`POOL.map` that takes items as it goes, so that a million of them do not stand in line at once."""
     items = iter(items)
-    waiting = deque(pool.submit(function, item) for item in islice(items, ahead))
+    waiting = deque(POOL.submit(function, item) for item in islice(items, ahead))
     while waiting:
         yield waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+        waiting.extend(POOL.submit(function, item) for item in islice(items, 1))
 
 
 def write_manifest(path, rows):
@@ -180,7 +178,6 @@ class Batches(keras.utils.PyDataset):
         self.places = range(len(files))
         if order:
             self.places = np.random.default_rng([order.seed, 2, order.epoch]).permutation(len(files))
-        self.pool = ThreadPoolExecutor(THREADS)
 
     def __len__(self):
         return len(self.steps)
@@ -188,7 +185,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         start = self.steps[index] * self.batch
         numbers = range(start, min(start + self.batch, len(self.files)))
-        return (np.stack(list(self.pool.map(self.picture, numbers))),)  # fresh: a view may be overwritten downstream
+        return (np.stack(list(POOL.map(self.picture, numbers))),)  # fresh: a view may be overwritten downstream
 
     def picture(self, number):
         """The picture at one place of the epoch's order. One that no longer decodes gives way to the next that does."""

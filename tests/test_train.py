@@ -141,6 +141,21 @@ def test_refusals_are_one_clear_line(arguments, reason, tmp_path):
     assert done.returncode == 2 and reason in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("text", ["RESOURCE_EXHAUSTED: Out of memory", "CUDA out of memory", "OOM when allocating", None])
+def test_out_of_memory_names_the_batch(text, photographs, tmp_path):
+    """The backends' own words, raised by the training step; None: another error, which is not explained away."""
+    code = (
+        "import sys, train; sys.argv = sys.argv[1:];"
+        f"train.Training.fit = lambda *a, **k: (_ for _ in ()).throw(RuntimeError({text or 'other'!r}));"
+        "train.main()"
+    )
+    arguments = ["train.py", "--data", str(photographs), *SMALL, "--run", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert ("out of memory at --batch 4" in last) == bool(text) and ("Traceback" in done.stderr) != bool(text)
+
+
 # --- runs
 
 

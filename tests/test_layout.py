@@ -1,0 +1,43 @@
+"""Imports run one way, so that each file can be read with those below it in mind alone."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "models.keras2"}
+ALLOWED = {
+    **{leaf: set() for leaf in LEAVES},
+    "data.preprocess": {"data.color", "data.edges"},
+    "data.pipeline": {"data.preprocess", "data.places2", "utils"},
+    "models.aciids2020": set(),
+    "models.checkpoint": {"utils"},
+    "models.training": {"data.preprocess"},
+    "models": {"models.aciids2020", "models.keras2"},
+    "data": set(),
+}
+
+
+def modules():
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("data/*.py"), *ROOT.glob("models/*.py")]:
+        yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def imported(path):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("name, path", list(modules()))
+def test_imports_run_one_way(name, path):
+    ours = imported(path) & {module for module, _ in modules()}
+    if name in ("train", "test"):
+        assert not ours & {"train", "test"}
+    else:
+        assert ours - {"data", "models"} <= ALLOWED[name]
