@@ -8,6 +8,7 @@ three groups are in memory at most.
 """
 
 import argparse
+import math
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ DEFAULT_MODEL = Path(__file__).parent / "models" / "pretrained" / "colorizer.ker
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
 STRIP_PIXELS = 2**17  # full-size colour is worked out in strips of rows that stay in the processor's cache
 FAINT = 4 / 255  # of full scale, between the channels of a pixel: less is no colour to the eye
-SHEET_PICTURES, THUMBNAIL = 240, 160  # pictures on a contact sheet, their side in pixels: both at most
+SHEET_PICTURES, THUMBNAIL = 120, 240  # pictures on a contact sheet, their side in pixels: both at most
 
 
 def main(arguments=None):
@@ -239,7 +240,7 @@ def write_sheet(pairs, args):
             say(f"{utils.printable(source)}: not on the sheet: {error}")
     if not tiles:
         return say("no contact sheet: there is no result to show")
-    columns = min(len(tiles), 6)
+    columns = math.ceil(math.sqrt(len(tiles) / 2))  # each is twice as wide as high
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     utils.write_picture(args.sheet, np.vstack(rows), utils.Picture(rows[0]), utils.FORMATS[args.sheet.suffix.lower()])

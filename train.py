@@ -392,7 +392,7 @@ def branches_of(network):
 
 def health(branches, rgb):
     """`spread` of each branch's output over some pictures."""
-    batches = (keras.ops.convert_to_tensor(rgb[i : i + SAMPLES]) for i in range(0, len(rgb), SAMPLES))
+    batches = (rgb[i : i + SAMPLES] for i in range(0, len(rgb), SAMPLES))
     parts = [branches.predict_on_batch(training_inputs(batch)) for batch in batches]
     return {name: spread(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 

@@ -59,13 +59,18 @@ def network_inputs(lightness, whole=None):
     Returns:
         dict: "lightness" and "whole" as given, "edges" float32 (N, H, W, 1), 0 or 1.
     """
+    lightness = ops.convert_to_tensor(lightness)
     edges = canny(ops.squeeze(lightness, -1))
-    return {"lightness": lightness, "whole": lightness if whole is None else whole, "edges": edges[..., None]}
+    return {
+        "lightness": lightness,
+        "whole": lightness if whole is None else ops.convert_to_tensor(whole),
+        "edges": edges[..., None],
+    }
 
 
 def training_inputs(rgb):
     """`network_inputs` of uint8 sRGB pictures, a tensor (N, H, W, 3) at the size of the network."""
-    return network_inputs(lightness_of(rgb)[..., None])
+    return network_inputs(lightness_of(ops.convert_to_tensor(rgb))[..., None])
 
 
 def target(rgb, saturation, clip=False):
@@ -79,7 +84,8 @@ def target(rgb, saturation, clip=False):
     Returns:
         float32 tensor (N, H, W, 2).
     """
-    return color.lab_from_srgb(color.boost_saturation(unit(rgb), saturation, clip))[..., 1:]
+    srgb = unit(ops.convert_to_tensor(rgb))
+    return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
 
 
 def enlarge(ab, height, width, guide=None):

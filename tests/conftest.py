@@ -7,6 +7,14 @@ import pytest
 from PIL import Image
 from skimage import data
 
+COLOR = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry", "motorcycle")
+
+
+@pytest.fixture(params=COLOR)
+def color_photograph(request):
+    """Each of the colour photographs that scikit-image carries, uint8 (H, W, 3)."""
+    return data.stereo_motorcycle()[0] if request.param == "motorcycle" else getattr(data, request.param)()
+
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory):

@@ -132,6 +132,7 @@ def test_strips_join_without_a_seam(monkeypatch):
     np.testing.assert_array_equal(script.at_full_size(pixels, ab, args), whole)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch runs it without compiling")
 def test_network_is_compiled_once_for_all_sizes(tmp_path, run, monkeypatch):
     traces = []
     inputs = script.network_inputs
@@ -197,7 +198,7 @@ def test_side_by_side(tmp_path, run):
 def test_saturation(tmp_path, run):
     source = save(tmp_path / "a.png", np.full((64, 64), 120, np.uint8))
     means = []
-    for factor in (0.5, 1):
+    for factor in (0.2, 0.4):  # small enough for all to fit into sRGB
         run(source, tmp_path / f"{factor}.png", "--saturation", factor)
         means.append(chroma(np.asarray(Image.open(tmp_path / f"{factor}.png"))).mean())
     assert means[0] == pytest.approx(means[1] / 2, rel=0.1)
@@ -309,21 +310,23 @@ def test_memory_is_bounded_by_pixels(tmp_path, run, monkeypatch):
 
 
 def test_sheet(tmp_path, run, monkeypatch):
-    for i in range(8):
+    for i in range(7):
         save(tmp_path / "in" / f"{i}.png", PICTURES["camera"][: 100 + i])
     _, _, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.png")
-    assert "8 of 8 results" in err
+    assert "7 of 7 results" in err
     tile = script.THUMBNAIL
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert sheet.shape == (2 * tile, 12 * tile, 3)
+    assert sheet.shape == (4 * tile, 4 * tile, 3)  # seven in two columns
     middle = sheet[tile // 2]
     assert np.ptp(middle[:tile].astype(int), axis=-1).max() == 0  # the input
     assert np.median(chroma(middle[None, tile : 2 * tile])) > 5  # the result
-    assert (sheet[tile:, 4 * tile :] == 255).all()  # two pictures in the second row, then nothing
+    assert (sheet[3 * tile :, 2 * tile :] == 255).all() and not (
+        sheet[3 * tile :, :tile] == 255
+    ).all()  # one in the last row
     monkeypatch.setattr(script, "SHEET_PICTURES", 3)  # of thousands, some; those of earlier runs as well
     _, out, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.jpg")
-    assert "0 done, 8 skipped" in out and "3 of 8 results" in err
-    assert Image.open(tmp_path / "sheet.jpg").size == (6 * tile, tile)
+    assert "0 done, 7 skipped" in out and "3 of 7 results" in err
+    assert Image.open(tmp_path / "sheet.jpg").size == (4 * tile, 2 * tile)
 
 
 def test_precision(tmp_path, run):
@@ -424,7 +427,7 @@ def test_interrupt_says_how_to_go_on(tmp_path, networks):
     command = [sys.executable, str(ROOT / "test.py"), str(tmp_path / "in"), str(tmp_path / "out")]
     command += ["--model", str(networks / "strong.keras")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while not list((tmp_path).glob("out/*.png")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
