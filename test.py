@@ -124,7 +124,7 @@ class Colorizer(keras.Model):
         self.batch = batch
 
     def call(self, views):
-        return self.trunk(network_inputs(**views))
+        return self.trunk(network_inputs(**views, names=self.trunk.input))
 
     def views(self, pixels):
         """What the network sees of a picture: dict of L, float32 (side, side, 1)."""

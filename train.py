@@ -387,13 +387,13 @@ def branches_of(network):
     """The network up to the fusion layer: a dict of what each branch hands to it."""
     present = {layer.name: layer for layer in network.layers}
     named = models.NETWORKS[network.name].BRANCHES
-    return keras.Model(network.inputs, {name: present[layer].output for name, layer in named.items() if layer in present})
+    return keras.Model(network.input, {name: present[layer].output for name, layer in named.items() if layer in present})
 
 
 def health(branches, rgb):
     """`spread` of each branch's output over some pictures."""
     batches = (rgb[i : i + SAMPLES] for i in range(0, len(rgb), SAMPLES))
-    parts = [branches.predict_on_batch(training_inputs(batch)) for batch in batches]
+    parts = [branches.predict_on_batch(training_inputs(batch, branches.input)) for batch in batches]
     return {name: spread(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
 

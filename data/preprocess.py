@@ -48,29 +48,30 @@ def lightness_of(pixels):
     return color.lightness_from_srgb(unit(pixels))
 
 
-def network_inputs(lightness, whole=None):
-    """The inputs of every network.
+def network_inputs(lightness, whole=None, names=("lightness", "whole", "edges")):
+    """The inputs of a network.
 
     Args:
-        lightness: float32 tensor (N, H, W, 1), L in 0..100, H and W divisible by 8.
+        lightness: float32 (N, H, W, 1), L in 0..100, H and W divisible by 8.
         whole: the same pictures at 256 x 256, (N, 256, 256, 1), for a branch that sees the whole picture at a fixed
             size; None if `lightness` has that size already.
+        names: the inputs that the network has; a model's `input` names them.
 
     Returns:
-        dict: "lightness" and "whole" as given, "edges" float32 (N, H, W, 1), 0 or 1.
+        dict of tensors: "lightness" and "whole" as given, "edges" float32 (N, H, W, 1), 0 or 1.
     """
     lightness = ops.convert_to_tensor(lightness)
-    edges = canny(ops.squeeze(lightness, -1))
-    return {
-        "lightness": lightness,
-        "whole": lightness if whole is None else ops.convert_to_tensor(whole),
-        "edges": edges[..., None],
+    make = {
+        "lightness": lambda: lightness,
+        "whole": lambda: lightness if whole is None else ops.convert_to_tensor(whole),
+        "edges": lambda: canny(lightness[..., 0])[..., None],
     }
+    return {name: make[name]() for name in names}
 
 
-def training_inputs(rgb):
-    """`network_inputs` of uint8 sRGB pictures, a tensor (N, H, W, 3) at the size of the network."""
-    return network_inputs(lightness_of(ops.convert_to_tensor(rgb))[..., None])
+def training_inputs(rgb, names):
+    """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network."""
+    return network_inputs(lightness_of(ops.convert_to_tensor(rgb))[..., None], names=names)
 
 
 def target(rgb, saturation, clip=False):

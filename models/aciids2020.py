@@ -25,7 +25,7 @@ def build(
     """The network: L and edges in, ab out, both in CIE units; its scaling is part of it and saved with it.
 
     Args:
-        edges: False leaves the edge detection network out (the paper's ablation); its input remains, unread.
+        edges: False leaves the edge detection network and its input out (the paper's ablation).
         width: factor on the number of filters and units, 1 in the paper; small widths make quick tests.
         whole: side of the picture that the classification network sees, 256 in the paper.
         input_scale, input_offset: the convolutions see input_scale * L + input_offset. The paper feeds raw L: 1 and 0.
@@ -104,7 +104,8 @@ def build(
     x = conv(x, 2, "color_conv5", activation="tanh", dtype="float32")
     x = layers.Rescaling(AB_SCALE, dtype="float32", name="ab")(x)
     x = layers.UpSampling2D(2, dtype="float32", name="color_up3")(x)
-    return Model({"lightness": lightness, "whole": whole_lightness, "edges": edge_map}, x, name="aciids2020")
+    inputs = {"lightness": lightness, "whole": whole_lightness} | ({"edges": edge_map} if edges else {})
+    return Model(inputs, x, name="aciids2020")
 
 
 def loss(ab, target):

@@ -44,7 +44,7 @@ class Training(keras.Model):
         self.ratio = Ratio()
 
     def call(self, rgb, training=None):
-        ab = self.network(training_inputs(rgb), training=training)
+        ab = self.network(training_inputs(rgb, self.network.input), training=training)
         return {"ab": ab, "target": target(rgb, self.saturation, self.clip_saturation)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

@@ -25,8 +25,8 @@ def test_lightness_of_a_gray_file_and_of_a_color_picture():
 
 def test_training_and_colorizing_give_the_network_the_same_input():
     """The path of train.py, uint8 colour on the device, and that of test.py, L from NumPy."""
-    trained = training_inputs(ops.convert_to_tensor(PHOTOGRAPH[None]))
-    tested = network_inputs(ops.convert_to_tensor(lightness_of(PHOTOGRAPH)[None, ..., None]))
+    trained = training_inputs(PHOTOGRAPH[None], ("lightness", "whole", "edges"))
+    tested = network_inputs(lightness_of(PHOTOGRAPH)[None, ..., None])
     for name in ("lightness", "whole", "edges"):
         a, b = (ops.convert_to_numpy(x[name]) for x in (trained, tested))
         assert a.shape == b.shape == (1, 256, 256, 1)
@@ -41,7 +41,7 @@ def test_target_is_the_way_through_hsv(factor, clip):
     hsv = reference.rgb2hsv(PHOTOGRAPH)
     hsv[..., 1] = np.minimum(hsv[..., 1] * factor, 1) if clip else hsv[..., 1] * factor
     expected = reference.rgb2lab(reference.hsv2rgb(hsv))[..., 1:]
-    found = ops.convert_to_numpy(target(ops.convert_to_tensor(PHOTOGRAPH[None]), factor, clip))[0]
+    found = ops.convert_to_numpy(target(PHOTOGRAPH[None], factor, clip))[0]
     assert np.abs(found - expected).max() < 2e-3
 
 

@@ -75,7 +75,7 @@ def test_the_gentle_start_leaves_no_weight_behind():
 
 def test_the_compiled_loss_and_ratio_are_the_papers():
     model, rgb = small_model(), pictures()
-    output = ops.convert_to_numpy(model.network(training_inputs(ops.convert_to_tensor(rgb)))) / 128
+    output = ops.convert_to_numpy(model.network(training_inputs(rgb, model.network.input))) / 128
     truth = ops.convert_to_numpy(target(ops.convert_to_tensor(rgb), 1.8)) / 128
     found = model.evaluate(rgb, batch_size=3, return_dict=True, verbose=0)  # an uneven last batch
     assert found["loss"] == pytest.approx(((output - truth) ** 2).mean(), rel=1e-4)

@@ -69,7 +69,8 @@ def test_plain_modes(tmp_path):
     palette = Image.fromarray(COLOUR).quantize(16)
     same(read_picture(save(tmp_path / "p.gif", palette)).pixels, np.asarray(palette.convert("RGB")))
     ycc = Image.fromarray(COLOUR).convert("YCbCr")
-    same(read_picture(save(tmp_path / "ycc.tiff", ycc)).pixels, np.asarray(ycc.convert("RGB")))
+    found = read_picture(save(tmp_path / "ycc.tiff", ycc, compression="tiff_deflate")).pixels.astype(int)
+    assert np.abs(found - np.asarray(ycc.convert("RGB"))).max() <= 1  # libtiff rounds in its own way
     cmyk = Image.fromarray(COLOUR).convert("CMYK")
     same(read_picture(save(tmp_path / "cmyk.tiff", cmyk)).pixels, np.asarray(cmyk.convert("RGB")))
 
