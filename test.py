@@ -59,7 +59,7 @@ def main(arguments=None):
             return stop(1, f"{report}; the device is out of memory: try a smaller --batch (now {args.batch}) or --size")
     print(f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s")
     if faint := report.counts["faint"]:
-        print(f"{faint} of the results have almost no colour")
+        print(f"{faint} done with almost no colour in the result")
     return 1 if report.counts["failed"] else 0
 
 

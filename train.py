@@ -410,10 +410,11 @@ def sheet(model, rgb):
 
 def dry_run(model, batches, total_steps):
     model.network.summary(line_length=110)
-    batch, _ = batches[0], model.train_on_batch(batches[0][0])  # the first step also traces
+    (batch,) = batches[0]
+    model.train_on_batch(batch)  # the first step also traces
     started = time.monotonic()
     for _ in range(3):
-        model.train_on_batch(batch[0])
+        model.train_on_batch(batch)
     seconds = round((time.monotonic() - started) / 3 * total_steps)
     print(f"expected time: {timedelta(seconds=seconds)} (h:mm:ss) for {total_steps} steps, without validation")
 

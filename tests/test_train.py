@@ -108,6 +108,22 @@ def test_spread():
     assert spread(1e6 + rng.standard_normal((2000, 50))) == pytest.approx(1e-6, rel=0.01)
 
 
+def test_a_dead_classification_network_is_seen_and_said(tmp_path, capsys):
+    import train as script
+
+    network = aciids2020.build(width=1 / 16, whole=64, input_scale=0.01, initializer="he_gentle")
+    branches, row = script.branches_of(network), dict.fromkeys(("loss", "ratio", "val_loss", "val_ratio"), 0.5)
+    row |= {"epoch": 1, "pictures_per_second": 1.0}
+    for dead in (False, True):
+        if dead:
+            network.get_layer("cn_conv10").set_weights([network.get_layer("cn_conv10").get_weights()[0], [-1e6]])
+        found = script.health(branches, pictures(20))
+        assert (found["CN"] == 0) == dead and found["LFN"] > 0.01 and found["EDN"] > 0.01
+        named = {f"spread_{name}": value for name, value in found.items()}
+        script.Log(tmp_path).write([row | named], pictures(1)[0])
+        assert ("the classification network is dead" in capsys.readouterr().out) == dead
+
+
 # --- options
 
 
