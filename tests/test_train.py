@@ -116,7 +116,7 @@ def test_a_dead_classification_network_is_seen_and_said(tmp_path, capsys):
     row |= {"epoch": 1, "pictures_per_second": 1.0}
     for dead in (False, True):
         if dead:
-            network.get_layer("cn_conv10").set_weights([network.get_layer("cn_conv10").get_weights()[0], [-1e6]])
+            network.get_layer("cn_conv10").set_weights([network.get_layer("cn_conv10").get_weights()[0], np.array([-1e6])])
         found = script.health(branches, pictures(20))
         assert (found["CN"] == 0) == dead and found["LFN"] > 0.01 and found["EDN"] > 0.01
         named = {f"spread_{name}": value for name, value in found.items()}
