@@ -17,7 +17,7 @@ DEMO = runs/demo
 run: setup
 	$(BIN)/python -m data.demo $(DEMO)
 	$(BIN)/python train.py --data $(DEMO)/photographs --run $(DEMO)/run --resume --preset tuned --width 0.5 --batch 8 \
-	    --epochs 10 --warmup 30 --average 0.95
+	    --epochs 8 --warmup 30 --average 0.95
 	$(BIN)/python utils.py gray $(DEMO)/originals $(DEMO)/gray
 	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color --model $(DEMO)/run/best.keras --sheet $(DEMO)/sheet.png
 	@echo "Look at $(DEMO)/sheet.png: grayscale | colorized, by a network that knows these five photographs alone."

@@ -420,4 +420,7 @@ def dry_run(model, batches, total_steps):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # before the first step: there is nothing to save
+        sys.exit(130)
