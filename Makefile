@@ -12,7 +12,7 @@ setup: .venv/.done
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# Trains for about two minutes on photographs that scikit-image carries and colorizes grayscale versions of them.
+# Trains for about three minutes on photographs that scikit-image carries and colorizes grayscale versions of them.
 DEMO = runs/demo
 run: setup
 	$(BIN)/python -m data.demo $(DEMO)
