@@ -15,28 +15,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import utils
-
-utils.import_keras_quietly()
-
-import keras
 import numpy as np
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
-import models
-from data.preprocess import GAMUTS, colorize, enlarge, fit, lightness_of, network_inputs
+import utils  # what needs Keras is imported when the command line was found good: that takes seconds
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "pretrained" / "colorizer.keras"
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
-STRIP_PIXELS = 2**17  # full-size colour is worked out in strips of rows that stay in the processor's cache
 FAINT = 4 / 255  # of full scale, between the channels of a pixel: less is no colour to the eye
 SHEET_PICTURES, THUMBNAIL = 120, 240  # pictures on a contact sheet, their side in pixels: both at most
 
 
 def main(arguments=None):
     args, jobs = parse(arguments)
+    utils.import_keras_quietly()
+    import models
+    from models.colorizer import Colorizer, native_precision
+
     try:
-        network, card = models.load(args.model, args.precision)
+        network, card = models.load(args.model, native_precision() if args.precision == "auto" else args.precision)
     except models.BadModel as error:
         return stop(2, error)
     with utils.Report(jobs) as report:
@@ -80,11 +78,16 @@ def parse(arguments):
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py")
     parser.add_argument("--size", type=side, help="side of the square that the network sees (default: as trained)")
     parser.add_argument("--guided", action="store_true", help="make the colours follow the edges of the lightness")
-    parser.add_argument("--gamut", choices=GAMUTS, default="chroma", help="how colours outside sRGB are brought in")
+    parser.add_argument(
+        "--gamut", choices=("chroma", "clip"), default="chroma", help="how colours outside sRGB are brought in"
+    )
     parser.add_argument("--saturation", type=number(float, 0, 10), default=1.0, help="factor on the chroma (default 1)")
     parser.add_argument("--side-by-side", action="store_true", help="write the input beside the result")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of inputs and results")
-    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
+    parser.add_argument(
+        "--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto",
+        help="of the network (default auto: bfloat16 on processors that multiply in it, else float32)",
+    )  # fmt: skip
     parser.add_argument("--batch", type=number(int, 1, 1024), default=8, help="pictures at a time (default 8)")
     args = parser.parse_args(arguments)
     if not args.model.is_file():
@@ -108,37 +111,9 @@ def multiple_of_8(text):
     return side
 
 
-class Colorizer(keras.Model):
-    """Pictures -> chroma, before the network's last doubling. All batches have one shape, so it is compiled once."""
-
-    def __init__(self, network, side, batch):
-        """
-        Args:
-            network: as `models.load` gives it.
-            side: of the square that each picture is fitted to, divisible by 8.
-            batch: pictures at a time; shorter batches are filled up.
-        """
-        super().__init__()
-        self.trunk = keras.Model(network.input, network.get_layer("ab").output)
-        self.sides = {"lightness": side, "whole": network.input["whole"].shape[1]}
-        self.batch = batch
-
-    def call(self, views):
-        return self.trunk(network_inputs(**views, names=self.trunk.input))
-
-    def views(self, pixels):
-        """What the network sees of a picture: dict of L, float32 (side, side, 1)."""
-        small = {side: lightness_of(fit(pixels, side, side))[..., None] for side in set(self.sides.values())}
-        return {name: small[side] for name, side in self.sides.items()}
-
-    def chroma(self, views):
-        """Views of n <= batch pictures -> ab in Lab units, float32 (n, side/2, side/2, 2)."""
-        filled = views + views[:1] * (self.batch - len(views))
-        return self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})[: len(views)]
-
-
 def colorize_all(todo, colorizer, args, report):
     """Read, colorize and write each (input, output) of `todo`; `report` counts what becomes of it."""
+    from data.preprocess import colorize
 
     def read(source, target):
         with report.failures_of(source):
@@ -149,7 +124,7 @@ def colorize_all(todo, colorizer, args, report):
         with report.failures_of(source):
             if not np.isfinite(ab).all():
                 raise utils.BadPicture("the network gave no finite colours for it")
-            result = at_full_size(picture.pixels, ab, args)
+            result = colorize(picture.pixels, ab, args.saturation, args.gamut, args.guided)
             faint = is_faint(result)
             lost = write_result(target, result, picture, args)
             report.count("done", source, picture.note, lost, "the result has almost no colour" * faint)
@@ -191,18 +166,6 @@ def in_groups(todo, batch, report):
             pixels += size
     if group:
         yield group
-
-
-def at_full_size(pixels, ab, args):
-    """Join chroma (h, w, 2) of any size to a picture's own lightness -> (H, W, 3) in the type of its pixels."""
-    height, width = pixels.shape[:2]
-    ab = enlarge(ab, height, width, lightness_of(pixels) if args.guided else None)
-    result = np.empty((height, width, 3), pixels.dtype)
-    rows = max(1, STRIP_PIXELS // width)
-    for strip in (slice(row, row + rows) for row in range(0, height, rows)):
-        srgb = colorize(lightness_of(pixels[strip]), ab[strip], args.saturation, args.gamut)
-        result[strip] = np.rint(srgb * np.iinfo(result.dtype).max)
-    return result
 
 
 def is_faint(result):
@@ -249,12 +212,8 @@ def write_sheet(pairs, args):
 
 def thumbnail(pixels, files):
     """A picture fitted into a white tile (THUMBNAIL, 2 * THUMBNAIL / files, 3), uint8, its aspect kept."""
-    tile = np.full((THUMBNAIL, 2 * THUMBNAIL // files, 3), 255, np.uint8)
-    scale = min(side / length for side, length in zip(tile.shape, pixels.shape[:2]))
-    height, width = (max(1, int(length * scale)) for length in pixels.shape[:2])
-    top, left = (tile.shape[0] - height) // 2, (tile.shape[1] - width) // 2
-    tile[top : top + height, left : left + width] = rgb(utils.eight_bits(fit(pixels, height, width)))
-    return tile
+    image = Image.fromarray(rgb(utils.eight_bits(pixels)))
+    return np.asarray(ImageOps.pad(image, (2 * THUMBNAIL // files, THUMBNAIL), color="white"))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from tqdm import tqdm
 import configs
 import models
 from data import pipeline
-from data.preprocess import colorize, lightness_of, training_inputs
+from data.preprocess import colorize, training_inputs
 from models import checkpoint
 from models.training import Training, make_optimizer, spread
 
@@ -401,8 +401,7 @@ def sheet(model, rgb):
     """Pictures in two columns of three: gray, colorized, truth. uint8 (rows, columns, 3)."""
     tiles = []
     for picture, ab in zip(rgb, model.predict_on_batch(rgb)["ab"]):
-        lightness = lightness_of(picture)
-        gray, colored = (np.rint(255 * colorize(lightness, x)).astype(np.uint8) for x in (np.zeros_like(ab), ab))
+        gray, colored = colorize(picture, np.zeros_like(ab)), colorize(picture, ab)
         tiles.append(np.concatenate([gray, colored, picture], axis=1))
     tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)
     return np.concatenate([np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles), 2)])

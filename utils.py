@@ -557,8 +557,9 @@ def _encode_png(pixels, like, quality):
     values = _joined(pixels, like.alpha)
     if values.shape[2] == 2:  # OpenCV writes no gray with alpha
         values = values[..., [0, 0, 0, 1]]
-    swap = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[values.shape[2]]
-    done, data = cv2.imencode(".png", np.ascontiguousarray(values[..., swap]))
+    if values.shape[2] > 1:
+        values = cv2.cvtColor(values, {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[values.shape[2]])
+    done, data = cv2.imencode(".png", values)
     if not done:
         raise ValueError("OpenCV cannot write this picture as PNG")
     data, chunks = data.tobytes(), b""

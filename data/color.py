@@ -1,14 +1,17 @@
 """Colour mathematics: sRGB, CIE XYZ, CIELab, saturation and the sRGB gamut.
 
-Every function takes float32 arrays with the colour on the last axis, (..., 3), and returns the same kind: NumPy arrays are
-computed by NumPy, tensors by the Keras backend, so that one text serves the training step on any device and the
-full-resolution output on the CPU. Gamma-encoded sRGB and linear RGB lie in 0..1 inside the gamut and may leave it;
+Functions take float32 arrays, with the colour on the last axis, (..., 3), unless they say otherwise, and return the same
+kind: NumPy arrays are computed by NumPy, tensors by the Keras backend, so that one text serves the training step on any
+device and pictures of any size on the CPU. Gamma-encoded sRGB and linear RGB lie in 0..1 inside the gamut and may leave it;
 CIELab has L in 0..100 and a, b in about -110..110 inside the gamut.
 
 The constants are scikit-image's (IEC 61966-2-1 sRGB, illuminant D65, 2 degree observer). The matrices are spelled out as
 sums of products: a matrix product may be rounded to TF32 or bfloat16 by an accelerator, elementwise arithmetic is not.
 """
 
+import functools
+
+import cv2
 import numpy as np
 from keras import ops
 
@@ -36,10 +39,9 @@ def linear_from_srgb(srgb):
 
 
 def srgb_from_linear(linear):
-    """Linear RGB -> gamma-encoded sRGB, the inverse of `linear_from_srgb`."""
-    xp = _library(linear)
-    curve = 1.055 * xp.power(xp.maximum(linear, 0.0031308), 1 / 2.4) - 0.055
-    return xp.where(linear > 0.0031308, curve, linear * 12.92)
+    """Linear RGB -> gamma-encoded sRGB, the inverse of `linear_from_srgb`. NumPy alone."""
+    curve = 1.055 * np.power(np.maximum(linear, 0.0031308), 1 / 2.4) - 0.055
+    return np.where(linear > 0.0031308, curve, linear * 12.92)
 
 
 def _f(t):
@@ -49,8 +51,10 @@ def _f(t):
 
 
 def _f_inverse(f):
-    xp = _library(f)
-    return xp.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787)
+    """`_f` inverted, NumPy alone: the cube, and below 0.2068966 its tangent there; without a choice for every value."""
+    knee = 0.2068966
+    cube = np.maximum(f, knee)
+    return cube * cube * cube + np.minimum(f - knee, 0) / 7.787
 
 
 def lightness_from_gray(gray):
@@ -72,16 +76,14 @@ def lab_from_srgb(srgb):
     return _library(f).stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def linear_from_lab(lab):
-    """CIELab -> linear RGB, not clipped: colours that sRGB cannot show lie outside 0..1."""
-    y = (lab[..., 0] + 16) / 116
-    f = _library(lab).stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
-    return _matmul(RGB_FROM_XYZ * WHITE, _f_inverse(f))
+def linear_from_lab(lightness, a, b):
+    """CIELab -> linear RGB, not clipped: colours that sRGB cannot show lie outside 0..1.
 
-
-def srgb_from_lab(lab):
-    """CIELab -> gamma-encoded sRGB, not clipped."""
-    return srgb_from_linear(linear_from_lab(lab))
+    NumPy alone: three float32 planes (H, W) -> (H, W, 3). Whole planes are what a processor computes fastest.
+    """
+    y = (lightness + 16) * (1 / 116)
+    xyz = [_f_inverse(f) for f in (y + a * (1 / 500), y, y - b * (1 / 200))]
+    return cv2.transform(cv2.merge(xyz), RGB_FROM_XYZ * WHITE)
 
 
 def boost_saturation(srgb, factor, clip=False):
@@ -98,27 +100,38 @@ def boost_saturation(srgb, factor, clip=False):
     return value - factor * fall
 
 
-def fit_gamut(lab, rounds=12):
-    """Reduce the chroma of the colours that leave sRGB until they just fit, at fixed L and hue. NumPy, (..., 3).
+@functools.cache
+def _chroma_limit():
+    """The highest chroma that sRGB holds at 257 values of L, 0..100 (rows), and 513 of the hue, 0..2 pi (columns)."""
+    lightness = np.linspace(0, 100, 257, dtype=np.float32)[:, None] * np.ones(513, np.float32)
+    hue = np.linspace(0, 2 * np.pi, 513, dtype=np.float32) * np.ones_like(lightness)
+    a, b, limit = np.cos(hue), np.sin(hue), np.zeros_like(hue)
+    for step in 256 * 0.5 ** np.arange(1, 17, dtype=np.float32):  # bisection: 0..256, to 0.004
+        linear = linear_from_lab(lightness, a * (limit + step), b * (limit + step))
+        limit += step * ((linear > -1e-5) & (linear < 1 + 1e-5)).all(axis=-1)
+    return limit
 
-    The largest share of the chroma that stays inside 0..1 is found by bisection, to 1 part in 2 ** rounds, for those
-    pixels alone that are outside. The lower end of the bracket is taken, so that nothing is left to be clipped and the
-    lightness is exact.
+
+def fit_gamut(lightness, a, b):
+    """Reduce the chroma of what leaves sRGB until it just fits, L and hue kept. NumPy planes (H, W) -> (a, b).
+
+    The limit is interpolated between exact values, hence off by 0.001 of chroma on average. What then still leaves sRGB
+    leaves it by so little that clipping moves L by less than 0.05.
     """
+    limits = _chroma_limit()
+    per_hue, per_lightness = (np.float32((n - 1) / span) for n, span in zip(limits.shape[::-1], (2 * np.pi, 100)))
+    chroma, hue = cv2.cartToPolar(a, b)
+    limit = cv2.remap(limits, hue * per_hue, lightness * per_lightness, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    share = np.minimum(limit / np.maximum(chroma, 1e-6), 1)
+    return a * share, b * share
 
-    def outside(colors):
-        linear = linear_from_lab(colors)
-        return ((linear < -1e-6) | (linear > 1 + 1e-4)).any(axis=-1)  # 0.001 and 0.004 of L
 
-    out = outside(lab)
-    if not out.any():
-        return lab
-    colors = lab[out]
-    low, high = np.zeros(len(colors), np.float32), np.ones(len(colors), np.float32)
-    for _ in range(rounds):
-        middle = (low + high) / 2
-        leaves = outside(np.concatenate([colors[:, :1], colors[:, 1:] * middle[:, None]], axis=-1))
-        low, high = np.where(leaves, low, middle), np.where(leaves, middle, high)
-    fitted = lab.copy()
-    fitted[out, 1:] = colors[:, 1:] * low[:, None]
-    return fitted
+_CODES = 2**16 - 1
+_CODE = np.rint(255 * srgb_from_linear(np.arange(_CODES + 1, dtype=np.float32) / _CODES)).astype(np.uint8)
+
+
+def codes_from_linear(linear, dtype):
+    """Linear RGB, NumPy (H, W, 3) -> gamma-encoded sRGB in whole numbers, uint8 or uint16; what leaves 0..1 is clipped."""
+    if dtype == np.uint8:  # by a table, whose steps are a twentieth of a code at most
+        return _CODE.take(cv2.addWeighted(linear, _CODES, linear, 0, 0, dtype=cv2.CV_16U))  # rounds and clips
+    return np.rint(srgb_from_linear(np.clip(linear, 0, 1)) * np.iinfo(dtype).max).astype(dtype)

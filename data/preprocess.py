@@ -13,7 +13,7 @@ from keras.backend import standardize_dtype
 from data import color
 from data.edges import canny
 
-GAMUTS = ("chroma", "clip")
+STRIP_PIXELS = 2**16  # pictures are joined in strips of rows whose planes stay in the processor's cache
 
 
 def unit(pixels):
@@ -43,9 +43,12 @@ def lightness_of(pixels):
     A gray value is the neutral colour R = G = B, so its L inverts the sRGB curve. For a colour picture L is Lab's; it is
     not the L of that picture's gray file, which holds Rec. 601 luma (pure red: 53.2 against 32.3).
     """
-    if pixels.ndim == 2:
-        return color.lightness_from_gray(unit(pixels))
-    return color.lightness_from_srgb(unit(pixels))
+    if pixels.ndim > 2:
+        return color.lightness_from_srgb(unit(pixels))
+    return cv2.LUT(pixels, _LIGHTNESS) if pixels.dtype == np.uint8 else color.lightness_from_gray(unit(pixels))
+
+
+_LIGHTNESS = color.lightness_from_gray(unit(np.arange(256, dtype=np.uint8)))
 
 
 def network_inputs(lightness, whole=None, names=("lightness", "whole", "edges")):
@@ -89,51 +92,57 @@ def target(rgb, saturation, clip=False):
     return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
 
 
-def enlarge(ab, height, width, guide=None):
-    """Enlarge predicted chroma smoothly to the size of its picture.
+def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
+    """Enlarge predicted chroma to the size of its picture and join it to the picture's own lightness.
 
     Args:
-        ab: float32 (h, w, 2), Lab units.
-        height, width: of the picture.
-        guide: float32 (height, width), its L. With it the chroma follows the edges of L: a local linear model of ab in L
-            is fitted at the small size and applied at the full one (fast guided filter, He and Sun 2015).
+        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) sRGB.
+        ab: float32 (h, w, 2), Lab units, of any size; enlarged bilinearly.
+        saturation: factor on the chroma.
+        gamut: "chroma" reduces the chroma of what leaves sRGB at fixed L and hue, so that L is exact;
+            "clip" clips R, G and B as the authors' scripts do, which shifts L and hue.
+        guided: let the chroma follow the edges of L: a local linear model of ab in L is fitted at the small size and
+            applied at the full one (fast guided filter, He and Sun 2015).
 
     Returns:
-        float32 (height, width, 2).
+        sRGB (H, W, 3), of the type of `pixels`.
     """
+    height, width = pixels.shape[:2]
+    ab = ab * np.float32(saturation)
+    slope, offset = _local_model(ab, lightness_of(fit(pixels, *ab.shape[:2]))) if guided else (None, ab)
+    result = np.empty((height, width, 3), pixels.dtype)
+    rows = max(1, STRIP_PIXELS // width)
+    for start in range(0, height, rows):
+        strip = slice(start, min(start + rows, height))
+        lightness = lightness_of(pixels[strip])
+        planes = _enlarged(offset, strip, height, width)
+        if guided:
+            planes = [s * lightness + o for s, o in zip(_enlarged(slope, strip, height, width), planes)]
+        if gamut == "chroma":
+            planes = color.fit_gamut(lightness, *planes)
+        result[strip] = color.codes_from_linear(color.linear_from_lab(lightness, *planes), pixels.dtype)
+    return result
 
-    def to(x, h, w, interpolation):
-        return cv2.resize(x, (w, h), interpolation=interpolation)
 
-    if guide is None:
-        return to(ab, height, width, cv2.INTER_LINEAR)
-    rows, columns = ab.shape[:2]
-    small = to(guide, rows, columns, cv2.INTER_AREA)[..., None]
+def _enlarged(small, strip, height, width):
+    """The rows `strip` of the two planes of (h, w, 2) enlarged bilinearly to height x width, pixel centres aligned."""
+    place = np.clip((np.arange(strip.start, strip.stop) + 0.5) * len(small) / height - 0.5, 0, len(small) - 1)
+    above = place.astype(int)
+    below = np.minimum(above + 1, len(small) - 1)
+    share = (place - above).astype(np.float32)[:, None, None]
+    rows = small[above] * (1 - share) + small[below] * share
+    planes = (np.ascontiguousarray(rows[..., i]) for i in range(2))
+    return [cv2.resize(plane, (width, len(rows)), interpolation=cv2.INTER_LINEAR) for plane in planes]
+
+
+def _local_model(ab, lightness):
+    """(slope, offset), (h, w, 2) each, of ab as a linear function of L in windows of 5 x 5."""
 
     def mean(x):
-        return cv2.blur(x, (5, 5), borderType=cv2.BORDER_REFLECT).reshape(rows, columns, -1)
+        return cv2.blur(x, (5, 5), borderType=cv2.BORDER_REFLECT).reshape(*lightness.shape, -1)
 
-    variance = mean(small * small) - mean(small) ** 2
-    slope = (mean(small * ab) - mean(small) * mean(ab)) / (variance + 4.0)  # contrasts under 2 L are not followed
-    offset = mean(ab) - slope * mean(small)
-    slope, offset = (to(mean(x), height, width, cv2.INTER_LINEAR) for x in (slope, offset))
-    return slope * guide[..., None] + offset
-
-
-def colorize(lightness, ab, saturation=1.0, gamut="chroma"):
-    """Join lightness and chroma.
-
-    Args:
-        lightness: float32 (H, W), L in 0..100.
-        ab: float32 (H, W, 2), Lab units.
-        saturation: factor on the chroma.
-        gamut: "chroma" reduces the chroma of what leaves sRGB at fixed L and hue, so that L is exact; "clip" clips R, G
-            and B as the authors' scripts do, which shifts L and hue.
-
-    Returns:
-        float32 (H, W, 3), sRGB in 0..1.
-    """
-    lab = np.concatenate([lightness[..., None], ab * np.float32(saturation)], axis=-1)
-    if gamut == "chroma":
-        lab = color.fit_gamut(lab)
-    return np.clip(color.srgb_from_lab(lab), 0, 1)
+    variance = mean(lightness * lightness) - mean(lightness) ** 2
+    slope = (mean(lightness[..., None] * ab) - mean(lightness) * mean(ab)) / (
+        variance + 4.0
+    )  # contrasts under 2 L are not followed
+    return mean(slope), mean(mean(ab) - slope * mean(lightness))

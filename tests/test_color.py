@@ -39,7 +39,8 @@ def test_boosted_lab_of_photographs(color_photograph):
 def test_round_trips():
     lab = color.lab_from_srgb(RANDOM)
     assert lab.dtype == np.float32
-    assert np.abs(color.srgb_from_lab(lab) - RANDOM).max() < 1e-4
+    linear = color.linear_from_lab(*np.moveaxis(lab, -1, 0)[..., None])[:, 0]
+    assert linear.dtype == np.float32 and np.abs(color.srgb_from_linear(linear) - RANDOM).max() < 1e-4
     assert np.abs(color.srgb_from_linear(color.linear_from_srgb(RANDOM)) - RANDOM).max() < 1e-5
     assert np.abs(color.lightness_from_srgb(RANDOM) - lab[:, 0]).max() < 1e-4
 
@@ -56,18 +57,31 @@ def test_boost_keeps_value_and_a_factor_of_one_keeps_all():
     assert color.boost_saturation(RANDOM, 1.8).min() < 0 <= color.boost_saturation(RANDOM, 1.8, clip=True).min() + 1e-6
 
 
+def test_codes_are_those_of_the_curve():
+    srgb = RANDOM[:, None]
+    linear = color.linear_from_srgb(srgb)
+    assert np.array_equal(color.codes_from_linear(linear, np.dtype("uint8")), np.rint(255 * srgb))
+    deep = color.codes_from_linear(linear, np.dtype("uint16"))
+    assert deep.dtype == np.uint16 and np.abs(deep - 65535 * srgb).max() <= 1
+    ramp = np.linspace(-0.2, 1.2, 30_000, dtype="float32").reshape(100, 100, 3)
+    exact = 255 * np.clip(color.srgb_from_linear(ramp), 0, 1)
+    assert np.abs(color.codes_from_linear(ramp, np.dtype("uint8")) - exact).max() < 0.56  # rounding and the table's step
+
+
 def test_fit_gamut_keeps_lightness_and_hue_and_as_much_chroma_as_fits():
     rng = np.random.default_rng(1)
-    lab = np.stack([rng.uniform(1, 99, 20_000), *rng.uniform(-120, 120, (2, 20_000))], axis=-1).astype("float32")
-    fitted = color.fit_gamut(lab)
-    linear = color.linear_from_lab(fitted)
-    assert linear.min() > -2e-4 and linear.max() < 1 + 2e-4
-    assert np.array_equal(fitted[:, 0], lab[:, 0])
-    cross = fitted[:, 1] * lab[:, 2] - fitted[:, 2] * lab[:, 1]  # 0 where the hue is the same
-    assert np.abs(cross).max() < 0.01
-    inside = ((color.linear_from_lab(lab) > 0) & (color.linear_from_lab(lab) < 1)).all(-1)
-    assert 0.05 < inside.mean() < 0.9 and np.array_equal(fitted[inside], lab[inside])
-    share = np.linalg.norm(fitted[~inside, 1:], axis=-1) / np.linalg.norm(lab[~inside, 1:], axis=-1)
-    more = np.concatenate([lab[~inside, :1], lab[~inside, 1:] * (share + 0.01)[:, None]], axis=-1)
-    linear = color.linear_from_lab(more.astype("float32"))
-    assert ((linear < 0) | (linear > 1)).any(-1).all()  # 1 % more would not fit
+    lightness = rng.uniform(1, 99, (100, 200)).astype("float32")
+    a, b = rng.uniform(-120, 120, (2, 100, 200)).astype("float32")
+    fitted = color.fit_gamut(lightness, a, b)
+    linear = color.linear_from_lab(lightness, *fitted)
+    assert linear.min() > -0.004 and linear.max() < 1.004
+    left = color.lightness_from_srgb(color.srgb_from_linear(np.clip(linear, 0, 1)))
+    assert np.abs(left - lightness).max() < 0.05
+    assert np.abs(fitted[0] * b - fitted[1] * a).max() < 0.01  # 0 where the hue is the same
+    share = np.hypot(*fitted) / np.hypot(a, b)
+    free = color.linear_from_lab(lightness, a, b)
+    inside = ((free > 0.001) & (free < 0.999)).all(-1)
+    assert 0.05 < inside.mean() < 0.9 and share[inside].min() > 0.99 and share.max() <= 1
+    outside = ((free < -0.001) | (free > 1.001)).any(-1)
+    more = color.linear_from_lab(lightness, *(x * 1.02 + 0.2 * np.sign(x) for x in fitted))
+    assert ((more < 0) | (more > 1)).any(-1)[outside].mean() > 0.99  # a little more would not fit

@@ -19,8 +19,9 @@ from skimage import color, data
 
 import models
 import utils
+from data import preprocess
 from data.preprocess import lightness_of
-from models import aciids2020
+from models import aciids2020, colorizer
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = {"width": 1 / 16, "whole": 64}
@@ -103,12 +104,12 @@ def test_plain_clipping_moves_the_lightness(tmp_path, run):
 def test_colours_are_those_of_the_network(tmp_path, run, networks):
     """The plain way through the recipe, spelled out, gives the same pixels."""
     pixels = PICTURES["camera"]
-    run(save(tmp_path / "a.png", pixels), tmp_path / "out.png")
+    run(save(tmp_path / "a.png", pixels), tmp_path / "out.png", "--precision", "float32")
     model, _ = models.load(networks / "strong.keras")
-    small = lightness_of(script.fit(pixels, 64, 64))[None, ..., None]
-    ab = model.predict(script.network_inputs(small), verbose=0)[0, ::2, ::2]  # before the nearest doubling
-    expected = script.colorize(lightness_of(pixels), script.enlarge(ab, *pixels.shape))
-    assert np.abs(np.asarray(Image.open(tmp_path / "out.png")) - 255 * expected).max() < 1
+    small = lightness_of(preprocess.fit(pixels, 64, 64))[None, ..., None]
+    ab = model.predict(preprocess.network_inputs(small), verbose=0)[0, ::2, ::2]  # before the nearest doubling
+    difference = np.asarray(Image.open(tmp_path / "out.png")).astype(int) - preprocess.colorize(pixels, ab)
+    assert np.abs(difference).max() <= 1
 
 
 def test_pictures_do_not_depend_on_their_company(tmp_path, run):
@@ -122,26 +123,16 @@ def test_pictures_do_not_depend_on_their_company(tmp_path, run):
         assert np.abs(one - three).max() <= 1
 
 
-def test_strips_join_without_a_seam(monkeypatch):
-    pixels = PICTURES["camera"]
-    ab = np.random.default_rng(0).normal(0, 30, (32, 32, 2)).astype(np.float32)
-    args = type("Arguments", (), {"guided": False, "saturation": 1.0, "gamut": "chroma"})
-    whole = script.at_full_size(pixels, ab, args)
-    monkeypatch.setattr(script, "STRIP_PIXELS", 700)  # two rows, and one left over
-    np.testing.assert_array_equal(script.at_full_size(pixels[:255], ab, args).shape, (255, 256, 3))
-    np.testing.assert_array_equal(script.at_full_size(pixels, ab, args), whole)
-
-
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch runs it without compiling")
 def test_network_is_compiled_once_for_all_sizes(tmp_path, run, monkeypatch):
     traces = []
-    inputs = script.network_inputs
+    inputs = colorizer.network_inputs
 
     def traced(**views):
         traces.append(tuple(views["lightness"].shape))
         return inputs(**views)
 
-    monkeypatch.setattr(script, "network_inputs", traced)
+    monkeypatch.setattr(colorizer, "network_inputs", traced)
     for i in range(7):
         save(tmp_path / "in" / f"{i}.png", PICTURES["camera"][: 50 + 9 * i, : 90 - 9 * i])
     assert run(tmp_path / "in", tmp_path / "out", "--batch", "3")[0] == 0
@@ -331,8 +322,12 @@ def test_sheet(tmp_path, run, monkeypatch):
 
 def test_precision(tmp_path, run):
     source = save(tmp_path / "a.png", PICTURES["camera"])
-    run(source, tmp_path / "32.png")
+    run(source, tmp_path / "auto.png")
+    run(source, tmp_path / "32.png", "--precision", "float32")
     run(source, tmp_path / "16.png", "--precision", "mixed_bfloat16")
+    names = {"float32": "32.png", "mixed_bfloat16": "16.png"}
+    same = tmp_path / names[colorizer.native_precision()]
+    assert (tmp_path / "auto.png").read_bytes() == same.read_bytes()
     single, half = (np.asarray(Image.open(tmp_path / f"{bits}.png")).astype(int) for bits in (32, 16))
     assert 0 < np.abs(single - half).mean() < 4
 
@@ -399,7 +394,7 @@ def test_out_of_memory_says_what_to_try(tmp_path, run, monkeypatch):
     def exhausted(*_):
         raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor")
 
-    monkeypatch.setattr(script.Colorizer, "chroma", exhausted)
+    monkeypatch.setattr(colorizer.Colorizer, "chroma", exhausted)
     status, _, err = run(save(tmp_path / "a.png", PICTURES["tall"]), tmp_path / "out")
     assert status == 1 and "try a smaller --batch (now 8)" in err and not (tmp_path / "out").exists()
 
@@ -409,7 +404,7 @@ def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
         raise KeyboardInterrupt
 
     read, looked = utils.read_picture, []
-    monkeypatch.setattr(script.Colorizer, "chroma", interrupted)
+    monkeypatch.setattr(colorizer.Colorizer, "chroma", interrupted)
     monkeypatch.setattr(script, "ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
     monkeypatch.setattr(utils, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path))
     for i in range(20):

@@ -13,6 +13,7 @@ ALLOWED = {
     "data.pipeline": {"data.preprocess", "data.places2", "utils"},
     "models.aciids2020": set(),
     "models.checkpoint": {"utils"},
+    "models.colorizer": {"data.preprocess"},
     "models.training": {"data.preprocess"},
     "models": {"models.aciids2020", "models.keras2"},
     "data": set(),

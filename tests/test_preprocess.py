@@ -8,7 +8,8 @@ from skimage import color as reference
 from skimage import data
 from skimage.feature import canny
 
-from data.preprocess import colorize, enlarge, fit, lightness_of, network_inputs, target, training_inputs, unit
+from data import preprocess
+from data.preprocess import colorize, fit, lightness_of, network_inputs, target, training_inputs, unit
 
 PHOTOGRAPH = data.astronaut()[:256, :256]
 
@@ -47,18 +48,17 @@ def test_target_is_the_way_through_hsv(factor, clip):
 
 def test_lightness_and_true_ab_give_the_photograph_back():
     lab = reference.rgb2lab(PHOTOGRAPH).astype("float32")
-    found = np.rint(255 * colorize(lightness_of(PHOTOGRAPH), lab[..., 1:]))
-    assert np.abs(found - PHOTOGRAPH).max() <= 1
+    assert np.abs(colorize(PHOTOGRAPH, lab[..., 1:]).astype(int) - PHOTOGRAPH).max() <= 1
 
 
 @pytest.mark.parametrize("saturation", [0.0, 1.0, 4.0])
 def test_lightness_survives_any_chroma(saturation):
     lightness = lightness_of(PHOTOGRAPH)
     ab = 60 * np.random.default_rng(0).standard_normal((256, 256, 2)).astype("float32")
-    rgb = np.rint(255 * colorize(lightness, ab, saturation)).astype(np.uint8)
+    rgb = colorize(PHOTOGRAPH, ab, saturation)
     assert np.abs(reference.rgb2lab(rgb)[..., 0] - lightness).max() < 1
     if saturation:
-        clipped = np.rint(255 * colorize(lightness, ab, saturation, gamut="clip")).astype(np.uint8)
+        clipped = colorize(PHOTOGRAPH, ab, saturation, gamut="clip")
         assert np.abs(reference.rgb2lab(clipped)[..., 0] - lightness).max() > 5
     else:
         assert np.ptp(rgb, axis=-1).max() <= 1
@@ -75,14 +75,29 @@ def test_fit(dtype):
     assert np.array_equal(np.unique(fit(checker.astype(np.uint8), 16, 16)), [100])  # averaged, nothing aliases
 
 
-def test_enlarged_chroma_is_smooth_and_a_guide_brings_back_its_edges():
-    lightness = np.where(np.arange(256) < 130, 20, 80).astype("float32") * np.ones((256, 1), "float32")
-    truth = np.stack([np.where(lightness < 50, -30, 40), np.where(lightness < 50, 50, -20)], axis=-1).astype("float32")
+@pytest.mark.parametrize("guided", [False, True])
+def test_strips_join_without_a_seam(monkeypatch, guided):
+    gray = data.camera()[:255, :200]
+    ab = np.random.default_rng(0).normal(0, 30, (32, 32, 2)).astype("float32")
+    whole = colorize(gray, ab, guided=guided)
+    monkeypatch.setattr(preprocess, "STRIP_PIXELS", 500)  # two rows, and one left over
+    assert whole.shape == (255, 200, 3) and np.array_equal(colorize(gray, ab, guided=guided), whole)
+
+
+@pytest.mark.parametrize("height, width", [(100, 70), (32, 32), (9, 300), (1, 1)])
+def test_chroma_is_enlarged_bilinearly(height, width):
+    gray = np.full((height, width), 128, np.uint8)
+    ab = np.random.default_rng(0).uniform(-20, 20, (32, 32, 2)).astype("float32")
+    expected = cv2.resize(ab, (width, height), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(reference.rgb2lab(colorize(gray, ab))[..., 1:] - expected).max() < 1
+
+
+def test_a_guide_brings_back_the_edges_of_the_colors():
+    gray = np.where(np.arange(256) < 130, 90, 170).astype("uint8") * np.ones((256, 1), "uint8")
+    truth = np.where((gray < 128)[..., None], (-30, 30), (30, -20)).astype("float32")
     small = cv2.resize(truth, (32, 32), interpolation=cv2.INTER_AREA)
-    smooth, guided = enlarge(small, 256, 256), enlarge(small, 256, 256, guide=lightness)
-    assert smooth.shape == guided.shape == truth.shape and smooth.dtype == guided.dtype == np.float32
-    assert np.abs(np.diff(smooth[..., 0], axis=1)).max() < 12 < 60 < np.abs(np.diff(guided[..., 0], axis=1)).max()
+    smooth, guided = (reference.rgb2lab(colorize(gray, small, guided=g))[..., 1:] for g in (False, True))
+    assert np.abs(np.diff(smooth[..., 0], axis=1)).max() < 12 < 40 < np.abs(np.diff(guided[..., 0], axis=1)).max()
     assert np.abs(guided - truth).mean() < 0.3 * np.abs(smooth - truth).mean()
     flat = np.full((32, 32, 2), (12, -7), "float32")
-    for out in (enlarge(flat, 100, 70), enlarge(flat, 100, 70, guide=lightness[:100, 100:170])):
-        assert np.allclose(out, (12, -7), atol=1e-3)
+    assert np.abs(reference.rgb2lab(colorize(gray, flat, guided=True))[..., 1:] - (12, -7)).max() < 1

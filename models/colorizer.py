@@ -1,0 +1,45 @@
+"""A network as a machine that colours pictures of any size: it looks at a square copy of each and gives its chroma."""
+
+import keras
+import numpy as np
+
+from data.preprocess import fit, lightness_of, network_inputs
+
+
+class Colorizer(keras.Model):
+    """Pictures -> chroma, before the network's last doubling. All batches have one shape, so it is compiled once."""
+
+    def __init__(self, network, side, batch):
+        """
+        Args:
+            network: as `models.load` gives it.
+            side: of the square that each picture is fitted to, divisible by 8.
+            batch: pictures at a time; shorter batches are filled up.
+        """
+        super().__init__()
+        self.trunk = keras.Model(network.input, network.get_layer("ab").output)
+        self.sides = {name: x.shape[1] or side for name, x in network.input.items() if name != "edges"}
+        self.batch = batch
+
+    def call(self, views):
+        return self.trunk(network_inputs(**views, names=self.trunk.input))
+
+    def views(self, pixels):
+        """What the network sees of a picture: dict of L, float32 (side, side, 1)."""
+        small = {side: lightness_of(fit(pixels, side, side))[..., None] for side in set(self.sides.values())}
+        return {name: small[side] for name, side in self.sides.items()}
+
+    def chroma(self, views):
+        """Views of n <= batch pictures -> ab in Lab units, float32 (n, side/2, side/2, 2)."""
+        filled = views + views[:1] * (self.batch - len(views))
+        return self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})[: len(views)]
+
+
+def native_precision():
+    """The faster dtype policy of this machine that costs no visible quality: bfloat16 where the CPU multiplies in it."""
+    try:
+        with open("/proc/cpuinfo") as file:  # Linux
+            flags = file.read()
+    except OSError:
+        return "float32"
+    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
