@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup run test test-jax test-torch
+.PHONY: setup run test test-jax test-torch bench
 
 # Every target sets itself up; the environment is made again when requirements.txt changes.
 setup: .venv/.done
@@ -32,3 +32,6 @@ test-jax test-torch: test-%:
 	$(PYTHON) -m venv .venv-$*
 	grep -v '^tensorflow' requirements.txt | .venv-$*/bin/pip install --quiet --disable-pip-version-check -r /dev/stdin $*
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -q
+
+bench: setup
+	$(BIN)/python -m benchmarks

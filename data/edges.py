@@ -10,59 +10,52 @@ from keras import ops
 SIGMA, LOW, HIGH = 1.0, 0.1, 0.2  # the paper's (scikit-image's defaults); thresholds in the units of L
 
 
-def _taps(length):
-    """Gaussian taps for offsets 1..4 (truncated at 4 sigma), and the sum of all taps that lie inside, for each place."""
-    radius = int(4 * SIGMA + 0.5)
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
-    taps /= taps.sum()
-    return taps[radius + 1 :], np.convolve(np.ones(length), taps)[radius : radius + length]
-
-
 def _blur_change(x, axis):
     """What a Gaussian along one axis of (N, H, W) adds to x; what lies outside counts as absent, not as 0.
 
     Written as a sum of differences x[i + k] - x[i]: float32 then keeps the precision of the local contrast, whatever the
     level (a blurred L of 60 alone is no better than 4e-6, enough to turn one maximum in 3,000).
     """
-    length = x.shape[axis]
-    taps, inside = _taps(length)
-    cut = (lambda start, stop: x[:, start:stop]) if axis == 1 else (lambda start, stop: x[:, :, start:stop])
-    total = 0.0
-    for k, tap in enumerate(taps, start=1):
-        step = float(tap) * (cut(k, None) - cut(None, -k))  # what place i receives from i + k, and place i + k gives back
+    radius = int(4 * SIGMA + 0.5)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
+    taps /= taps.sum()
+    cut = (lambda x, start, stop: x[:, start:stop]) if axis == 1 else (lambda x, start, stop: x[:, :, start:stop])
+    line = ops.ones_like(x[:1, :, :1] if axis == 1 else x[:1, :1])
+    total, inside = 0.0, float(taps[radius]) * line
+    for k, tap in enumerate(taps[radius + 1 :].tolist(), start=1):
         after, before = [(0, 0)] * 3, [(0, 0)] * 3
         after[axis], before[axis] = (0, k), (k, 0)
+        step = tap * (cut(x, k, None) - cut(x, None, -k))  # what place i receives from i + k, and place i + k gives back
         total = total + (ops.pad(step, after) - ops.pad(step, before))
-    shape = [1, length, 1] if axis == 1 else [1, 1, length]
-    return total * ops.convert_to_tensor((1 / inside).reshape(shape).astype("float32"))
+        reached = tap * cut(line, k, None)
+        inside = inside + (ops.pad(reached, after) + ops.pad(reached, before))
+    return total / inside
 
 
-def _neighbours(x, mode):
-    """The nine (N, H, W) arrays that hold, at each place, its neighbour at (row - 1 + i, column - 1 + j): [i][j]."""
-    height, width = x.shape[1], x.shape[2]
-    padded = ops.pad(x, [(0, 0), (1, 1), (1, 1)], mode=mode)
-    return [[padded[:, i : i + height, j : j + width] for j in range(3)] for i in range(3)]
+def _neighbours(padded):
+    """Of (N, H + 2, W + 2) the nine (N, H, W) arrays that hold each place's neighbour (row + i, column + j), as [i][j]."""
+    return [[padded[:, i : i - 2 or None, j : j - 2 or None] for j in range(3)] for i in range(3)]
 
 
 def _sobel(x):
     """Derivatives of (N, H, W) along the rows and along the columns, the border repeated; unnormalised."""
-    (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(x, "symmetric")
+    x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
+    (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2))
     return (sw - nw) + 2 * (s - n) + (se - ne), (ne - nw) + 2 * (e - w) + (se - sw)
 
 
 def _spread(x):
     """Maximum over 3 x 3 places of 0/1 (N, H, W): one step of growth through the 8 neighbours."""
-    height, width = x.shape[1], x.shape[2]
     padded = ops.pad(x, [(0, 0), (1, 1), (1, 1)])
-    rows = ops.maximum(ops.maximum(padded[:, :height], padded[:, 1:-1]), padded[:, 2:])
-    return ops.maximum(ops.maximum(rows[:, :, :width], rows[:, :, 1:-1]), rows[:, :, 2:])
+    rows = ops.maximum(ops.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+    return ops.maximum(ops.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
 
 
 def canny(lightness):
     """Edge maps of pictures.
 
     Args:
-        lightness: float32 tensor (N, H, W), CIELab L, 0..100; H and W known.
+        lightness: float32 tensor (N, H, W), CIELab L, 0..100.
 
     Returns:
         float32 tensor (N, H, W), 1 on edges and 0 elsewhere, as
@@ -76,7 +69,7 @@ def canny(lightness):
 
     # A ridge is at least as high as the gradient's magnitude one step ahead and one step back along the gradient, both
     # interpolated between the two neighbours that the direction passes between.
-    (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(magnitude, "constant")
+    (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(ops.pad(magnitude, [(0, 0), (1, 1), (1, 1)]))
     tall = ops.abs(down) >= ops.abs(right)
     same = down * right >= 0
     ratio = ops.minimum(ops.abs(down), ops.abs(right)) / ops.maximum(ops.maximum(ops.abs(down), ops.abs(right)), 1e-30)
@@ -85,10 +78,9 @@ def canny(lightness):
     back_diagonal = ops.where(same, nw, ops.where(tall, ne, sw))
     ahead = ratio * ahead_diagonal + (1 - ratio) * ahead_straight
     back = ratio * back_diagonal + (1 - ratio) * back_straight
-    inside = np.zeros((1, *lightness.shape[1:]), bool)
-    inside[:, 1:-1, 1:-1] = True
-    ridge = ops.logical_and(ops.logical_and(magnitude >= ahead, magnitude >= back), ops.convert_to_tensor(inside))
+    ridge = ops.logical_and(magnitude >= ahead, magnitude >= back)
     weak = ops.cast(ops.logical_and(ridge, magnitude >= LOW), "float32")
+    weak = ops.pad(weak[:, 1:-1, 1:-1], [(0, 0), (1, 1), (1, 1)])  # no edge on the border
     strong = ops.cast(magnitude >= HIGH, "float32") * weak
 
     # Hysteresis: strong edges grow along weak ones until nothing changes.

@@ -20,6 +20,7 @@ from utils import atomic, find_files, looks_like_picture
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
 POOL = ThreadPoolExecutor(os.cpu_count())  # its threads are started when they are first needed
+DRAWS = 5  # random numbers for a crop
 FIELDS = ("folder", "path", "split")
 SPLITS = ("train", "val", "gray", "broken")
 
@@ -34,7 +35,8 @@ def read_rgb(path, size):
     """
     with Image.open(path) as image:
         image.draft("RGB", (2 * size, 2 * size))
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def is_gray(rgb):
@@ -43,20 +45,20 @@ def is_gray(rgb):
     return np.count_nonzero(spread > 8) <= spread.size / 1000
 
 
-def crop_and_mirror(rgb, size, rng, crop=1.0, mirror=False):
+def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
     """A uint8 picture (size, size, 3) from one of any size.
 
     Args:
-        rng: numpy Generator; what it draws decides the crop.
+        draws: DRAWS random numbers, 0..1, that decide all.
         crop: each side of the crop is drawn from crop..1 of the picture's. 1: the whole picture, as the paper has it.
         mirror: left and right are exchanged in half of the draws.
     """
     height, width = rgb.shape[:2]
-    share, place, turned = rng.uniform(crop, 1, 2), rng.random(2), rng.random() < 0.5
-    rows, columns = (max(1, round(n * s)) for n, s in zip((height, width), share))
-    top, left = round((height - rows) * place[0]), round((width - columns) * place[1])
+    tall, wide, down, right, turn = draws
+    rows, columns = (max(1, round(n * (crop + (1 - crop) * share))) for n, share in ((height, tall), (width, wide)))
+    top, left = round((height - rows) * down), round((width - columns) * right)
     out = fit(rgb[top : top + rows, left : left + columns], size, size)
-    return out[:, ::-1] if mirror and turned else out
+    return cv2.flip(out, 1) if mirror and turn < 0.5 else out
 
 
 def survey(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True):
@@ -185,9 +187,12 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         start = self.steps[index] * self.batch
         numbers = range(start, min(start + self.batch, len(self.files)))
-        return (np.stack(list(POOL.map(self.picture, numbers))),)  # fresh: a view may be overwritten downstream
+        draws = [None] * len(numbers)
+        if self.order:
+            draws = np.random.default_rng([self.order.seed, 3, self.order.epoch, start]).random((len(numbers), DRAWS))
+        return (np.stack(list(POOL.map(self.picture, numbers, draws))),)  # fresh: a view may be overwritten downstream
 
-    def picture(self, number):
+    def picture(self, number, draws):
         """The picture at one place of the epoch's order. One that no longer decodes gives way to the next that does."""
         for i in range(len(self.files)):
             path = self.files[self.places[(number + i) % len(self.files)]]
@@ -198,6 +203,5 @@ class Batches(keras.utils.PyDataset):
                 continue
             if not self.order:
                 return fit(rgb, self.size, self.size)
-            rng = np.random.default_rng([self.order.seed, 3, self.order.epoch, number])
-            return crop_and_mirror(rgb, self.size, rng, self.order.crop, self.order.mirror)
+            return crop_and_mirror(rgb, self.size, draws, self.order.crop, self.order.mirror)
         raise OSError("none of the pictures can be read any more")

@@ -14,6 +14,7 @@ ALLOWED = {
     "models.aciids2020": set(),
     "models.checkpoint": {"utils"},
     "models.colorizer": {"data.preprocess"},
+    "models.export": {"utils", "data.preprocess"},
     "models.training": {"data.preprocess"},
     "models": {"models.aciids2020", "models.keras2"},
     "data": set(),

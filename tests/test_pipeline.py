@@ -118,12 +118,14 @@ def test_crop_and_mirror():
     picture = np.indices((60, 90)).astype(np.uint8).transpose(1, 2, 0)[..., [0, 1, 1]]  # each pixel holds its own place
     turned = []
     for seed in range(200):
-        out = pipeline.crop_and_mirror(picture, 60, np.random.default_rng(seed), crop=0.5, mirror=True).astype(int)
+        out = pipeline.crop_and_mirror(
+            picture, 60, np.random.default_rng(seed).random(pipeline.DRAWS), crop=0.5, mirror=True
+        ).astype(int)
         rows, columns = out[..., 0], out[..., 1]
         turned.append(columns[0, -1] < columns[0, 0])
         assert 28 <= np.ptp(rows) <= 59 and 42 <= np.ptp(columns) <= 89
     assert 60 < sum(turned) < 140
-    whole = pipeline.crop_and_mirror(picture, 60, np.random.default_rng(0))
+    whole = pipeline.crop_and_mirror(picture, 60, np.random.default_rng(0).random(pipeline.DRAWS))
     assert np.array_equal(whole, pipeline.fit(picture, 60, 60))
 
 

@@ -1,0 +1,91 @@
+"""Run the benchmarks and write benchmarks/README.md and its plot.
+
+    python -m benchmarks [GROUP ...] [--model FILE]
+
+The groups are input, step, batch, folder, process and precision (without one: all, about half an hour on two cores). What
+is not run keeps the figures of its last run, from benchmarks/results.json.
+"""
+
+import argparse
+import datetime
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from benchmarks import colorizing, training
+from benchmarks.measure import machine
+
+HERE = Path(__file__).parent
+GROUPS = {
+    "input": training.input_rows,
+    "step": training.step_rows,
+    "folder": colorizing.folder_rows,
+    "process": colorizing.process_rows,
+}
+
+
+def main():
+    plt.switch_backend("agg")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}, batch, precision")
+    parser.add_argument("--model", type=Path, help="trained network, for precision")
+    args = parser.parse_args()
+    known = [*GROUPS, "batch", *(["precision"] if args.model else [])]
+    if wrong := set(args.groups) - set(known):
+        parser.error(f"no such group, or --model is missing: {', '.join(sorted(wrong))}")
+    file = HERE / "results.json"
+    results = json.loads(file.read_text()) if file.exists() else {}
+    for group in args.groups or known:
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"--- {group}", flush=True)
+            if group == "batch":
+                rows = training.batch_table()
+            elif group == "precision":
+                rows = [asdict(colorizing.precision_row(args.model))]
+            else:
+                rows = [asdict(row) for row in GROUPS[group](Path(folder))]
+        for row in rows:
+            print(row, flush=True)
+        results[group] = {"rows": rows, "machine": machine(), "date": str(datetime.date.today())}
+        file.write_text(json.dumps(results, indent=1))
+    write_readme(results)
+
+
+def write_readme(results):
+    """The text between the markers of README.md is made anew, the rest is left as it is."""
+    lines = ["| what | measured | bar | figures |", "| --- | --- | --- | --- |"]
+    for group in (*GROUPS, "precision"):
+        for row in results.get(group, {"rows": []})["rows"]:
+            lines.append(f"| {row['what']} | **{row['value']:.3g}** | {row['bar']} | {row['detail']} |")
+    if "batch" in results:
+        rows = results["batch"]["rows"]
+        lines += ["", "| training | batch | pictures/s | peak memory, GB |", "| --- | --- | --- | --- |"]
+        lines += [f"| {r['precision']} | {r['batch']} | {r['rate']:.2f} | {r['memory'] / 1000:.1f} |" for r in rows]
+        lines += ["", "![pictures/s and memory by batch](batch.png)"]
+        plot(rows)
+    lines += ["", "Measured on:", ""]
+    lines += [f"- {group}: {r['machine']}, {r['date']}" for group, r in results.items()]
+    path, (start, end) = HERE / "README.md", ("<!-- figures -->", "<!-- end -->")
+    before, _, rest = path.read_text().partition(start)
+    path.write_text(f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.partition(end)[2]}")
+
+
+def plot(rows):
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    for precision in dict.fromkeys(row["precision"] for row in rows):
+        of_it = [row for row in rows if row["precision"] == precision]
+        batches = [row["batch"] for row in of_it]
+        axes[0].plot(batches, [row["rate"] for row in of_it], "o-", label=precision)
+        axes[1].plot(batches, [row["memory"] / 1000 for row in of_it], "o-", label=precision)
+    for axis, title in zip(axes, ("training, pictures/s", "peak memory, GB")):
+        axis.set(title=title, xlabel="batch", xscale="log", xticks=batches, xticklabels=batches, ylim=0)
+        axis.minorticks_off()
+    axes[0].legend()
+    figure.savefig(HERE / "batch.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Rows about test.py."""
+
+import importlib.util
+import os
+import shutil
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+import models
+import utils
+from benchmarks import pictures
+from benchmarks.measure import ROOT, ROUNDS, Row, in_turns, process
+from data.preprocess import colorize
+from models.colorizer import Colorizer, native_precision
+
+# "test" is also the name of a package of Python's own, so the script is loaded by its path.
+spec = importlib.util.spec_from_file_location("colorize_script", ROOT / "test.py")
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+
+
+def untrained(folder):
+    """A network file of the paper's size: speed does not depend on the weights."""
+    keras.utils.set_random_seed(0)
+    network = models.NETWORKS["aciids2020"].build(input_scale=0.01, input_offset=-0.5)
+    arguments = {"input_scale": 0.01, "input_offset": -0.5}
+    models.save(folder / "network.keras", "aciids2020", network.get_weights(), {"arguments": arguments, "size": 256})
+    return folder / "network.keras"
+
+
+class Folder:
+    """test.py's work on a folder, start-up left out, as a function that can be timed."""
+
+    def __init__(self, source, model, *options):
+        self.args, self.jobs = script.parse([str(source), str(source) + "-out", "--model", str(model), *options])
+        network, card = models.load(model, native_precision())
+        self.colorizer = Colorizer(network, card["size"], min(self.args.batch, len(self.jobs.pairs)))
+
+    def __call__(self):
+        with utils.Report(self.jobs) as report:
+            script.colorize_all(self.jobs.pairs, self.colorizer, self.args, report)
+        assert report.counts["done"] == len(self.jobs.pairs)
+
+    def predict(self):
+        """The network alone, on batches that are in memory."""
+        views = [self.colorizer.views(utils.read_picture(source).pixels) for source, _ in self.jobs.pairs]
+        batches = [views[i : i + self.colorizer.batch] for i in range(0, len(views), self.colorizer.batch)]
+        arrays = [{name: np.stack([v[name] for v in batch]) for name in batch[0]} for batch in batches]
+        return lambda: [self.colorizer.predict_on_batch(array) for array in arrays]
+
+    def decode_and_encode(self):
+        """Reading, and writing a colour picture in the same format, on as many threads."""
+        results = {source: utils.read_picture(target).pixels for source, target in self.jobs.pairs}
+
+        def one(source, target):
+            utils.write_picture(target, results[source], utils.read_picture(source), self.args.format, self.args.quality)
+
+        def all_of_them():
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(one, *zip(*self.jobs.pairs)))
+
+        return all_of_them, lambda: [one(*pair) for pair in self.jobs.pairs]
+
+
+def folder_rows(folder):
+    """In one process, start-up left out."""
+    model = untrained(folder)
+    count = 160
+    pictures.write_small(folder / "small", count, gray=True)
+    small = Folder(folder / "small", model)
+    fast, slow, ratio = in_turns(small, small.predict())
+    yield Row(
+        "test.py, 256 x 256 files, against bare `predict_on_batch`", ratio, ">= 0.85",
+        f"{count / fast:.1f} against {count / slow:.1f} pictures/s, batch {small.colorizer.batch}",
+    )  # fmt: skip
+
+    count = len(pictures.write_large(folder / "large", 8))
+    for format in ("png", "jpg"):
+        large = Folder(folder / "large", model, "--format", format)
+        large()
+        threads, alone = large.decode_and_encode()
+        for function, how in ((threads, "on as many threads"), (alone, "one file after the other")):
+            fast, slow, ratio = in_turns(large, function)
+            yield Row(
+                f"test.py, 12-megapixel JPEG to {format.upper()}, against decode + encode {how}", ratio, ">= 0.7",
+                f"{count / fast:.2f} against {count / slow:.2f} pictures/s",
+            )  # fmt: skip
+
+
+def process_rows(folder):
+    """Whole processes, start-up and all."""
+    model = untrained(folder)
+    count = 500
+    pictures.write_small(folder / "many", count, gray=True)
+    ours = lambda: process("test.py", folder / "many", folder / "ours", "--model", model, "--overwrite")  # noqa: E731
+    theirs = lambda: process("-m", "benchmarks.authors", folder / "many", folder / "theirs", model)  # noqa: E731
+    fast, slow, ratio = in_turns(ours, theirs)
+    yield Row(
+        "test.py against the authors' way (load all, float64, one `predict`, save), 500 pictures", ratio, ">= 2.5",
+        f"{count / fast:.1f} against {count / slow:.1f} pictures/s, start-up included",
+    )  # fmt: skip
+
+    one = folder / "one"
+    one.mkdir()
+    shutil.copy(next((folder / "many").iterdir()), one / "a.jpg")
+    first, imports, ratio = in_turns(
+        lambda: process("test.py", one, folder / "first", "--model", model, "--overwrite"),
+        lambda: process("-c", "import keras, tensorflow" if keras.backend.backend() == "tensorflow" else "import keras"),
+    )
+    yield Row(
+        "from the command to the first picture: share that is importing Keras and its backend", ratio, "",
+        f"{imports:.1f} of {first:.1f} s",
+    )  # fmt: skip
+
+    memory = {}
+    for count in (200, 10_000):
+        source = folder / f"links-{count}"
+        source.mkdir()
+        for i in range(count):
+            os.link(one / "a.jpg", source / f"{i:05d}.jpg")
+        runs = ROUNDS if count == 200 else 1
+        command = ("test.py", source, folder / f"memory-{count}", "--model", model, "--size", 64, "--overwrite")
+        memory[count] = statistics.median(process(*command)[1] for _ in range(runs))
+    yield Row(
+        "peak memory of test.py over 10,000 pictures against 200", memory[10_000] / memory[200], "<= 1.1",
+        f"{memory[10_000]:,.0f} against {memory[200]:,.0f} MB (--size 64, to save time)",
+    )  # fmt: skip
+
+
+def precision_row(model):
+    """What bfloat16 costs in quality. Says something of a trained network alone."""
+    photographs = list(pictures.crops(64, 256))
+    psnr = {}
+    for precision in ("float32", "mixed_bfloat16"):
+        network, card = models.load(model, precision)
+        colorizer = Colorizer(network, card["size"], len(photographs))
+        chroma = colorizer.chroma([colorizer.views(pixels) for pixels in photographs])
+        results = [colorize(pixels, ab).astype(float) for pixels, ab in zip(photographs, chroma)]
+        errors = [np.square(result - pixels).mean() for result, pixels in zip(results, photographs)]
+        psnr[precision] = np.mean([20 * np.log10(255 / np.sqrt(error)) for error in errors])
+    loss = psnr["float32"] - psnr["mixed_bfloat16"]
+    return Row(
+        "PSNR that bfloat16 costs, dB", loss, "<= 0.05", f"{psnr['float32']:.3f} dB in float32, 64 crops of 256 x 256"
+    )
