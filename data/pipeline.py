@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,7 +87,10 @@ def survey(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=F
     rows = []
     for split, files in taken.items():
         kinds = _in_order(_kind, (os.path.join(folder, path) for folder, path in files))
-        bar = tqdm(kinds, f"looking at {split} pictures", len(files), disable=not progress or not files, leave=False)
+        bar = tqdm(
+            kinds, f"looking at {split} pictures", len(files), disable=not progress or not files, leave=False,
+            mininterval=0.1 if sys.stderr.isatty() else 60,
+        )  # fmt: skip
         rows += [
             {"folder": str(folder), "path": str(path), "split": kind or split} for (folder, path), kind in zip(files, bar)
         ]
