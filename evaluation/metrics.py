@@ -79,8 +79,8 @@ def auc(ab, truth, weights=None):
     """
     error = np.ceil(np.sqrt(np.square(ab - truth).sum(axis=-1))).astype(np.int64)
     counts = np.bincount(np.minimum(error, LARGEST_ERROR + 1).ravel(), _ravelled(weights), LARGEST_ERROR + 2)
-    share = np.cumsum(counts)[:-1] / counts.sum()
-    return float(100 * np.trapezoid(share) / LARGEST_ERROR)
+    reached = np.cumsum(counts)
+    return float(100 * np.trapezoid(reached[:-1] / reached[-1]) / LARGEST_ERROR)
 
 
 def _ravelled(weights):
