@@ -52,6 +52,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Network:
+    """A network, its file and what it was trained towards."""
+
     path: Path
     model: keras.Model
     target: Target
@@ -134,7 +136,7 @@ def parse(arguments):
                         "what the networks see (default 256)")  # fmt: skip
     parser.add_argument("--saturation", type=number(float, 0, 10), default=1.0, help="factor on the chroma of networks and "
                         "ceiling when they colour (default 1)")  # fmt: skip
-    parser.add_argument("--limit", type=number(int, 0, 10**9), default=0, help="at most so many pictures; 0: all")
+    parser.add_argument("--limit", type=number(int, 0, 10**9), default=0, help="at most so many files; 0: all")
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the choice and of the intervals")
     parser.add_argument("--prior-data", type=Path, help="photographs that say which colours are common: the training "
                         "set (default: --data)")  # fmt: skip
@@ -254,6 +256,7 @@ def measure(files, candidates, prior, size):
 
 
 def measure_picture(found, goals, chroma, candidates, prior):
+    """The rows of one picture: (path, `read`), its targets {Target: K (S, S, 2)}, the candidates' chroma (h, w, 2)."""
     path, both = found
     rows = []
     for protocol, rgb in zip(PROTOCOLS, both):

@@ -16,9 +16,9 @@ PROTOCOLS = {"squashed": "squashed to {size} x {size}, as training sees them", "
 WORST_ERROR = 30  # CIEDE2000 at which the error map is brightest
 PLOTTED = ("ratio", "psnr", "ciede2000", "bleed", "cf")
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1160px; margin: 2rem auto; padding: 0 1rem }
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1400px; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 1rem 0 }
-th, td { padding: 4px 9px; border-bottom: 1px solid #ddd; text-align: right; vertical-align: bottom }
+th, td { padding: 4px 6px; border-bottom: 1px solid #ddd; text-align: right; vertical-align: bottom }
 th:first-child, td:first-child { text-align: left; white-space: nowrap }
 td small, th small { color: #777; font-weight: normal; display: block; white-space: nowrap }
 .wide { overflow-x: auto }
@@ -79,7 +79,7 @@ def table_of(table):
     lines = []
     for candidate, figures in table.items():
         cells = [
-            f"<td>{f['mean']:.4g}<small>{f['low']:.4g} .. {f['high']:.4g}</small></td>" for f in map(figures.get, names)
+            f"<td>{f['mean']:.4g}<small>{f['low']:.3g} .. {f['high']:.3g}</small></td>" for f in map(figures.get, names)
         ]
         lines.append(f"<tr><td>{text(candidate)}</td>{''.join(cells)}</tr>")
     return f"<div class='wide'><table><tr><th></th>{''.join(heads)}</tr>{''.join(lines)}</table></div>"

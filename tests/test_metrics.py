@@ -23,7 +23,7 @@ def planes(rgb):
 @pytest.fixture(scope="module")
 def pair():
     """A photograph and the same with its chroma smeared, 120 x 90."""
-    truth = fit(data.coffee(), 90, 120)
+    truth = fit(data.coffee(), 90, 120)  # higher than one of SSIM's strips
     ycc = cv2.cvtColor(truth, cv2.COLOR_RGB2YCrCb)
     ycc[..., 1:] = cv2.GaussianBlur(ycc[..., 1:], (0, 0), 6)
     return cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB), truth
