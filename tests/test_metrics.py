@@ -113,6 +113,13 @@ def test_out_of_gamut(color_photograph):
     assert m.out_of_gamut(lightness, a, b) == 0.25
 
 
+@pytest.mark.parametrize("lab", [(50, -70, 0), (97, 0, 20)])  # red below 0; red above 1 and nothing below 0
+def test_out_of_gamut_on_either_side(lab):
+    linear = color.linear_from_lab(*np.float32(lab)[:, None, None])
+    assert (linear.min() < 0) != (linear.max() > 1)
+    assert m.out_of_gamut(*np.float32(lab)[:, None, None]) == 1
+
+
 # --- bleed
 
 
@@ -214,5 +221,6 @@ def test_comparison_in_pairs():
     second = rows(psnr=base + 0.2 + rng.normal(0, 0.1, 100), bleed=base + rng.normal(0, 0.1, 100) - 0.001)
     found = summary.compare(first, second)
     assert found["psnr"]["differs"] and found["psnr"]["difference"] == pytest.approx(0.2, abs=0.05)
+    assert summary.compare(second, first)["psnr"]["differs"]
     assert not found["bleed"]["differs"] and set(found) == {"psnr", "bleed"}
     assert not summary.compare(first, rows(psnr=base * np.nan, bleed=base))["psnr"]["differs"]
