@@ -130,7 +130,8 @@ def main(arguments=None):
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs, searched recursively")
-    parser.add_argument("--model", type=Path, nargs="+", default=[], help="networks: best.keras of runs of train.py")
+    parser.add_argument("--model", type=Path, nargs="+", action="extend", default=[], help="networks: best.keras of runs "
+                        "of train.py")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder of the results, made if absent")
     parser.add_argument("--size", type=number(int, 16, 4096), default=256, help="side of the squashed pictures, which is "
                         "what the networks see (default 256)")  # fmt: skip

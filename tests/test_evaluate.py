@@ -206,7 +206,7 @@ def test_options(networks, folder, tmp_path, capsys):
     Image.fromarray(np.full((20, 20, 3), (200, 60, 60), np.uint8)).save(prior / "red.png")
     out = tmp_path / "out"
     arguments = ["--data", folder, "--out", out, "--size", SIZE, "--limit", 4, "--saturation", 0, "--prior-data", prior]
-    evaluate.main([*map(str, arguments), "--model", str(twin), str(networks / "strong.keras")])
+    evaluate.main([*map(str, arguments), "--model", str(twin), "--model", str(networks / "strong.keras")])
     found = json.loads((out / "summary.json").read_text())
     assert sum(found["pictures"].values()) == 4 and "paired" not in found
     table = found["protocols"]["squashed"]
