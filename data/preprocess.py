@@ -115,16 +115,16 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
     for start in range(0, height, rows):
         strip = slice(start, min(start + rows, height))
         lightness = lightness_of(pixels[strip])
-        planes = _enlarged(offset, strip, height, width)
+        planes = enlarged(offset, strip, height, width)
         if guided:
-            planes = [s * lightness + o for s, o in zip(_enlarged(slope, strip, height, width), planes)]
+            planes = [s * lightness + o for s, o in zip(enlarged(slope, strip, height, width), planes)]
         if gamut == "chroma":
             planes = color.fit_gamut(lightness, *planes)
         result[strip] = color.codes_from_linear(color.linear_from_lab(lightness, *planes), pixels.dtype)
     return result
 
 
-def _enlarged(small, strip, height, width):
+def enlarged(small, strip, height, width):
     """The rows `strip` of the two planes of (h, w, 2) enlarged bilinearly to height x width, pixel centres aligned."""
     place = np.clip((np.arange(strip.start, strip.stop) + 0.5) * len(small) / height - 0.5, 0, len(small) - 1)
     above = place.astype(int)

@@ -1,0 +1,187 @@
+"""What is measured on one picture. Pure NumPy and OpenCV functions of arrays, one figure each.
+
+rgb is uint8 sRGB (H, W, 3); lab is CIELab (..., 3), L in 0..100; ab is (..., 2) in Lab units; `truth` is the photograph's.
+"""
+
+import cv2
+import numpy as np
+from skimage.color import deltaE_ciede2000
+
+from data import color
+
+AB_SCALE = 128.0  # the network's tanh, and so the paper's loss, is in units of ab / 128
+WINDOW, WINDOW_SIGMA = 11, 1.5  # SSIM's Gaussian window, px
+ROWS = 64  # of windows at a time: a picture of any size takes little memory
+LARGEST_ERROR = 150  # where Zhang's curve ends, Lab units
+REACH, CELL, SMOOTHING = 115, 10, 5.0  # the ab plane that is counted, its cells and their smoothing, Lab units
+CHUNK = 2**14  # pixels whose temporaries stay in the processor's cache
+EDGE, NEAR = 3.0, 1  # a luminance edge: L per px; how far it reaches beyond that: px
+STILL = 1e-4  # a mean change of chroma per px that is but rounding, Lab units
+
+
+def ab_mse(ab, truth):
+    """mean(((ab - truth) / 128)^2) over pixels and both channels: the paper's loss. At least 0, no unit."""
+    return float(np.mean(np.square((ab - truth) / AB_SCALE), dtype=np.float64))
+
+
+def psnr(rgb, truth):
+    """20 log10(255 / sqrt(MSE)), dB, of one MSE over all pixels and channels. Infinite for equal pictures."""
+    mse = cv2.norm(rgb, truth, cv2.NORM_L2SQR) / rgb.size
+    return float(10 * np.log10(255**2 / mse)) if mse else float("inf")
+
+
+def ssim(rgb, truth):
+    """Structural similarity (Wang et al. 2004), -1..1, 1 for equal pictures.
+
+    mean((2 mx my + C1) (2 sxy + C2) / ((mx^2 + my^2 + C1) (sx^2 + sy^2 + C2))) of each RGB channel, averaged; the moments
+    are weighted by a Gaussian of 11 x 11 px, sigma 1.5; C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2. Only places whose window
+    lies inside the picture count, as in scikit-image; NaN where there are none.
+    """
+    if min(rgb.shape[:2]) < WINDOW:
+        return float("nan")
+    windows = len(rgb) - WINDOW + 1
+    strips = [slice(top, min(top + ROWS, windows) + WINDOW - 1) for top in range(0, windows, ROWS)]
+    sums = [_ssim_map(rgb[strip].astype(np.float64), truth[strip].astype(np.float64)).sum() for strip in strips]
+    return float(sum(sums) / (windows * (rgb.shape[1] - WINDOW + 1) * 3))
+
+
+def _ssim_map(x, y):
+    """SSIM of every window inside two pictures, float64 (H, W, 3) -> (H - 10, W - 10, 3)."""
+    kernel = cv2.getGaussianKernel(WINDOW, WINDOW_SIGMA)
+    inside = slice(WINDOW // 2, -(WINDOW // 2))
+
+    def mean(values):
+        return cv2.sepFilter2D(values, -1, kernel, kernel)[inside, inside]
+
+    mx, my = mean(x), mean(y)
+    mxy, power = mx * my, mx * mx + my * my
+    covariance, variance = mean(x * y) - mxy, mean(x * x + y * y) - power  # the latter: of both pictures together
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return (2 * mxy + c1) * (2 * covariance + c2) / ((power + c1) * (variance + c2))
+
+
+def colorfulness(rgb, absolute=False):
+    """CF of Hasler and Suesstrunk (2003), in sRGB codes: 0 is gray, photographs have about 40.
+
+    With rg = R - G and yb = (R + G) / 2 - B: sqrt(var rg + var yb) + 0.3 sqrt((mean rg)^2 + (mean yb)^2).
+
+    Args:
+        absolute: of |rg| and |yb|, CF_abs. That is not the paper's figure, but the one that some published code computes.
+    """
+    red, green, blue = (rgb[..., i].astype(np.float32) for i in range(3))
+    opponents = [red - green, (red + green) / 2 - blue]
+    if absolute:
+        opponents = [np.abs(x) for x in opponents]
+    means, variances = zip(*((x.mean(dtype=np.float64), x.var(dtype=np.float64)) for x in opponents))
+    return float(np.sqrt(sum(variances)) + 0.3 * np.hypot(*means))
+
+
+def auc(ab, truth, weights=None):
+    """Area under the curve of Zhang et al. (2016), section 3.1, in %: 100 is exact.
+
+    With e = ||ab - truth|| in Lab units and C(t) the share of pixels with e <= t: 100 / 150 times the integral of C over
+    t = 0..150 by the trapezoidal rule at whole t.
+
+    Args:
+        weights: of the pixels, (H, W); None: all alike. `rarity` gives the rebalanced variant.
+    """
+    error = np.ceil(np.sqrt(np.square(ab - truth).sum(axis=-1))).astype(np.int64)
+    counts = np.bincount(np.minimum(error, LARGEST_ERROR + 1).ravel(), _ravelled(weights), LARGEST_ERROR + 2)
+    reached = np.cumsum(counts)
+    return float(100 * np.trapezoid(reached[:-1] / reached[-1]) / LARGEST_ERROR)
+
+
+def _ravelled(weights):
+    return None if weights is None else weights.ravel()
+
+
+def ab_counts(ab):
+    """How many pixels fall into each square of side 1 of the ab plane: (230, 230), a by rows, -115..115 each."""
+    place = np.clip(ab + REACH, 0, 2 * REACH - 1).astype(np.int64)
+    return np.bincount((place[..., 0] * 2 * REACH + place[..., 1]).ravel(), minlength=(2 * REACH) ** 2).reshape(
+        -1, 2 * REACH
+    )
+
+
+def prior(counts):
+    """How common colours are: (23, 23), share of the pixels in each cell of side 10 of the ab plane, centred on tens.
+
+    Counts of many pictures (`ab_counts`, summed) are smoothed by a Gaussian of sigma 5 in the plane (Zhang et al. 2016,
+    section 2.2). Every cell holds the share of one pixel at least, so that a colour never seen has a finite weight.
+    The cells are those of the whole plane; no pixel falls into those that sRGB does not reach.
+    """
+    smooth = cv2.GaussianBlur(counts.astype(np.float64), (0, 0), SMOOTHING, borderType=cv2.BORDER_CONSTANT)
+    side = 2 * REACH // CELL
+    cells = np.maximum(smooth.reshape(side, CELL, side, CELL).sum(axis=(1, 3)), 1)
+    return cells / cells.sum()
+
+
+def rarity(truth, prior):
+    """1 / p of each pixel's cell: ab (H, W, 2) and a `prior` -> (H, W). Zhang et al. (2016), equation 4 with lambda = 0."""
+    row, column = np.moveaxis(((truth + REACH) / CELL).astype(np.int64), -1, 0)
+    return 1 / prior[row, column]
+
+
+def ciede2000(lab, truth):
+    """The colour difference of CIE 142-2001, kL = kC = kH = 1, at every pixel: (..., 3) twice -> (...), by scikit-image.
+
+    1 is about what is just visible side by side.
+    """
+    first, second = lab.reshape(-1, 3), truth.reshape(-1, 3)
+    starts = range(0, len(first), CHUNK)
+    return np.concatenate([deltaE_ciede2000(first[i : i + CHUNK], second[i : i + CHUNK]) for i in starts]).reshape(
+        lab.shape[:-1]
+    )
+
+
+def out_of_gamut(lightness, a, b):
+    """Share of pixels, 0..1, whose colour sRGB cannot show: float32 planes L, a, b (H, W).
+
+    A channel leaves 0..1 by more than half an 8-bit code, so that no colour of an 8-bit picture counts.
+    """
+    low, high = color.linear_from_srgb(np.array([-0.5, 255.5]) / 255)
+    linear = color.linear_from_lab(lightness, a, b)
+    return float(((linear < low) | (linear > high)).any(axis=-1).mean())
+
+
+def bleed(ab, truth, lightness):
+    """How much of the chroma's change lies where the luminance has no edge, beyond the photograph's own; points of %.
+
+    100 * (off(ab) - off(truth)), off(x) = sum of |grad x| away from edges / sum of |grad x| everywhere, with
+    |grad x| = sqrt(|grad a|^2 + |grad b|^2) of Gaussian derivatives, sigma 1 px. Edges are where |grad L| >= 3 per px, and
+    1 px around. A colour that runs over the border of its object changes beside the edge and not on it.
+
+    The photograph scores 0, and so does, by definition, a result or photograph of the same chroma everywhere, as all-gray
+    is; a factor on ab moves nothing. Below 0 the colours keep to the edges more than the photograph's. Limits: -100..100.
+
+    On 120 photographs at 256 x 256, blurring their own chroma by sigma 2, 4, 8 and 16 px gives 1, 5, 10 and 14; chroma that
+    has nothing to do with the edges (of another photograph, or smooth noise) gives 16 to 18, with a spread of 10.
+
+    What it does not see: wrong colours that end at an edge (a whole object in its neighbour's colour), leaks of less than
+    2 px or between objects of the same luminance, and how strong the leaking colours are. Any smooth change of colour
+    counts as bleeding, be it inside an object; chroma that merely copies the luminance has none, it goes down to -17.
+
+    Args:
+        ab, truth: float32 (H, W, 2), of the result before it is fitted into sRGB and rounded, and of the photograph.
+        lightness: float32 (H, W), L of both.
+    """
+    edges = (np.sqrt(_power(lightness)) >= EDGE).astype(np.uint8)
+    near = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1, 2 * NEAR + 1)))
+    result, photograph = _share_off(ab, near), _share_off(truth, near)
+    return 0.0 if None in (result, photograph) else 100 * (result - photograph)
+
+
+def _share_off(ab, near):
+    """The share, 0..1, of the change of ab that lies where `near` is 0; None where nothing changes."""
+    change = np.sqrt(_power(ab[..., 0]) + _power(ab[..., 1]))
+    total = change.sum(dtype=np.float64)
+    return float(change[near == 0].sum(dtype=np.float64) / total) if total > STILL * change.size else None
+
+
+def _power(plane):
+    """|gradient|^2 of a plane (H, W), per px^2: central differences of it smoothed by a Gaussian, sigma 1 px."""
+    smooth = cv2.GaussianBlur(plane, (0, 0), 1, borderType=cv2.BORDER_REPLICATE)
+    dx, dy = (
+        cv2.Sobel(smooth, -1, *order, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE) for order in ((1, 0), (0, 1))
+    )
+    return dx * dx + dy * dy

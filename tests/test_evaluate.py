@@ -1,0 +1,245 @@
+"""evaluate.py from the command line to the files, on small crops and with tiny networks."""
+
+import csv
+import json
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import color, data, metrics
+
+import evaluate
+import models
+from data import pipeline, preprocess
+from models import aciids2020
+from models.training import Training
+
+SIZE = 64
+ARGUMENTS = {"width": 1 / 16, "whole": SIZE}
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Files of untrained networks: two of strong colours with targets of their own, and one that gives no numbers."""
+    folder = tmp_path_factory.mktemp("networks")
+    keras.utils.set_random_seed(0)
+    *rest, last, _ = aciids2020.build(**ARGUMENTS).get_weights()
+    cards = {
+        "strong": {"saturation": 1.4, "training": {"clip_saturation": True}},
+        "other": {"saturation": 1.8},
+        "broken": {},
+    }
+    ends = {"strong": (20 * last, (0.1, 0.2)), "other": (-10 * last, (0, 0.1)), "broken": (last, (np.nan, 0))}
+    for name, (kernel, bias) in ends.items():
+        card = {"arguments": ARGUMENTS, "size": SIZE} | cards[name]
+        models.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Five colour photographs, a gray and a broken one."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "sub").mkdir()
+    crops = ("astronaut", 20), ("chelsea", 60), ("coffee", 100), ("rocket", 150), ("coffee", 200)
+    for i, (name, top) in enumerate(crops):
+        crop = getattr(data, name)()[top : top + 72 + i, 150:230]
+        Image.fromarray(crop).save(folder / ("sub" if i % 2 else ".") / f"{i}.png")
+    Image.fromarray(data.camera()[:80, :80]).save(folder / "gray.png")
+    (folder / "torn.png").write_bytes((folder / "0.png").read_bytes()[:3000])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(networks, folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "new" / "folder"
+    names = [networks / f"{name}.keras" for name in ("strong", "other", "broken")]
+    evaluate.main(["--data", str(folder), "--model", *map(str, names), "--out", str(out), "--size", str(SIZE), "--paired"])
+    return out
+
+
+@pytest.fixture(scope="module")
+def summary(out):
+    return json.loads((out / "summary.json").read_text(), parse_constant=lambda text: pytest.fail(f"not JSON: {text}"))
+
+
+@pytest.fixture(scope="module")
+def rows(out):
+    with open(out / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def model_name(networks, name):
+    return f"{networks.name}/{name}"
+
+
+def of(rows, candidate, protocol="squashed"):
+    return [row for row in rows if row["candidate"] == candidate and row["protocol"] == protocol]
+
+
+def colour_files(folder):
+    return [folder / name for name in ("0.png", "2.png", "4.png", "sub/1.png", "sub/3.png")]
+
+
+def test_every_picture_candidate_and_protocol_has_its_row(rows, summary, folder, networks):
+    assert summary["pictures"] == {"measured": 5, "gray": 1, "broken": 1}
+    references = ["all-gray", "mean chroma", "photograph", "ceiling, T = 1.4, clipped", "ceiling, T = 1.8"]
+    names = references + [model_name(networks, name) for name in ("strong", "other", "broken")]
+    for protocol in ("squashed", "own"):
+        assert list(summary["protocols"][protocol]) == names
+        for name in names:
+            assert [folder / row["picture"] for row in of(rows, name, protocol)] == colour_files(folder)
+    assert len(rows) == 2 * 8 * 5
+
+
+def test_the_photograph_is_perfect(summary):
+    for protocol in ("squashed", "own"):
+        found = {name: value["mean"] for name, value in summary["protocols"][protocol]["photograph"].items()}
+        assert found["psnr"] == "inf" and found["ssim"] == 1 and found["ciede2000"] == 0
+        assert [found["auc"], found["auc_rebalanced"]] == pytest.approx([100, 100], abs=1e-9)
+        assert found["bleed"] == found["delta_cf"] == found["out_of_gamut"] == 0 and found["cf"] > 10
+
+
+def test_all_gray_is_the_unit_of_the_ratio(summary, rows):
+    found = summary["protocols"]["squashed"]["all-gray"]
+    assert found["ratio"] == {"mean": 1, "low": 1, "high": 1}
+    assert found["bleed"]["mean"] == 0 and found["cf"]["mean"] < 1
+    assert all(row["ratio"] == "1.0" for row in of(rows, "all-gray"))
+    assert "ratio" not in summary["protocols"]["own"]["all-gray"]
+
+
+def test_the_ceiling_is_the_target_on_the_true_lightness(summary, rows, folder):
+    found = summary["protocols"]["squashed"]["ceiling, T = 1.8"]
+    assert found["ratio"]["mean"] == 0 and found["delta_cf"]["mean"] > 5 and found["out_of_gamut"]["mean"] > 0
+    for path, row in zip(colour_files(folder), of(rows, "ceiling, T = 1.8", "own")):
+        rgb = np.asarray(Image.open(path))
+        small = preprocess.fit(rgb, SIZE, SIZE)
+        goal = keras.ops.convert_to_numpy(preprocess.target(small[None], 1.8))[0]
+        result = preprocess.colorize(rgb, goal)
+        assert float(row["psnr"]) == pytest.approx(metrics.peak_signal_noise_ratio(rgb, result), abs=1e-6)
+        difference = color.deltaE_ciede2000(color.rgb2lab(rgb), color.rgb2lab(result))
+        assert float(row["ciede2000"]) == pytest.approx(difference.mean(), abs=1e-3)
+
+
+def test_the_mean_chroma_is_that_of_the_pictures(summary, folder):
+    small = [preprocess.fit(np.asarray(Image.open(path)), SIZE, SIZE) for path in colour_files(folder)]
+    mean = np.mean([color.rgb2lab(rgb)[..., 1:].mean(axis=(0, 1)) for rgb in small], axis=0)
+    assert np.allclose(summary["common_colors"]["mean_ab"], mean, atol=1e-3)
+    assert summary["common_colors"]["data"] == str(folder)
+
+
+@pytest.mark.parametrize("name", ["strong", "other"])
+def test_the_ratio_is_that_of_training(networks, folder, summary, name):
+    network, card = models.load(networks / f"{name}.keras")
+    model = Training(network, aciids2020.loss, card["saturation"], card.get("training", {}).get("clip_saturation", False))
+    model.compile(optimizer="sgd", jit_compile=False)
+    found = model.evaluate(pipeline.Batches(colour_files(folder), SIZE, 2), verbose=0, return_dict=True)
+    table = summary["protocols"]["squashed"][model_name(networks, name)]
+    assert table["ratio"]["mean"] == pytest.approx(found["ratio"], rel=1e-4)
+    assert table["ab_mse"]["mean"] == pytest.approx(found["loss"], rel=1e-4)
+
+
+def test_the_means_are_those_of_the_rows(summary, rows, networks):
+    for protocol in ("squashed", "own"):
+        for name in ("all-gray", model_name(networks, "strong")):
+            own = of(rows, name, protocol)
+            found = summary["protocols"][protocol][name]
+            for metric in ("psnr", "ssim", "ciede2000", "auc", "bleed", "cf", "cf_abs", "out_of_gamut"):
+                assert found[metric]["mean"] == pytest.approx(np.mean([float(row[metric]) for row in own]))
+                assert found[metric]["low"] <= found[metric]["mean"] <= found[metric]["high"]
+            truth = np.mean([float(row["cf"]) for row in of(rows, "photograph", protocol)])
+            assert found["delta_cf"]["mean"] == pytest.approx(abs(found["cf"]["mean"] - truth))
+            rarity, auc = (np.array([float(row[column]) for row in own]) for column in ("rarity", "auc_rebalanced"))
+            assert found["auc_rebalanced"]["mean"] == pytest.approx((rarity * auc).sum() / rarity.sum())
+
+
+def test_protocols_differ(rows, networks):
+    squashed, own = (of(rows, model_name(networks, "strong"), protocol) for protocol in ("squashed", "own"))
+    assert all(a["psnr"] != b["psnr"] for a, b in zip(squashed, own))
+    assert all(row["ratio"] == "" for row in own)
+
+
+def test_a_network_without_numbers_is_reported_as_such(summary, out, networks):
+    found = summary["protocols"]["squashed"][model_name(networks, "broken")]
+    assert found["psnr"]["mean"] == found["ratio"]["mean"] == "nan"
+    assert "no finite colours" in (out / "report.html").read_text()
+
+
+def test_pairs(summary, rows, networks):
+    strong, other, broken = (model_name(networks, name) for name in ("strong", "other", "broken"))
+    found = summary["paired"]["squashed"]
+    assert [(pair["first"], pair["second"]) for pair in found] == [(strong, other), (strong, broken), (other, broken)]
+    difference = [float(b["psnr"]) - float(a["psnr"]) for a, b in zip(of(rows, strong), of(rows, other))]
+    assert found[0]["psnr"]["difference"] == pytest.approx(np.mean(difference))
+    assert found[0]["psnr"]["low"] <= np.mean(difference) <= found[0]["psnr"]["high"]
+    assert set(found[0]) == {"first", "second", "ab_mse", "psnr", "bleed", "ciede2000"}
+    assert found[1]["psnr"] == {"difference": "nan", "low": "nan", "high": "nan", "differs": False}
+
+
+def test_the_page_needs_nothing_beside_it(out):
+    page = (out / "report.html").read_text()
+    sources = re.findall(r"""(?:src|href)=['"]([^'"]{0,30})""", page)
+    assert len(sources) == 2 * 2 + 2 * 3 * 4 and all(source.startswith("data:image/") for source in sources)
+    assert "http" not in re.sub(r"base64,[^']*", "", page)
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.csv", "report.html", "summary.csv", "summary.json"]
+
+
+def test_summary_csv_is_the_json(out, summary):
+    with open(out / "summary.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == sum(len(figures) for table in summary["protocols"].values() for figures in table.values())
+    for line in lines:
+        found = summary["protocols"][line["protocol"]][line["candidate"]][line["metric"]]
+        assert [str(found[key]) for key in ("mean", "low", "high")] == [line[key] for key in ("mean", "low", "high")]
+
+
+def test_options(networks, folder, tmp_path, capsys):
+    """--limit, --saturation and --prior-data; a second network of the same name goes by its path."""
+    twin = tmp_path / networks.name / "strong.keras"
+    twin.parent.mkdir()
+    shutil.copy(networks / "strong.keras", twin)
+    prior = tmp_path / "prior"
+    prior.mkdir()
+    Image.fromarray(np.full((20, 20, 3), (200, 60, 60), np.uint8)).save(prior / "red.png")
+    out = tmp_path / "out"
+    arguments = ["--data", folder, "--out", out, "--size", SIZE, "--limit", 4, "--saturation", 0, "--prior-data", prior]
+    evaluate.main([*map(str, arguments), "--model", str(twin), "--model", str(networks / "strong.keras")])
+    found = json.loads((out / "summary.json").read_text())
+    assert sum(found["pictures"].values()) == 4 and "paired" not in found
+    table = found["protocols"]["squashed"]
+    assert table[str(twin)] == table[str(networks / "strong.keras")]
+    assert table[str(twin)]["psnr"] == table["all-gray"]["psnr"] and table[str(twin)]["ratio"] != table["all-gray"]["ratio"]
+    assert np.allclose(found["common_colors"]["mean_ab"], color.rgb2lab(np.uint8([[[200, 60, 60]]]))[0, 0, 1:], atol=1e-3)
+    assert "all-gray" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (["--data", "nowhere"], "nowhere: no such folder"),
+        (["--prior-data", "nowhere"], "nowhere: no such folder"),
+        (["--model", "nothing.keras"], "nothing.keras: no such file"),
+        (["--model", "gray.png"], "gray.png: not a network that train.py saved"),
+        (["--out", "gray.png"], "gray.png: File exists"),
+        (["--data", "empty"], "empty: no colour photographs in it"),
+        (["--size", "100"], "--size 100: must be divisible by 8"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_refused(folder, tmp_path, monkeypatch, capsys, wrong, said):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(folder / "gray.png", "gray.png")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main(["--data", str(folder), "--out", "out", *wrong])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.startswith("evaluate.py: ") and said in error and error.count("\n") == 1
+
+
+def test_options_are_not_abbreviated(folder, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main(["--data", str(folder), "--out", "out", "--pair"])
+    assert stopped.value.code == 2 and "--pair" in capsys.readouterr().err

@@ -1,0 +1,226 @@
+"""The figures of evaluate.py: known values, scikit-image's own, and bleeding where the answer is known."""
+
+import cv2
+import numpy as np
+import pytest
+from skimage import color as skcolor
+from skimage import data, metrics
+
+from data import color
+from data.preprocess import fit, unit
+from evaluation import metrics as m
+from evaluation import summary
+
+
+def lab_of(rgb):
+    return color.lab_from_srgb(unit(rgb))
+
+
+def planes(rgb):
+    return [np.ascontiguousarray(plane) for plane in np.moveaxis(lab_of(rgb), -1, 0)]
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A photograph and the same with its chroma smeared, 120 x 90."""
+    truth = fit(data.coffee(), 90, 120)  # higher than one of SSIM's strips
+    ycc = cv2.cvtColor(truth, cv2.COLOR_RGB2YCrCb)
+    ycc[..., 1:] = cv2.GaussianBlur(ycc[..., 1:], (0, 0), 6)
+    return cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB), truth
+
+
+def test_ab_mse():
+    truth = np.zeros((4, 5, 2), np.float32)
+    assert m.ab_mse(truth, truth) == 0
+    assert m.ab_mse(truth + np.float32([64, 0]), truth) == pytest.approx(0.125)  # (1/4 + 0) / 2
+
+
+def test_psnr(pair):
+    assert m.psnr(*pair) == pytest.approx(metrics.peak_signal_noise_ratio(pair[1], pair[0], data_range=255), abs=1e-6)
+    assert m.psnr(pair[1], pair[1]) == np.inf
+    black = np.zeros((3, 3, 3), np.uint8)
+    assert m.psnr(black, black + 255) == pytest.approx(0, abs=1e-9)
+
+
+def test_ssim(pair):
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    assert m.ssim(*pair) == pytest.approx(metrics.structural_similarity(*pair, channel_axis=2, **settings), abs=1e-6)
+    assert m.ssim(pair[1], pair[1]) == 1
+    assert m.ssim(pair[0][:11, :11], pair[1][:11, :11]) == pytest.approx(
+        metrics.structural_similarity(pair[0][:11, :11], pair[1][:11, :11], channel_axis=2, **settings), abs=1e-6
+    )
+    assert np.isnan(m.ssim(pair[0][:10], pair[1][:10]))
+
+
+def test_colorfulness():
+    halves = np.zeros((2, 4, 3), np.uint8)
+    halves[0, :, 0], halves[1, :, 1] = 200, 200  # rg = +-200, yb = 100
+    assert m.colorfulness(halves) == pytest.approx(200 + 0.3 * 100)
+    assert m.colorfulness(halves, absolute=True) == pytest.approx(0 + 0.3 * np.hypot(200, 100))
+    assert m.colorfulness(np.full((5, 5, 3), 77, np.uint8)) == 0
+
+
+def test_auc():
+    truth = np.zeros((10, 10, 2), np.float32)
+    assert m.auc(truth, truth) == 100
+    off = truth + np.float32([30, 40])  # e = 50: C is 0 up to 49 and 1 from 50
+    assert m.auc(off, truth) == pytest.approx(100 * 100.5 / 150)
+    assert m.auc(truth + 200, truth) == 0
+    half = np.where(np.arange(10)[:, None, None] < 5, truth, off)
+    assert m.auc(half, truth) == pytest.approx((100 + 67) / 2)
+    weights = np.where(np.arange(10)[:, None] < 5, 3.0, 1.0) * np.ones((10, 10))
+    assert m.auc(half, truth, weights) == pytest.approx((3 * 100 + 67) / 4)
+
+
+def test_auc_agrees_with_its_definition(pair):
+    ab, truth = (lab_of(x)[..., 1:] for x in pair)
+    error = np.linalg.norm(ab.astype(float) - truth, axis=-1)
+    curve = [(error <= t).mean() for t in range(151)]
+    assert m.auc(ab, truth) == pytest.approx(100 * np.trapezoid(curve) / 150, abs=0.01)
+
+
+def test_prior_and_rarity():
+    ab = np.zeros((20, 30, 2), np.float32)
+    ab[:, 20:] = (40, -20)  # a third of the pixels; both colours are the middles of cells
+    p = m.prior(m.ab_counts(ab))
+    assert p.shape == (23, 23) and p.sum() == pytest.approx(1) and p.min() > 0
+    assert p[11, 11] == pytest.approx(2 * p[15, 9], rel=1e-3)
+    inside = 0.6827  # of a Gaussian of sigma 5, what a cell of side 10 keeps along one axis
+    assert p[11, 11] / (p[11, 10] + p[11, 11] + p[11, 12]) == pytest.approx(inside, abs=0.02)
+    assert m.rarity(ab, p)[0, 25] == pytest.approx(2 * m.rarity(ab, p)[0, 0], rel=1e-3)
+    assert m.rarity(ab + np.float32([4.9, -4.9]), p)[0, 0] == m.rarity(ab, p)[0, 0] != m.rarity(ab + 5.1, p)[0, 0]
+    assert m.ab_counts(ab).sum() == 600 and m.ab_counts(ab)[155, 95] == 200
+
+
+def test_every_srgb_colour_has_a_rarity():
+    values = np.stack(np.meshgrid(*[np.arange(0, 256, 5, dtype=np.uint8)] * 3), axis=-1).reshape(1, -1, 3)
+    p = m.prior(m.ab_counts(np.zeros((1, 1, 2), np.float32)))
+    assert np.isfinite(m.rarity(lab_of(values)[..., 1:], p)).all()
+
+
+def test_ciede2000(pair):
+    first, second = (skcolor.rgb2lab(x) for x in pair)
+    assert np.allclose(m.ciede2000(first, second), skcolor.deltaE_ciede2000(first, second), atol=1e-6)
+    assert m.ciede2000(first[..., :], first).max() == 0
+    sharma = np.array([[50, 2.6772, -79.7751], [50, 0, -82.7485]])  # the first pair of Sharma et al. (2005), table 1
+    assert m.ciede2000(sharma[:1], sharma[1:])[0] == pytest.approx(2.0425, abs=5e-5)
+
+
+def test_out_of_gamut(color_photograph):
+    lightness, a, b = planes(fit(color_photograph, 80, 100))
+    assert m.out_of_gamut(lightness, a, b) == 0
+    a[:20] = 127  # L holds no such red anywhere
+    assert m.out_of_gamut(lightness, a, b) == 0.25
+
+
+@pytest.mark.parametrize("lab", [(50, -36, 0), (97, 0, 12)])  # red is -0.005, or 1.012
+def test_out_of_gamut_on_either_side(lab):
+    linear = color.linear_from_lab(*np.float32(lab)[:, None, None])
+    assert (linear.min() < 0) != (linear.max() > 1)
+    assert m.out_of_gamut(*np.float32(lab)[:, None, None]) == 1
+
+
+# --- bleed
+
+
+def two_objects(height=64, width=96):
+    """L and ab of two flat regions that differ in both, the border in the middle."""
+    left = np.arange(width)[None, :, None] < width // 2
+    lab = np.where(left, np.float32([40, 30, 20]), np.float32([75, -20, 35])) * np.ones((height, 1, 1), np.float32)
+    return np.ascontiguousarray(lab[..., 0]), np.ascontiguousarray(lab[..., 1:])
+
+
+def blurred(ab, sigma):
+    return cv2.GaussianBlur(ab, (0, 0), sigma) if sigma else ab
+
+
+def test_bleed_rises_with_the_blur_of_the_border():
+    lightness, ab = two_objects()
+    found = [m.bleed(blurred(ab, sigma), ab, lightness) for sigma in (0, 1, 2, 4, 8)]
+    assert found[0] == 0
+    assert (np.diff(found) > 1).all() and found[-1] > 60, found
+
+
+def test_bleed_of_photographs_rises_too(color_photograph):
+    lab = lab_of(fit(color_photograph, 128, 128))
+    lightness, ab = np.ascontiguousarray(lab[..., 0]), lab[..., 1:]
+    found = [m.bleed(blurred(ab, sigma), ab, lightness) for sigma in (0, 2, 4, 8)]
+    assert found[0] == 0 and (np.diff(found) > 0).all(), found
+
+
+def test_bleed_does_not_see_saturation(color_photograph):
+    lab = lab_of(fit(color_photograph, 128, 128))
+    for lightness, ab in (two_objects(), (np.ascontiguousarray(lab[..., 0]), lab[..., 1:])):
+        leak = m.bleed(blurred(ab, 4), ab, lightness)
+        for factor in (0.7, 1.3):
+            assert abs(m.bleed(factor * ab, ab, lightness)) < leak / 1000
+
+
+def test_bleed_of_no_colour():
+    lightness, ab = two_objects()
+    assert m.bleed(0 * ab, ab, lightness) == 0
+    assert m.bleed(0 * ab + 17.3, blurred(ab, 8), lightness) == 0
+    assert m.bleed(blurred(ab, 8), 0 * ab, lightness) == 0
+
+
+def test_bleed_shifted_off_the_edge():
+    """A colour that ends 8 px beside its object changes there alone; one that ends at the edge does not bleed."""
+    lightness, ab = two_objects()
+    assert m.bleed(np.roll(ab, 8, axis=1)[:, 16:-16], ab[:, 16:-16], lightness[:, 16:-16].copy()) > 95
+    assert m.bleed(ab[:, ::-1].copy(), ab, lightness) == pytest.approx(0, abs=1e-3)
+
+
+# --- means and intervals
+
+
+def test_bootstrap_of_a_known_distribution():
+    values = np.random.default_rng(1).normal(5, 2, (400, 2))
+    means, draws = summary.bootstrap(values)
+    assert np.allclose(means, values.mean(axis=0))
+    low, high = summary.interval(draws)
+    half = 1.96 * values.std(axis=0) / 20
+    assert np.allclose(low, means - half, atol=0.03) and np.allclose(high, means + half, atol=0.03)
+    assert np.array_equal(draws, summary.bootstrap(values)[1])
+    assert not np.array_equal(draws, summary.bootstrap(values, seed=1)[1])
+
+
+def test_bootstrap_intervals_hold_the_mean_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    low, high = summary.interval(summary.bootstrap(rng.exponential(1, (100, 300)))[1])  # 300 experiments of 100 pictures
+    assert 0.89 < ((low < 1) & (high > 1)).mean() < 0.97
+
+
+def test_weighted_mean_is_the_ratio_of_sums():
+    mse, gray = np.random.default_rng(0).random((2, 50, 1))
+    means, _ = summary.bootstrap(mse / gray, gray)
+    assert means[0] == pytest.approx(mse.sum() / gray.sum())
+
+
+def rows(**columns):
+    return [dict(zip(columns, values)) for values in zip(*columns.values())]
+
+
+def test_summary_of_infinite_and_missing_numbers():
+    found = summary.summarise(rows(psnr=[np.inf] * 4, ssim=[1.0] * 4, ciede2000=[1, 2, np.nan, 3]))
+    assert found["psnr"] == {"mean": np.inf, "low": np.inf, "high": np.inf}
+    assert found["ssim"] == {"mean": 1, "low": 1, "high": 1}
+    assert np.isnan(found["ciede2000"]["mean"]) and set(found) == {"psnr", "ssim", "ciede2000"}
+
+
+def test_delta_cf_is_of_the_means():
+    found = summary.summarise(rows(cf_difference=[-3.0, -1, 1, -5], cf_distance=[3.0, 1, 1, 5]))
+    assert found["delta_cf"]["mean"] == 2 and found["off_cf"]["mean"] == 2.5
+    assert 0 <= found["delta_cf"]["low"] <= 2 <= found["delta_cf"]["high"]
+
+
+def test_comparison_in_pairs():
+    """A small difference that every picture shows stands out of a large spread between the pictures."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(24, 5, 100)
+    first = rows(psnr=base, bleed=base)
+    second = rows(psnr=base + 0.2 + rng.normal(0, 0.1, 100), bleed=base + rng.normal(0, 0.1, 100) - 0.001)
+    found = summary.compare(first, second)
+    assert found["psnr"]["differs"] and found["psnr"]["difference"] == pytest.approx(0.2, abs=0.05)
+    assert summary.compare(second, first)["psnr"]["differs"]
+    assert not found["bleed"]["differs"] and set(found) == {"psnr", "bleed"}
+    assert not summary.compare(first, rows(psnr=base * np.nan, bleed=base))["psnr"]["differs"]
