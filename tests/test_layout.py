@@ -12,11 +12,13 @@ ALLOWED = {
     "data.preprocess": {"data.color", "data.edges"},
     "data.pipeline": {"data.preprocess", "data.places2", "utils"},
     "models.aciids2020": set(),
+    "models.iizuka2016": set(),
+    "models.zhang2016": {"data.color"},
     "models.checkpoint": {"utils"},
     "models.colorizer": {"data.preprocess"},
     "models.export": {"utils", "data.preprocess"},
     "models.training": {"data.preprocess"},
-    "models": {"models.aciids2020", "models.keras2"},
+    "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.keras2"},
     "data": set(),
 }
 
