@@ -46,8 +46,8 @@ def build(*, width=1.0, precision="float32"):
 
     Returns:
         keras.Model. Input, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8. Output (N, H, W, 2): ab
-        in Lab units, enlarged bilinearly. The layer "ab" holds it before that, (N, H/4, W/4, 2), and "logits" what the loss
-        takes, (N, H/4, W/4, 313).
+        in Lab units. The layer "ab" holds it before the last enlarging (nearest, as Keras cannot do it bilinearly at
+        unknown sizes), (N, H/4, W/4, 2), and "logits" what the loss takes, (N, H/4, W/4, 313).
     """
 
     def block(x, number, filters, strides, dilation=1):
@@ -78,7 +78,7 @@ def build(*, width=1.0, precision="float32"):
     centres = layers.Conv2D(2, 1, use_bias=False, trainable=False, dtype="float32", name="ab")
     x = centres(x)
     centres.set_weights([bins()[None, None]])
-    x = layers.UpSampling2D(4, interpolation="bilinear", dtype="float32", name="enlarged")(x)
+    x = layers.UpSampling2D(4, dtype="float32", name="enlarged")(x)
     return Model({"lightness": lightness}, x, name="zhang2016")
 
 
