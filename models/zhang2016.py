@@ -84,7 +84,7 @@ def build(*, width=1.0, precision="float32"):
 
 def quarter(ab):
     """ab at the size of the logits: the mean of 4 x 4 pixels, (N, H, W, 2) -> (N, H/4, W/4, 2)."""
-    return ops.average_pool(ab, 4)
+    return ops.average_pool(ab, 4, strides=4, data_format="channels_last")
 
 
 def _closeness(ab):
