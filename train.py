@@ -70,10 +70,7 @@ def train(options, config, rows):
     counts = color_counts(train_files, config, run) if config.network == "zhang2016" else None
     scenes, train_labels, val_labels = [], None, None
     if config.labels_from_folders:
-        try:
-            scenes = pipeline.scenes(rows)
-        except ValueError as error:
-            stop(error)
+        scenes = pipeline.scenes(rows)
         train_labels, val_labels = (pipeline.labels(rows, split, scenes) for split in ("train", "val"))
     model, card = build(config, total_steps, counts, scenes)
     if options.dry_run:
@@ -183,6 +180,8 @@ def prepare(options):
         rows = pipeline.survey(
             asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural
         )
+        if config.labels_from_folders:
+            pipeline.scenes(rows)  # refuses a folder that gives no labels, before anything is written
     except ValueError as error:
         stop(error)
     if not options.dry_run:
