@@ -13,20 +13,22 @@ class Config:
     """How a network is trained. Defaults: the paper's text and the authors' released configuration."""
 
     # the network
-    network: str = option("aciids2020", "network to train", ("aciids2020",))
+    network: str = option("aciids2020", "network to train", ("aciids2020", "iizuka2016", "zhang2016"))
     edges: bool = option(True, "edge detection network; without it: the paper's ablation")
     width: float = option(1.0, "factor on the number of filters; 1 in the paper")
-    input_scale: float = option(1.0, "the convolutions see scale * L + offset, L in 0..100; the paper feeds raw L")
+    input_scale: float = option(1.0, "of aciids2020, which sees scale * L + offset, L in 0..100; the paper feeds raw L")
     input_offset: float = option(0.0, "see --input-scale")
     initializer: str = option(
         "glorot_uniform",
-        "of the kernels (models/aciids2020.py); Keras' default in the paper",
+        "of the kernels of aciids2020 (see there); Keras' default in the paper",
         ("glorot_uniform", "he_uniform", "he_gentle"),
     )
 
     # the target
     saturation: float = option(1.8, "T: factor on the HSV saturation of the target; 1.8 is the paper's choice")
     clip_saturation: bool = option(False, "hold T * S at 1; the authors' code does not")
+    labels_from_folders: bool = option(False, "train a scene classifier along; the scenes are the top folders below --data")
+    classification_weight: float = option(0.0, "of its cross-entropy in the loss; 1/300 in Iizuka et al.")
 
     # the pictures
     size: int = option(256, "side of the training pictures in pixels, divisible by 8")
@@ -40,9 +42,9 @@ class Config:
     batch: int = option(16, "pictures in a step")
     epochs: int = option(40, "passes over the training pictures")
     steps: int = option(0, "end after so many steps, within the epochs; 0: all of them")
-    optimizer: str = option("sgd", "optimizer with Keras' defaults but for the options below", ("sgd", "adamw"))
+    optimizer: str = option("sgd", "optimizer with Keras' defaults but for the options below", ("sgd", "adamw", "adadelta"))
     learning_rate: float = option(0.01, "highest learning rate")
-    classification_rate: float = option(1.0, "factor on the learning rate of the classification network")
+    classification_rate: float = option(1.0, "factor on the learning rate of aciids2020's classification network")
     weight_decay: float = option(0.0, "decoupled weight decay per step, times the learning rate")
     schedule: str = option(
         "plateau",
@@ -68,6 +70,19 @@ TUNED = Config(
 PRESETS = {
     "paper": Config(),
     "tuned": TUNED,
+    # Iizuka et al. 2016: 200,000 steps, which are 125 passes over 206,000 pictures
+    "iizuka": Config(
+        network="iizuka2016",
+        saturation=1.0,
+        classification_weight=1 / 300,
+        batch=128,
+        epochs=125,
+        steps=200_000,
+        optimizer="adadelta",
+        learning_rate=1.0,
+    ),
+    # Zhang et al. 2016: Adam, which is AdamW without decay
+    "zhang": Config(network="zhang2016", saturation=1.0, batch=40, optimizer="adamw", learning_rate=3e-5),
     # of the network in models/pretrained: few pictures and two CPU cores, so small steps and many of them
     "pretrained": replace(TUNED, batch=8, learning_rate=4.2e-4, epochs=9, checkpoint_steps=250),
 }
@@ -105,14 +120,21 @@ def check(config):
     need(0 < config.validation < 1, f"--validation {config.validation}: between 0 and 1")
     need(0 <= config.average < 1, f"--average {config.average}: 0 or more, below 1")
     need(config.learning_rate > 0, f"--learning-rate {config.learning_rate}: above 0")
-    for name in ("saturation", "classification_rate", "weight_decay"):
+    for name in ("saturation", "classification_weight", "classification_rate", "weight_decay"):
         need(getattr(config, name) >= 0, f"--{name.replace('_', '-')} {getattr(config, name)}: 0 or more")
     for name in ("limit", "steps", "warmup", "seed"):
         need(getattr(config, name) >= 0, f"--{name} {getattr(config, name)}: 0 or more")
+    need(config.edges or config.network == "aciids2020", f"--no-edges: {config.network} has no edge detection network")
+    if config.labels_from_folders:
+        need(config.network != "zhang2016", "--labels-from-folders: zhang2016 has no classifier")
+        need(config.classification_weight > 0, "--labels-from-folders: --classification-weight must be above 0")
     need(not config.warmup or config.schedule == "cosine", "--warmup: goes with --schedule cosine")
     return config
 
 
 def make(preset, changes):
     """The preset with some of its fields changed, checked."""
-    return check(replace(PRESETS[preset], **changes))
+    config = check(replace(PRESETS[preset], **changes))
+    if changes.get("classification_weight") and not config.labels_from_folders:
+        raise ValueError("--classification-weight: goes with --labels-from-folders")
+    return config

@@ -9,6 +9,7 @@ for every epoch.
 
 import argparse
 import csv
+import functools
 import io
 import json
 import signal
@@ -34,12 +35,14 @@ from tqdm import tqdm
 import configs
 import models
 from data import pipeline
-from data.preprocess import colorize, training_inputs
-from models import checkpoint
-from models.training import Training, make_optimizer, spread
+from data.preprocess import colorize, target, training_inputs
+from models import checkpoint, zhang2016
+from models.training import Training, make_optimizer, settle, spread
 
 SAMPLES = 8  # validation pictures on a sheet
 HEALTH = 64  # validation pictures over which the spread of the branches is measured
+COUNTED = 4096  # training pictures, at most, of which zhang2016 learns how rare colours are
+SETTLING = 50  # batches, at most, over which batch normalisation is measured anew for averaged weights
 
 
 def main():
@@ -63,10 +66,16 @@ def train(options, config, rows):
     total_steps = min(config.steps or config.epochs * epoch_steps, config.epochs * epoch_steps)
     print(f"plan: {total_steps} steps of {config.batch} pictures, {epoch_steps} an epoch, on {device()}")
 
-    model, card = build(config, total_steps)
+    run = None if options.dry_run else options.run
+    counts = color_counts(train_files, config, run) if config.network == "zhang2016" else None
+    scenes, train_labels, val_labels = [], None, None
+    if config.labels_from_folders:
+        scenes = pipeline.scenes(rows)
+        train_labels, val_labels = (pipeline.labels(rows, split, scenes) for split in ("train", "val"))
+    model, card = build(config, total_steps, counts, scenes)
     if options.dry_run:
-        return dry_run(model, pipeline.Batches(train_files, config.size, config.batch), total_steps)
-    run = options.run
+        batches = pipeline.Batches(train_files, config.size, config.batch, labels=train_labels)
+        return dry_run(model, batches, total_steps)
     progress = {"step": 0, "history": [], "best": None, "plateau": None}
     if options.resume:
         progress = resume(run, model) or progress
@@ -83,7 +92,7 @@ def train(options, config, rows):
         steps = range(first - epoch * epoch_steps, last - epoch * epoch_steps)
         batches = pipeline.Batches(
             train_files, config.size, config.batch, order=pipeline.Order(config.seed, epoch, config.crop, config.mirror),
-            steps=steps,
+            steps=steps, labels=train_labels,
         )  # fmt: skip
         means = progress.pop("means", ())
         keeper = Keeper(run, progress, means if steps.start else (), last, config.checkpoint_steps, interrupt)
@@ -98,9 +107,14 @@ def train(options, config, rows):
 
         # `fit` ends on the moving average of the weights, where there is one: that is validated, shown and saved. Set anew,
         # because on JAX the weights now share the memory of the optimizer's average, which `evaluate` would give away.
+        model.trained.set_weights(model.trained.get_weights())
+        if config.average and model.trained.non_trainable_variables:
+            order = pipeline.Order(config.seed, epoch, config.crop, config.mirror)
+            few = range(min(epoch_steps, SETTLING))
+            settle(model, pipeline.Batches(train_files, config.size, config.batch, order=order, steps=few))
         weights = model.network.get_weights()
-        model.network.set_weights(weights)
-        val = model.evaluate(pipeline.Batches(val_files, config.size, config.batch), verbose=0, return_dict=True)
+        val_batches = pipeline.Batches(val_files, config.size, config.batch, labels=val_labels)
+        val = model.evaluate(val_batches, verbose=0, return_dict=True)
         row = {"epoch": epoch + 1, "step": last, "pictures": last * config.batch}
         row |= {name: values[-1] for name, values in logs.items()} | {f"val_{name}": v for name, v in val.items()}
         row |= {f"spread_{name}": v for name, v in health(branches, samples["health"]).items()}
@@ -113,7 +127,7 @@ def train(options, config, rows):
         progress["history"].append(row)
         log.write(progress["history"], sheet(model, samples["sheet"]))
 
-        model.network.set_weights(keeper.weights)
+        model.trained.set_weights(keeper.weights)
         plateau.step(epoch, row["val_loss"])
         progress |= {"step": last, "plateau": plateau.state()}
         checkpoint.write(run, state_of(model), progress)
@@ -166,6 +180,8 @@ def prepare(options):
         rows = pipeline.survey(
             asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural
         )
+        if config.labels_from_folders:
+            pipeline.scenes(rows)  # refuses a folder that gives no labels, before anything is written
     except ValueError as error:
         stop(error)
     if not options.dry_run:
@@ -194,17 +210,31 @@ def device():
 # --- the model
 
 
-def build(config, total_steps):
-    """The compiled model with its optimizer's state made, and the card that travels with the saved network."""
+def build(config, total_steps, counts=None, scenes=()):
+    """The compiled model with its optimizer's state made, and the card that travels with the saved network.
+
+    `counts` are of `color_counts`, for zhang2016's loss; `scenes` are the names of a classifier's classes.
+    """
     keras.utils.set_random_seed(config.seed)
     arguments = {
-        "edges": config.edges, "width": config.width, "whole": config.size, "input_scale": config.input_scale,
-        "input_offset": config.input_offset, "initializer": config.initializer,
-    }  # fmt: skip
+        "aciids2020": {
+            "edges": config.edges, "width": config.width, "whole": config.size, "input_scale": config.input_scale,
+            "input_offset": config.input_offset, "initializer": config.initializer,
+        },
+        "iizuka2016": {"width": config.width},
+        "zhang2016": {"width": config.width},
+    }[config.network]  # fmt: skip
     module = models.NETWORKS[config.network]
     network = module.build(**arguments, precision=config.precision)
     print(f"network: {config.network}, {network.count_params():,} parameters, {config.precision}")
-    model = Training(network, module.loss, config.saturation, config.clip_saturation)
+    loss = module.loss
+    if config.network == "zhang2016":
+        loss = functools.partial(loss, weights=module.rebalancing(counts))
+    classifier = module.scenes(network, len(scenes)) if scenes else None
+    model = Training(
+        network, loss, config.saturation, config.clip_saturation, loss_layer=module.LOSS_LAYER, scenes=classifier,
+        scene_weight=config.classification_weight,
+    )  # fmt: skip
     optimizer = make_optimizer(
         config.optimizer, config.learning_rate, total_steps=total_steps, schedule=config.schedule, warmup=config.warmup,
         weight_decay=config.weight_decay, average=config.average, classification_rate=config.classification_rate,
@@ -216,7 +246,25 @@ def build(config, total_steps):
     model.build((None, config.size, config.size, 3))
     optimizer.build(model.trainable_variables)
     card = {"arguments": arguments, "size": config.size, "saturation": config.saturation, "training": asdict(config)}
+    card |= {"color_counts": counts} if counts else {}
+    card |= {"classes": len(scenes), "scenes": scenes} if scenes else {}
     return model, card
+
+
+def color_counts(files, config, run):
+    """How many places of the target have each bin of zhang2016 as their nearest: a list, kept in the run folder."""
+    path = run / "color_counts.json" if run else None
+    if path and path.exists():
+        return json.loads(path.read_text())
+    chosen = np.random.default_rng([config.seed, 4]).permutation(len(files))[:COUNTED]
+    batches = pipeline.Batches([files[i] for i in chosen], config.size // 4, 16)  # at the size of the network's output
+    counts = np.zeros(len(zhang2016.bins()), int)
+    for i in tqdm(range(len(batches)), "counting colours", leave=False):
+        counts += zhang2016.count(target(batches[i][0], config.saturation, config.clip_saturation))
+    if path:
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(counts.tolist()))
+    return counts.tolist()
 
 
 def save(path, network, weights, card):
@@ -231,7 +279,7 @@ def state_of(model):
 
 def _variables(model):
     return {
-        "weights": model.network.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables
+        "weights": model.trained.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables
     }  # fmt: skip
 
 
@@ -312,7 +360,7 @@ class Keeper(keras.callbacks.Callback):
             self.stopped = self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
-        self.weights = self.model.network.get_weights()
+        self.weights = self.model.trained.get_weights()
 
 
 # --- what is shown
@@ -370,9 +418,9 @@ class Log:
         spreads = " ".join(f"{name[7:]} {v:.2g}" for name, v in row.items() if name.startswith("spread_"))
         print(
             f"epoch {row['epoch']}: loss {row['loss']:.5f} (ratio {row['ratio']:.4f}), val_loss {row['val_loss']:.5f} "
-            f"(ratio {row['val_ratio']:.4f}), spread {spreads}, {row['pictures_per_second']:.1f} pictures/s"
+            f"(ratio {row['val_ratio']:.4f}), spread {spreads or '-'}, {row['pictures_per_second']:.1f} pictures/s"
         )
-        if row["spread_CN"] < 1e-3:
+        if row.get("spread_CN", 1) < 1e-3:
             print("warning: the classification network is dead, its vector is the same for every picture")
 
 
@@ -384,14 +432,17 @@ def choose_samples(files, config):
 
 
 def branches_of(network):
-    """The network up to the fusion layer: a dict of what each branch hands to it."""
+    """The network up to the fusion layer: a dict of what each branch hands to it; None if it has no branches."""
     present = {layer.name: layer for layer in network.layers}
     named = models.NETWORKS[network.name].BRANCHES
-    return keras.Model(network.input, {name: present[layer].output for name, layer in named.items() if layer in present})
+    outputs = {name: present[layer].output for name, layer in named.items() if layer in present}
+    return keras.Model(network.input, outputs) if outputs else None
 
 
 def health(branches, rgb):
     """`spread` of each branch's output over some pictures."""
+    if branches is None:
+        return {}
     batches = (rgb[i : i + SAMPLES] for i in range(0, len(rgb), SAMPLES))
     parts = [branches.predict_on_batch(training_inputs(batch, branches.input)) for batch in batches]
     return {name: spread(np.concatenate([part[name] for part in parts])) for name in parts[0]}
@@ -409,11 +460,11 @@ def sheet(model, rgb):
 
 def dry_run(model, batches, total_steps):
     model.network.summary(line_length=110)
-    (batch,) = batches[0]
-    model.train_on_batch(batch)  # the first step also traces
+    batch = batches[0]
+    model.train_on_batch(*batch)  # the first step also traces
     started = time.monotonic()
     for _ in range(3):
-        model.train_on_batch(batch)
+        model.train_on_batch(*batch)
     seconds = round((time.monotonic() - started) / 3 * total_steps)
     print(f"expected time: {timedelta(seconds=seconds)} (h:mm:ss) for {total_steps} steps, without validation")
 

@@ -30,7 +30,7 @@ def input_rows(folder):
     def ours(crop, mirror):
         batches = pipeline.Batches(paths, 256, 16, pipeline.Order(0, 0, crop, mirror))
         draws = np.random.default_rng(0).random((len(paths), pipeline.DRAWS))
-        return lambda: [batches.picture(i, draws[i]) for i in range(len(paths))]
+        return lambda: [batches.picture(i, draws[i])[0] for i in range(len(paths))]
 
     def theirs():  # an eighth of the pictures: it is that slow
         for path in paths[::8]:

@@ -152,6 +152,32 @@ def paths(rows, split):
     return [os.path.join(row["folder"], row["path"]) for row in rows if row["split"] == split]
 
 
+def scenes(rows):
+    """The scenes of the pictures to train on and to validate on: the names of the top folders, sorted.
+
+    Raises:
+        ValueError: a picture lies in no folder, or all in one.
+    """
+    used = [row for row in rows if row["split"] in ("train", "val")]
+    for row in used:
+        if os.sep not in row["path"]:
+            raise ValueError(f"--labels-from-folders: {row['path']} lies in no folder below {row['folder']}")
+    names = sorted({_scene(row) for row in used})
+    if len(names) < 2:
+        raise ValueError("--labels-from-folders: all pictures lie in one folder")
+    return names
+
+
+def labels(rows, split, names):
+    """The number of each picture's scene in `names`, int32, in the order of `paths`."""
+    numbers = {name: i for i, name in enumerate(names)}
+    return np.array([numbers[_scene(row)] for row in rows if row["split"] == split], np.int32)
+
+
+def _scene(row):
+    return row["path"].partition(os.sep)[0]
+
+
 @dataclass(frozen=True)
 class Order:
     """How an epoch of training goes through its pictures: all that `Batches` draws is drawn from (seed, epoch)."""
@@ -163,23 +189,25 @@ class Order:
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of uint8 sRGB pictures, (N, size, size, 3), N = batch or, for the last of a validation, less.
+    """Batches of uint8 sRGB pictures, (N, size, size, 3), N = batch or, for the last of a validation, less; with labels
+    (N,) beside them if there are any.
 
     Which pictures stand in batch i of epoch e, and how they are cropped, depends on (seed, e, i) alone: a run that is
     taken up again at any step sees what it would have seen. Training drops what does not fill a batch (other pictures in
     every epoch); validation goes through all of them as they stand.
     """
 
-    def __init__(self, files, size, batch, order=None, steps=None):
+    def __init__(self, files, size, batch, order=None, steps=None, labels=None):
         """
         Args:
             files: paths of pictures.
             size, batch: side of the pictures, pictures in a batch.
             order: an Order for training; None takes the pictures in their order, whole.
             steps: range of the epoch's batches to give; None: all.
+            labels: NumPy, a number for each of the files; None: none.
         """
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
-        self.files, self.size, self.batch, self.order = files, size, batch, order
+        self.files, self.size, self.batch, self.order, self.labels = files, size, batch, order, labels
         self.steps = steps or range(len(files) // batch if order else math.ceil(len(files) / batch))
         self.places = range(len(files))
         if order:
@@ -194,18 +222,24 @@ class Batches(keras.utils.PyDataset):
         draws = [None] * len(numbers)
         if self.order:
             draws = np.random.default_rng([self.order.seed, 3, self.order.epoch, start]).random((len(numbers), DRAWS))
-        return (np.stack(list(POOL.map(self.picture, numbers, draws))),)  # fresh: a view may be overwritten downstream
+        pictures, files = zip(*POOL.map(self.picture, numbers, draws))
+        rgb = np.stack(pictures)  # fresh: a view may be overwritten downstream
+        return (rgb,) if self.labels is None else (rgb, self.labels[list(files)])
 
     def picture(self, number, draws):
-        """The picture at one place of the epoch's order. One that no longer decodes gives way to the next that does."""
+        """The picture at one place of the epoch's order, and the number of its file.
+
+        One that no longer decodes gives way to the next that does.
+        """
         for i in range(len(self.files)):
-            path = self.files[self.places[(number + i) % len(self.files)]]
+            file = self.places[(number + i) % len(self.files)]
+            path = self.files[file]
             try:
                 rgb = read_rgb(path, self.size)
             except Exception as error:
                 tqdm.write(f"{path}: no longer decodes, the next picture takes its place ({error})")
                 continue
             if not self.order:
-                return fit(rgb, self.size, self.size)
-            return crop_and_mirror(rgb, self.size, draws, self.order.crop, self.order.mirror)
+                return fit(rgb, self.size, self.size), file
+            return crop_and_mirror(rgb, self.size, draws, self.order.crop, self.order.mirror), file
         raise OSError("none of the pictures can be read any more")

@@ -56,8 +56,8 @@ def network_inputs(lightness, whole=None, names=("lightness", "whole", "edges"))
 
     Args:
         lightness: float32 (N, H, W, 1), L in 0..100, H and W divisible by 8.
-        whole: the same pictures at 256 x 256, (N, 256, 256, 1), for a branch that sees the whole picture at a fixed
-            size; None if `lightness` has that size already.
+        whole: the same pictures at the fixed size of a branch that sees the whole picture: (N, 256, 256, 1) for
+            aciids2020, (N, 224, 224, 1) for iizuka2016; None if `lightness` has that size already.
         names: the inputs that the network has; a model's `input` names them.
 
     Returns:
@@ -72,9 +72,18 @@ def network_inputs(lightness, whole=None, names=("lightness", "whole", "edges"))
     return {name: make[name]() for name in names}
 
 
-def training_inputs(rgb, names):
-    """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network."""
-    return network_inputs(lightness_of(ops.convert_to_tensor(rgb))[..., None], names=names)
+def training_inputs(rgb, inputs):
+    """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network.
+
+    `inputs` is the network's `input`, a dict of symbolic tensors. Where "whole" has a side of its own there, L is resized
+    on the device. Colorizing resizes the picture with `fit`: 0.2 of L apart on average for a picture of 256 x 256, less
+    than 1 for a large one, which training resizes twice.
+    """
+    lightness = whole = lightness_of(ops.convert_to_tensor(rgb))[..., None]
+    side = inputs["whole"].shape[1] if "whole" in inputs else lightness.shape[1]
+    if side != lightness.shape[1]:
+        whole = ops.image.resize(lightness, (side, side), antialias=True, data_format="channels_last")
+    return network_inputs(lightness, whole, inputs)
 
 
 def target(rgb, saturation, clip=False):

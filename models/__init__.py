@@ -6,10 +6,10 @@ from pathlib import Path
 
 from keras import saving
 
-from models import aciids2020
+from models import aciids2020, iizuka2016, zhang2016
 from models.keras2 import BadModel, is_keras2, read_keras2
 
-NETWORKS = {"aciids2020": aciids2020}
+NETWORKS = {"aciids2020": aciids2020, "iizuka2016": iizuka2016, "zhang2016": zhang2016}
 CARD = "colorizer.json"  # beside Keras' own members in the archive
 
 

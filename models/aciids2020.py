@@ -10,6 +10,7 @@ from keras import Model, initializers, layers, ops
 
 AB_SCALE = 128.0  # the last tanh spans a, b in -128..128
 BRANCHES = {"CN": "cn_dense2", "LFN": "lfn_conv6", "EDN": "edn_conv3"}  # the layers that meet in the fusion
+LOSS_LAYER = "color_up3"  # whose output `loss` compares with the target
 
 
 def build(
@@ -106,6 +107,14 @@ def build(
     x = layers.UpSampling2D(2, dtype="float32", name="color_up3")(x)
     inputs = {"lightness": lightness, "whole": whole_lightness} | ({"edges": edge_map} if edges else {})
     return Model(inputs, x, name="aciids2020")
+
+
+def scenes(network, classes):
+    """A scene classifier on CN's vector: logits (N, classes), float32. Not the paper's, whose CN learns from colours alone.
+
+    It takes part in the training alone and is not in the file of the network.
+    """
+    return layers.Dense(classes, dtype="float32", name="scenes")(network.get_layer("cn_dense2").output)
 
 
 def loss(ab, target):

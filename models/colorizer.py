@@ -7,7 +7,7 @@ from data.preprocess import fit, lightness_of, network_inputs
 
 
 class Colorizer(keras.Model):
-    """Pictures -> chroma, before the network's last doubling. All batches have one shape, so it is compiled once."""
+    """Pictures -> chroma, before the network enlarges it last. All batches have one shape, so it is compiled once."""
 
     def __init__(self, network, side, batch):
         """
@@ -30,7 +30,7 @@ class Colorizer(keras.Model):
         return {name: small[side] for name, side in self.sides.items()}
 
     def chroma(self, views):
-        """Views of n <= batch pictures -> ab in Lab units, float32 (n, side/2, side/2, 2)."""
+        """Views of n <= batch pictures -> ab in Lab units, float32 (n, side/2, side/2, 2); side/4 for zhang2016."""
         filled = views + views[:1] * (self.batch - len(views))
         return self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})[: len(views)]
 

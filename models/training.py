@@ -7,54 +7,64 @@ from data.preprocess import target, training_inputs
 
 
 class Ratio(keras.metrics.Metric):
-    """The loss over the loss of all-gray output (a = b = 0) on the same pictures and target: 1 is as good as no colour.
+    """The squared error of ab over that of all-gray output (a = b = 0) on the same pictures: 1 is as good as no colour.
 
-    An MSE alone says nothing, since that of all-gray output depends on the photographs as much (0.02 to 0.05).
+    An MSE alone says nothing, since that of all-gray output depends on the photographs as much (0.02 to 0.05). The measure
+    is the same for every network, whatever its loss.
     """
 
     def __init__(self, name="ratio"):
         super().__init__(name=name)
-        self.loss = self.add_weight(name="loss", initializer="zeros")
+        self.error = self.add_weight(name="error", initializer="zeros")
         self.gray = self.add_weight(name="gray", initializer="zeros")
 
-    def update_state(self, loss, gray):
-        self.loss.assign_add(ops.sum(loss))
-        self.gray.assign_add(ops.sum(gray))
+    def update_state(self, ab, target):
+        for total, difference in ((self.error, ab - target), (self.gray, target)):
+            total.assign_add(ops.sum(ops.mean(ops.square(difference / 128), axis=(1, 2, 3))))  # / 128: sums stay small
 
     def result(self):
-        return self.loss / ops.maximum(self.gray, 1e-12)
+        return self.error / ops.maximum(self.gray, 1e-12)
 
 
 class Training(keras.Model):
-    """uint8 sRGB pictures (N, S, S, 3) -> {"ab": output, "target": K}, both float32 (N, S, S, 2) in Lab units.
+    """uint8 sRGB pictures (N, S, S, 3) -> {"ab": output, "target": K}, both float32 (N, S, S, 2) in Lab units, and more.
 
-    Lab, the saturation boost and Canny run here, on the device, inside the compiled step.
+    Lab, the saturation boost and Canny run here, on the device, inside the compiled step. Where a classifier is trained
+    along, the scenes' numbers (N,) come beside the pictures.
     """
 
-    def __init__(self, network, loss, saturation, clip_saturation=False):
+    def __init__(self, network, loss, saturation, clip_saturation=False, loss_layer=None, scenes=None, scene_weight=0.0):
         """
         Args:
             network: from the `build` of a module of models/.
             loss: that module's `loss`: (output, target) -> (N,), one value for each picture.
             saturation, clip_saturation: of the target, see `data.preprocess.target`.
+            loss_layer: the layer whose output the loss takes; None: the network's own output.
+            scenes: from that module's `scenes`: logits (N, classes) of a classifier that is trained along; None: none.
+            scene_weight: of the classifier's cross-entropy in the loss.
         """
         super().__init__()
-        self.network, self.picture_loss = network, loss
+        self.network, self.picture_loss, self.scene_weight = network, loss, scene_weight
+        outputs = {"ab": network.output, "compared": network.get_layer(loss_layer).output if loss_layer else network.output}
+        if scenes is not None:
+            outputs["scenes"] = scenes
+        self.trained = keras.Model(network.input, outputs)  # the network and the classifier: all that is learned
         self.saturation, self.clip_saturation = saturation, clip_saturation
         self.ratio = Ratio()
 
     def call(self, rgb, training=None):
-        ab = self.network(training_inputs(rgb, self.network.input), training=training)
-        return {"ab": ab, "target": target(rgb, self.saturation, self.clip_saturation)}
+        outputs = self.trained(training_inputs(rgb, self.network.input), training=training)
+        return outputs | {"target": target(rgb, self.saturation, self.clip_saturation)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return ops.mean(self.picture_loss(y_pred["ab"], y_pred["target"]))
+        loss = ops.mean(self.picture_loss(y_pred["compared"], y_pred["target"]))
+        if y is not None:
+            entropy = keras.losses.sparse_categorical_crossentropy(y, y_pred["scenes"], from_logits=True)
+            loss += self.scene_weight * ops.mean(entropy)
+        return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        gray = ops.zeros_like(y_pred["target"])
-        self.ratio.update_state(
-            self.picture_loss(y_pred["ab"], y_pred["target"]), self.picture_loss(gray, y_pred["target"])
-        )
+        self.ratio.update_state(y_pred["ab"], y_pred["target"])
         return self.get_metrics_result()
 
 
@@ -65,7 +75,7 @@ def make_optimizer(
     """The optimizer of a run.
 
     Args:
-        name: "sgd" or "adamw", with Keras' defaults for what is not given here.
+        name: "sgd", "adamw" or "adadelta", with Keras' defaults for what is not given here.
         schedule: "plateau" leaves the rate to a callback; "cosine" rises over `warmup` steps and falls to 0 at
             `total_steps`.
         average: momentum of the moving average of the weights, 0 for none.
@@ -74,9 +84,9 @@ def make_optimizer(
             3x3 convolution's.
         loss_scaling: for float16, whose gradients underflow otherwise.
     """
-    kind = {"sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW}[name]
+    kinds = {"sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW, "adadelta": keras.optimizers.Adadelta}
 
-    class PerBranch(kind):
+    class PerBranch(kinds[name]):
         def build(self, variables):
             super().build(variables)
             slow = [v.path.startswith(("cn_", "fusion_cn/")) for v in variables]
@@ -94,6 +104,32 @@ def make_optimizer(
     moving = {"use_ema": True, "ema_momentum": average} if average else {}
     optimizer = PerBranch(rate, weight_decay=weight_decay, **moving)
     return keras.optimizers.LossScaleOptimizer(optimizer) if loss_scaling else optimizer
+
+
+def settle(model, batches):
+    """Make batch normalisation's moving statistics those of the weights that are in place: means over some batches.
+
+    The optimizer averages trainable weights alone, and statistics that were gathered under other weights do not fit the
+    average.
+
+    Args:
+        model: a Training.
+        batches: of uint8 pictures, as `fit` takes them.
+    """
+    norms = _norms(model.trained)
+    momenta = [norm.momentum for norm in norms]
+    for i in range(len(batches)):
+        for norm in norms:
+            norm.momentum = i / (i + 1)  # a plain mean of what has been seen
+        model.trained(training_inputs(batches[i][0], model.network.input), training=True)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+
+
+def _norms(model):
+    """The batch normalisations of a model, those of the models in it included."""
+    inner = [norm for layer in model.layers if isinstance(layer, keras.Model) for norm in _norms(layer)]
+    return inner + [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def spread(features):

@@ -10,6 +10,7 @@ from skimage.feature import canny
 
 from data import preprocess
 from data.preprocess import colorize, fit, lightness_of, network_inputs, target, training_inputs, unit
+from models import aciids2020
 
 PHOTOGRAPH = data.astronaut()[:256, :256]
 
@@ -26,7 +27,7 @@ def test_lightness_of_a_gray_file_and_of_a_color_picture():
 
 def test_training_and_colorizing_give_the_network_the_same_input():
     """The path of train.py, uint8 colour on the device, and that of test.py, L from NumPy."""
-    trained = training_inputs(PHOTOGRAPH[None], ("lightness", "whole", "edges"))
+    trained = training_inputs(PHOTOGRAPH[None], aciids2020.build(width=1 / 16).input)
     tested = network_inputs(lightness_of(PHOTOGRAPH)[None, ..., None])
     for name in ("lightness", "whole", "edges"):
         a, b = (ops.convert_to_numpy(x[name]) for x in (trained, tested))

@@ -1,0 +1,152 @@
+"""The network of *Colorful Image Colorization* (Zhang, Isola and Efros, ECCV 2016, arXiv 1603.08511).
+
+Colorization as classification: at every place the network chooses among 313 bins of the ab plane. Rare colours weigh more
+in the loss, and the colour is read out of the distribution by its annealed mean.
+"""
+
+import functools
+
+import cv2
+import numpy as np
+from keras import Model, layers, ops
+
+from data.color import lab_from_srgb
+
+GRID = 10  # distance of the bins in a and in b (section 2.1)
+NEIGHBOURS, SIGMA = 5, 5.0  # of the soft encoding; the prior is smoothed with the same sigma (sections 2.1 and 2.2)
+UNIFORM = 0.5  # lambda, the share of the uniform distribution in the smoothed prior (section 2.2)
+TEMPERATURE = 0.38  # of the annealed mean (section 2.3)
+BRANCHES = {}  # one path, nothing to fuse
+LOSS_LAYER = "logits"  # whose output `loss` compares with the target
+
+
+@functools.cache
+def bins():
+    """The centres of the bins, float32 (313, 2), in order of a, then b.
+
+    They are the points of the grid that lie less than one step, in a and in b, from the convex hull of the sRGB gamut in
+    the ab plane. This gives the very 313 points of the authors' file, which is named for that hull; the paper itself says
+    "in gamut" alone. Of the grid's points 229 are colours of sRGB at some L, and its cells that hold such a colour are 262.
+    """
+    steps = np.linspace(0, 1, 33, dtype=np.float32)
+    gamut = lab_from_srgb(np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3))[..., 1:]
+    corners = np.array([(a, b) for a in (-1, 1) for b in (-1, 1)], np.float32) * (GRID - 0.01)
+    hull = cv2.convexHull((cv2.convexHull(np.ascontiguousarray(gamut)) + corners).reshape(-1, 1, 2))
+    line = np.arange(-130.0, 131.0, GRID)
+    inside = [(a, b) for a in line for b in line if cv2.pointPolygonTest(hull, (a, b), False) >= 0]
+    return np.array(inside, np.float32)
+
+
+def build(*, width=1.0, precision="float32"):
+    """The network: L in, ab out, both in CIE units; its scaling is part of it and saved with it.
+
+    Args:
+        width: factor on the number of filters, 1 in the paper; small widths make quick tests. The bins are always 313.
+        precision: a Keras dtype policy, such as "mixed_bfloat16". The logits and what follows are float32 in any case.
+
+    Returns:
+        keras.Model. Input, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8. Output (N, H, W, 2): ab
+        in Lab units. The layer "ab" holds it before the last enlarging (nearest, as Keras cannot do it bilinearly at
+        unknown sizes), (N, H/4, W/4, 2), and "logits" what the loss takes, (N, H/4, W/4, 313).
+    """
+
+    def block(x, number, filters, strides, dilation=1):
+        """Convolutions 3x3 with ReLU, one for each of the strides; batch normalisation after the last."""
+        for i, stride in enumerate(strides, start=1):
+            x = layers.Conv2D(
+                max(1, round(filters * width)), 3, strides=stride, dilation_rate=dilation, padding="same",
+                activation="relu", dtype=precision, name=f"conv{number}_{i}",
+            )(x)  # fmt: skip
+        return layers.BatchNormalization(momentum=0.9, dtype=precision, name=f"norm{number}")(x)
+
+    lightness = layers.Input((None, None, 1), name="lightness")
+    x = layers.Rescaling(0.01, -0.5, dtype="float32", name="scaling")(lightness)  # (H, W, 1)
+    x = block(x, 1, 64, (1, 2))  # (H/2, W/2, 64)
+    x = block(x, 2, 128, (1, 2))  # (H/4, W/4, 128)
+    x = block(x, 3, 256, (1, 1, 2))  # (H/8, W/8, 256)
+    x = block(x, 4, 512, (1, 1, 1))  # (H/8, W/8, 512), as the three that follow
+    x = block(x, 5, 512, (1, 1, 1), dilation=2)
+    x = block(x, 6, 512, (1, 1, 1), dilation=2)
+    x = block(x, 7, 512, (1, 1, 1))
+    x = layers.UpSampling2D(2, dtype=precision, name="up8")(x)
+    x = block(x, 8, 256, (1, 1, 1))  # (H/4, W/4, 256)
+    logits = layers.Conv2D(len(bins()), 1, dtype="float32", name="logits")(x)
+
+    # Annealed mean (section 2.3, equation 5): the mean of the bins under softmax(logits / T)
+    x = layers.Rescaling(1 / TEMPERATURE, dtype="float32", name="annealed")(logits)
+    x = layers.Softmax(dtype="float32", name="probabilities")(x)
+    centres = layers.Conv2D(2, 1, use_bias=False, trainable=False, dtype="float32", name="ab")
+    x = centres(x)
+    centres.set_weights([bins()[None, None]])
+    x = layers.UpSampling2D(4, dtype="float32", name="enlarged")(x)
+    return Model({"lightness": lightness}, x, name="zhang2016")
+
+
+def quarter(ab):
+    """ab at the size of the logits: the mean of 4 x 4 pixels, (N, H, W, 2) -> (N, H/4, W/4, 2)."""
+    return ops.average_pool(ab, 4, strides=4, data_format="channels_last")
+
+
+def _closeness(ab):
+    """The squared distance of ab (..., 2) to each bin, negative: (..., 313).
+
+    Spelled out: a matrix product may be rounded by an accelerator, and would be off by several units.
+    """
+    a, b = (ab[..., i, None] - bins()[:, i] for i in range(2))
+    return -(a * a + b * b)
+
+
+def encode(ab):
+    """The soft encoding Z of ab (section 2.1): its 5 nearest bins, weighted by a Gaussian of their distance, sigma 5.
+
+    Args:
+        ab: float32 tensor (..., 2), Lab units.
+
+    Returns:
+        float32 tensor (..., 313) that sums to 1 over the bins. Bins at equal distance share the last of the 5 places.
+    """
+    closeness = _closeness(ab)
+    fifth = ops.top_k(closeness, NEIGHBOURS)[0][..., -1:]
+    # relative to the nearest: far from all bins, as a boosted target may be, the Gaussians alone would be 0
+    gaussian = ops.exp((closeness - ops.max(closeness, axis=-1, keepdims=True)) / (2 * SIGMA**2))
+    z = ops.where(closeness >= fifth, gaussian, 0.0)
+    return z / ops.sum(z, axis=-1, keepdims=True)
+
+
+def count(ab):
+    """How many places of a tensor of ab (..., 2) have each bin as their nearest: NumPy int64 (313,)."""
+    nearest = ops.convert_to_numpy(ops.argmax(_closeness(ab), axis=-1))
+    return np.bincount(nearest.ravel(), minlength=len(bins()))
+
+
+def rebalancing(counts):
+    """The weight of each bin in the loss (section 2.2, equation 4).
+
+    Args:
+        counts: (313,), how often each bin is the nearest in the training set.
+
+    Returns:
+        float32 (313,), proportional to 1 / ((1 - lambda) p + lambda / 313) with p the empirical distribution smoothed by
+        a Gaussian in the ab plane; its mean under p is 1.
+    """
+    apart = np.linalg.norm(bins()[:, None].astype("float64") - bins(), axis=-1)
+    smoothing = np.exp(-(apart**2) / (2 * SIGMA**2))
+    p = (smoothing / smoothing.sum(axis=0)) @ (counts / np.sum(counts))  # each bin keeps its mass, only spread
+    weights = 1 / ((1 - UNIFORM) * p + UNIFORM / len(p))
+    return (weights / (p @ weights)).astype("float32")
+
+
+def loss(logits, target, weights):
+    """The paper's loss for each picture (equations 2 and 3): cross-entropy with the soft encoding, rebalanced.
+
+    Args:
+        logits: float32 (N, H/4, W/4, 313).
+        target: ab in Lab units, (N, H, W, 2).
+        weights: of the bins, from `rebalancing`; each place has that of its nearest bin.
+
+    Returns:
+        (N,), the mean over the places, where the paper has the sum.
+    """
+    z = encode(quarter(target))
+    entropy = -ops.sum(z * ops.log_softmax(logits, axis=-1), axis=-1)
+    return ops.mean(ops.take(weights, ops.argmax(z, axis=-1), axis=0) * entropy, axis=(1, 2))

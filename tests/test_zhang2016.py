@@ -1,0 +1,223 @@
+"""Zhang et al.'s network: blocks, bins, soft encoding, rebalancing, annealed mean, files, the command line."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import models
+from data import color
+from data.preprocess import target
+from models import zhang2016
+from models.training import Training, make_optimizer
+
+ROOT = Path(__file__).parent.parent
+WIDTH = 1 / 32
+FLAT = np.ones(313)
+
+
+def lightness(height=64, width=64, count=2, seed=0):
+    return {"lightness": np.random.default_rng(seed).uniform(0, 100, (count, height, width, 1)).astype("float32")}
+
+
+def run(model, x):
+    return ops.convert_to_numpy(model(x))
+
+
+def small_model(optimizer=None, counts=FLAT):
+    keras.utils.set_random_seed(0)
+    network = zhang2016.build(width=WIDTH)
+    loss = functools.partial(zhang2016.loss, weights=zhang2016.rebalancing(counts))
+    model = Training(network, loss, 1.0, loss_layer=zhang2016.LOSS_LAYER)
+    model.compile(optimizer=optimizer or make_optimizer("sgd", 0.1, total_steps=10), run_eagerly=True)
+    return model
+
+
+def test_parameters_and_shapes_of_the_paper():
+    network = zhang2016.build()
+    blocks = {1: (64, 128, 2), 2: (128, 64, 2), 3: (256, 32, 3), 8: (256, 64, 3)}  # filters, side, convolutions
+    blocks = dict(sorted((blocks | dict.fromkeys((4, 5, 6, 7), (512, 32, 3))).items()))
+    shapes = keras.Model(network.input, {n: network.get_layer(f"norm{n}").output for n in blocks})
+    found = shapes.compute_output_shape({"lightness": (1, 256, 256, 1)})
+    assert {n: tuple(shape) for n, shape in found.items()} == {n: (1, s, s, f) for n, (f, s, _) in blocks.items()}
+    dilations = [network.get_layer(f"conv{n}_{i}").dilation_rate for n in blocks for i in range(1, blocks[n][2] + 1)]
+    assert [d == (2, 2) for d in dilations] == [n in (5, 6) for n in blocks for _ in range(blocks[n][2])]
+    expected, channels = 0, 1
+    for filters, _, convolutions in blocks.values():
+        expected += 9 * channels * filters + (convolutions - 1) * 9 * filters**2 + convolutions * filters + 4 * filters
+        channels = filters
+    expected += 256 * 313 + 313  # logits
+    assert network.count_params() == expected + 2 * 313 == 31_324_523  # the centres of the bins, which are not learned
+    assert network.compute_output_shape({"lightness": (1, 256, 256, 1)}) == (1, 256, 256, 2)
+
+
+def test_the_bins_are_the_313_of_the_paper():
+    bins = zhang2016.bins()
+    assert bins.shape == (313, 2) and len(np.unique(bins, axis=0)) == 313 and not (bins % 10).any()
+    # rows of the authors' file, pts_in_hull.npy: a, the least and the greatest b
+    rows = {-90: (50, 90), -50: (-30, 100), 0: (-70, 100), 50: (-100, 80), 100: (-90, 0)}
+    for a, (low, high) in rows.items():
+        assert bins[bins[:, 0] == a, 1].tolist() == list(range(low, high + 1, 10))
+    rgb = np.random.default_rng(0).random((100_000, 3)).astype(np.float32)
+    cells = np.unique(np.rint(color.lab_from_srgb(rgb)[:, 1:] / 10) * 10, axis=0)
+    assert {tuple(cell) for cell in cells} <= {tuple(centre) for centre in bins}  # every colour has its cell
+
+
+def test_encoding_is_that_of_the_five_nearest_bins():
+    ab = np.random.default_rng(0).uniform(-120, 120, (4, 5, 2)).astype("float32")  # of which many leave the gamut
+    found = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(ab)))
+    expected = np.zeros((20, 313))
+    for row, point in zip(expected, ab.reshape(-1, 2).astype("float64")):
+        distance = np.linalg.norm(zhang2016.bins() - point, axis=1)
+        nearest = np.argsort(distance)[:5]
+        gaussian = np.exp(-(distance[nearest] ** 2) / (2 * 5.0**2))
+        row[nearest] = gaussian / gaussian.sum()
+    assert np.abs(found.reshape(20, 313) - expected).max() < 1e-3
+    assert ((found > 0).sum(axis=-1) <= 5).all() and np.allclose(found.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_far_from_all_bins_the_encoding_is_finite():
+    z = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(np.full((1, 2), 300, "float32"))))
+    assert np.isfinite(z).all() and z.sum() == pytest.approx(1)
+
+
+def test_colours_are_counted_by_their_nearest_bin():
+    ab = np.random.default_rng(0).uniform(-100, 100, (2, 8, 8, 2)).astype("float32")
+    distance = np.linalg.norm(zhang2016.bins() - ab[..., None, :], axis=-1)
+    expected = np.bincount(distance.argmin(axis=-1).ravel(), minlength=313)
+    assert np.array_equal(zhang2016.count(ops.convert_to_tensor(ab)), expected)
+
+
+def test_rebalancing():
+    counts = np.random.default_rng(0).geometric(1e-3, 313) * (np.arange(313) % 3 == 0)
+    weights = zhang2016.rebalancing(counts)
+    bins, p = zhang2016.bins(), np.zeros(313)
+    for q in range(313):  # the mass of each bin, spread over the bins by a Gaussian
+        gaussian = np.exp(-((bins - bins[q]) ** 2).sum(axis=1) / (2 * 5.0**2))
+        p += counts[q] / counts.sum() * gaussian / gaussian.sum()
+    assert p.sum() == pytest.approx(1) and p @ weights == pytest.approx(1, rel=1e-5)  # equation 4
+    assert np.allclose(weights * (0.5 * p + 0.5 / 313), weights[0] * (0.5 * p[0] + 0.5 / 313), rtol=1e-4)
+    assert np.allclose(zhang2016.rebalancing(FLAT), 1, atol=0.2)
+
+
+def plain(color_of, count=2):
+    return np.broadcast_to(np.array(color_of, np.uint8), (count, 64, 64, 3)).copy()
+
+
+def nearest_bin(rgb):
+    ab = ops.convert_to_numpy(target(ops.convert_to_tensor(rgb), 1.0))[0, 0, 0]
+    return np.linalg.norm(zhang2016.bins() - ab, axis=1).argmin()
+
+
+def test_rare_colours_weigh_more_in_the_compiled_gradient():
+    """One step of SGD from equal logits moves their biases by weight * (Z - 1/313)."""
+    common, rare = plain([120, 120, 118]), plain([200, 30, 30])
+    counts = np.zeros(313)
+    counts[nearest_bin(common)], counts[nearest_bin(rare)] = 990, 10
+    moved = []
+    for rgb in (common, rare):
+        model = small_model(make_optimizer("sgd", 1.0, total_steps=10), counts)
+        logits = model.network.get_layer("logits")
+        logits.set_weights([np.zeros_like(w) for w in logits.get_weights()])
+        model.train_on_batch(rgb)
+        z = ops.convert_to_numpy(zhang2016.encode(target(ops.convert_to_tensor(rgb), 1.0)[0, 0, 0]))
+        moved.append(logits.get_weights()[1] @ (z - 1 / 313) / np.sum((z - 1 / 313) ** 2))
+    weights = zhang2016.rebalancing(counts)
+    expected = [weights[nearest_bin(rgb)] for rgb in (common, rare)]
+    assert moved == pytest.approx(expected, rel=1e-3) and moved[1] > 20 * moved[0]
+
+
+def test_the_compiled_loss_and_ratio():
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    counts = np.random.default_rng(1).integers(1, 1000, 313)
+    model = small_model(counts=counts)
+    outputs = model.predict_on_batch(rgb)
+    truth = ops.convert_to_numpy(target(ops.convert_to_tensor(rgb), 1.0))
+    quarter = truth.reshape(2, 16, 4, 16, 4, 2).mean(axis=(2, 4))
+    z = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(quarter)))
+    logits = outputs["compared"] - outputs["compared"].max(axis=-1, keepdims=True)
+    entropy = (z * (np.log(np.exp(logits).sum(axis=-1, keepdims=True)) - logits)).sum(axis=-1)
+    expected = (zhang2016.rebalancing(counts)[z.argmax(axis=-1)] * entropy).mean()
+    found = model.evaluate(rgb, batch_size=2, return_dict=True, verbose=0)
+    assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    assert found["ratio"] == pytest.approx(((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4)
+
+
+def test_one_step_changes_every_trainable_weight():
+    model = small_model(make_optimizer("adamw", 1e-3, total_steps=10))
+    before = [ops.convert_to_numpy(v) for v in model.network.variables]
+    model.train_on_batch(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8))
+    assert len(model.trainable_variables) == 2 * 22 + 2 * 8 + 2
+    for variable, old in zip(model.network.variables, before):  # all but the centres of the bins
+        assert np.array_equal(ops.convert_to_numpy(variable), old) == (variable.path == "ab/kernel"), variable.path
+
+
+def test_the_annealed_mean_lies_between_mean_and_mode():
+    network = zhang2016.build(width=WIDTH)
+    start = network.get_layer("logits").output
+    read_out = keras.Model(start, network.get_layer("ab").output)
+    logits = np.full((1, 1, 1, 313), -20, "float32")
+    near, far = 100, 210
+    logits[..., near], logits[..., far] = np.log(0.6), np.log(0.4)
+    found = run(read_out, logits)[0, 0, 0]
+    share = 0.6 ** (1 / 0.38) / (0.6 ** (1 / 0.38) + 0.4 ** (1 / 0.38))
+    mode, other = zhang2016.bins()[near], zhang2016.bins()[far]
+    assert np.allclose(found, share * mode + (1 - share) * other, atol=1e-2)
+    mean = 0.6 * mode + 0.4 * other
+    assert 0 < np.linalg.norm(found - mode) < np.linalg.norm(mean - mode)
+
+
+def test_any_size_divisible_by_eight_and_the_quarter():
+    network = zhang2016.build(width=WIDTH)
+    x = lightness(40, 56)
+    quarter = run(keras.Model(network.input, network.get_layer("ab").output), x)
+    full = run(network, x)
+    assert quarter.shape == (2, 10, 14, 2) and full.shape == (2, 40, 56, 2)
+    assert np.array_equal(full, np.repeat(np.repeat(quarter, 4, axis=1), 4, axis=2))
+
+
+def test_mixed_precision_keeps_the_read_out_in_float32():
+    network = zhang2016.build(width=WIDTH, precision="mixed_bfloat16")
+    assert {network.get_layer(n).compute_dtype for n in ("logits", "annealed", "probabilities", "ab")} == {"float32"}
+    assert network.get_layer("conv8_3").compute_dtype == "bfloat16"
+
+
+def test_a_saved_file_gives_the_same_output(tmp_path):
+    model = small_model()
+    model.train_on_batch(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8))
+    card = {"arguments": {"width": WIDTH}, "size": 64, "saturation": 1.0}
+    models.save(tmp_path / "x.keras", "zhang2016", model.network.get_weights(), card)
+    network, _ = models.load(tmp_path / "x.keras")
+    plain_keras = keras.models.load_model(tmp_path / "x.keras", safe_mode=True)
+    assert np.array_equal(run(network, lightness()), run(model.network, lightness()))
+    assert np.array_equal(run(plain_keras, lightness()), run(network, lightness()))
+    assert network.get_layer("norm1").get_weights()[2].any()  # the moving mean
+
+
+def command(script, *arguments):
+    done = subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_train_and_colorize_from_the_command_line(photographs, tmp_path):
+    run_folder = tmp_path / "run"
+    options = ["--preset", "zhang", "--width", WIDTH, "--size", 64, "--batch", 8, "--epochs", 2]
+    said = command("train.py", "--data", photographs, *options, "--average", 0.5, "--run", run_folder)
+    assert "spread -" in said
+    counts = json.loads((run_folder / "color_counts.json").read_text())
+    assert len(counts) == 313 and sum(counts) == 22 * 16 * 16
+    network, card = models.load(run_folder / "best.keras")
+    assert card["color_counts"] == counts and network.name == "zhang2016"
+    import train  # a run that is taken up does not count again
+
+    assert train.color_counts(["no such file"], card["training"], run_folder) == counts
+
+    command("test.py", photographs / "0", tmp_path / "out", "--model", run_folder / "best.keras")
+    assert len(list((tmp_path / "out").glob("*.png"))) == 8
