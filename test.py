@@ -9,6 +9,7 @@ three groups are in memory at most.
 
 import argparse
 import math
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +89,7 @@ def parse(arguments):
         "--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto",
         help="of the network (default auto: bfloat16 on processors that multiply in it, else float32)",
     )  # fmt: skip
-    parser.add_argument("--batch", type=number(int, 1, 1024), default=8, help="pictures at a time (default 8)")
+    parser.add_argument("--batch", type=number(int, 1, 1024), default=4, help="pictures at a time (default 4)")
     args = parser.parse_args(arguments)
     if not args.model.is_file():
         parser.error(f"{utils.printable(args.model)}: no such network; --model takes the best.keras of a training run")
@@ -131,7 +132,7 @@ def colorize_all(todo, colorizer, args, report):
             with report.lock:
                 report.counts["faint"] += faint
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:  # more would drive each other out of the cache
         try:
             groups = in_groups(todo, colorizer.batch, report)
             reading, writing = [pool.submit(read, *pair) for pair in next(groups, [])], []

@@ -78,7 +78,7 @@ def folder_rows(folder):
         f"{count / fast:.1f} against {count / slow:.1f} pictures/s, batch {small.colorizer.batch}",
     )  # fmt: skip
 
-    count = len(pictures.write_large(folder / "large", 8))
+    count = len(pictures.write_large(folder / "large", 12))
     for format in ("png", "jpg"):
         large = Folder(folder / "large", model, "--format", format)
         large()

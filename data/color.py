@@ -51,10 +51,10 @@ def _f(t):
 
 
 def _f_inverse(f):
-    """`_f` inverted, NumPy alone: the cube, and below 0.2068966 its tangent there; without a choice for every value."""
+    """`_f` inverted, NumPy alone: the cube, and below 0.2068966, which few pictures reach, its tangent there."""
     knee = 0.2068966
-    cube = np.maximum(f, knee)
-    return cube * cube * cube + np.minimum(f - knee, 0) / 7.787
+    cube = f * f * f
+    return cube if f.min(initial=knee) >= knee else np.where(f > knee, cube, (f - 16 / 116) / 7.787)
 
 
 def lightness_from_gray(gray):
