@@ -3,9 +3,7 @@
     python evaluate.py --data DIR [--model FILE ...] --out DIR [--paired]
 
 Photographs -> the chroma that each candidate gives them -> joined to their own lightness -> figures of every picture ->
-means with intervals, as a table, as files, as a page to look at. Everything is measured twice: on the pictures squashed to
-the size that training sees, and at their own size. Both get the chroma of the squashed picture, and none goes through a
-lossy file.
+means with intervals, as a table, as files, as a page to look at.
 """
 
 import argparse
@@ -13,75 +11,34 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from utils import atomic, eight_bits, import_keras_quietly, number, printable, read_picture
+from utils import atomic, import_keras_quietly, number, printable
 
 import_keras_quietly()
 
-import keras
 import numpy as np
-from tqdm import tqdm
 
-import configs
 import models
 from data import color, pipeline
-from data.preprocess import colorize, enlarged, fit, target, unit
+from data.preprocess import colorize, unit
 from evaluation import metrics, report, summary
-from models.colorizer import Colorizer
+from evaluation.candidates import Candidate, Target, ceiling, constant, load, predict, trained
+from evaluation.measure import PROTOCOLS, Truth, common_colors, measure, read, select, write_rows
 
-BATCH = 8  # pictures in memory at a time
 PRIOR_PICTURES = 2000  # of --prior-data, chosen by --seed: enough for a mean and 23 x 23 shares
-PROTOCOLS = ("squashed", "own")
 SHOWN = ("ratio", "psnr", "ssim", "ciede2000", "auc", "auc_rebalanced", "bleed", "cf", "delta_cf", "out_of_gamut")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a network was trained towards, see `data.preprocess.target`."""
-
-    saturation: float = configs.Config.saturation
-    clip: bool = configs.Config.clip_saturation
-
-    def __str__(self):
-        return f"T = {self.saturation:g}" + ", clipped" * self.clip
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network, its file and what it was trained towards."""
-
-    path: Path
-    model: keras.Model
-    target: Target
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A row of the tables.
-
-    chroma: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> ab, float32 (N, h, w, 2), h a divisor of S; None
-        for the photograph itself, which is not put together anew.
-    target: what its ab is held against.
-    factor: on the chroma, when it is joined to the lightness.
-    """
-
-    name: str
-    chroma: Callable | None
-    target: Target
-    factor: float = 1.0
 
 
 def main(arguments=None):
     args = parse(arguments)
-    networks = load(args.model)
+    networks = load_all(args.model)
     surveyed, files = survey(args.data, args.limit, args.seed)
     common = survey(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
     mean, prior = common_colors(common, args.size)
-    candidates = references(networks, mean, args) + trained(networks, args)
+    candidates = references(networks, mean, args)
+    candidates += [trained(name, network, args.size, args.saturation) for name, network in networks.items()]
 
     started = time.monotonic()
     rows = measure(files, candidates, prior, args.size)
@@ -169,154 +126,28 @@ def survey(folder, limit, seed):
     return rows, files
 
 
-def load(paths):
+def load_all(paths):
     """The networks by the names of their rows: {name: Network}."""
     paths = list(dict.fromkeys(paths))
     short = [f"{path.resolve().parent.name}/{path.stem}" for path in paths]
-    networks = {}
-    for path, name in zip(paths, short):
-        try:
-            keras_model, card = models.load(path)
-        except models.BadModel as error:
-            stop(error)
-        clip = card.get("training", {}).get("clip_saturation", Target.clip)
-        goal = Target(card.get("saturation", Target.saturation), clip)
-        networks[name if short.count(name) == 1 else str(path)] = Network(path, keras_model, goal)
-    return networks
-
-
-# --- the candidates
-
-
-def common_colors(files, size):
-    """The mean ab of photographs, float32 (2,), and how common each colour is in them (`evaluation.metrics.prior`)."""
-    counts, total = 0, 0
-    batches = pipeline.Batches(files, size, BATCH)
-    for i in tqdm(range(len(batches)), "common colours", disable=None, leave=False):
-        ab = color.lab_from_srgb(unit(batches[i][0]))[..., 1:]
-        counts, total = counts + metrics.ab_counts(ab), total + ab.sum(axis=(0, 1, 2), dtype=np.float64)
-    return (total / counts.sum()).astype(np.float32), metrics.prior(counts)
+    try:
+        return {n if short.count(n) == 1 else str(path): load(path) for path, n in zip(paths, short)}
+    except models.BadModel as error:
+        stop(error)
 
 
 def references(networks, mean, args):
     """What needs no training. Each target has its ceiling; the other references are held against the first."""
     targets = list(dict.fromkeys(network.target for network in networks.values())) or [Target()]
-
-    def constant(ab):
-        return lambda rgb, goals: np.broadcast_to(np.float32(ab), (*rgb.shape[:3], 2))
-
     return [
         Candidate("all-gray", constant((0, 0)), targets[0]),
         Candidate("mean chroma", constant(mean), targets[0]),
         Candidate("photograph", None, targets[0]),
-        *(Candidate(f"ceiling, {t}", lambda rgb, goals, t=t: goals[t], t, args.saturation) for t in targets),
+        *(ceiling(goal, factor=args.saturation) for goal in targets),
     ]
 
 
-def trained(networks, args):
-    def chroma_of(model):
-        colorizer = Colorizer(model, args.size, BATCH)
-        return lambda rgb, goals: colorizer.chroma([colorizer.views(picture) for picture in rgb])
-
-    return [Candidate(name, chroma_of(n.model), n.target, args.saturation) for name, n in networks.items()]
-
-
-def predict(candidates, rgb):
-    """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the chroma that each candidate gives them."""
-    goals = {t: keras.ops.convert_to_numpy(target(rgb, t.saturation, t.clip)) for t in {c.target for c in candidates}}
-    return goals, [c.chroma and c.chroma(rgb, goals) for c in candidates]
-
-
-# --- measuring
-
-
-def read(path, size):
-    """A picture squashed as training sees it, and at its own size: uint8 (H, W, 3). None, and a line, if it is broken."""
-    try:
-        own = eight_bits(read_picture(path).pixels)
-        return fit(pipeline.read_rgb(path, size), size, size), own if own.ndim == 3 else np.dstack([own] * 3)
-    except Exception as error:  # whatever a decoder raises, the picture is passed over
-        return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
-
-
-def measure(files, candidates, prior, size):
-    """A dict of figures for every picture that can be read, protocol and candidate, in this order."""
-    rows = []
-    with tqdm(total=len(files), unit=" pictures", disable=None) as bar:
-        for start in range(0, len(files), BATCH):
-            batch = files[start : start + BATCH]
-            found = [(path, both) for path, both in zip(batch, pipeline.POOL.map(lambda p: read(p, size), batch)) if both]
-            if found:
-                goals, chroma = predict(candidates, np.stack([small for _, (small, _) in found]))
-                goals = [{goal: k[i] for goal, k in goals.items()} for i in range(len(found))]
-                chroma = [[None if ab is None else ab[i] for ab in chroma] for i in range(len(found))]
-                parts = pipeline.POOL.map(lambda *x: measure_picture(*x, candidates, prior), found, goals, chroma)
-                rows += [row for part in parts for row in part]
-            bar.update(len(batch))
-    return rows
-
-
-def measure_picture(found, goals, chroma, candidates, prior):
-    """The rows of one picture: (path, `read`), its targets {Target: K (S, S, 2)}, the candidates' chroma (h, w, 2)."""
-    path, both = found
-    rows = []
-    for protocol, rgb in zip(PROTOCOLS, both):
-        truth = Truth(rgb, prior)
-        for candidate, ab in zip(candidates, chroma):
-            row = {"picture": path, "protocol": protocol, "candidate": candidate.name} | truth.figures(ab, candidate.factor)
-            if protocol == "squashed":
-                row |= distance(truth.ab if ab is None else ab, goals[candidate.target])
-            rows.append(row)
-    return rows
-
-
-def distance(ab, goal):
-    """ab-MSE from the target K (S, S, 2), of chroma doubled by repetition as in training, and that of all-gray output."""
-    times = len(goal) // len(ab)
-    mse, gray = metrics.ab_mse(ab.repeat(times, 0).repeat(times, 1), goal), metrics.ab_mse(np.zeros_like(goal), goal)
-    return {"ab_mse": mse, "gray_mse": gray, "ratio": mse / gray if gray else float("nan")}
-
-
-class Truth:
-    """A photograph, and what all comparisons with it share."""
-
-    def __init__(self, rgb, prior):
-        self.rgb, self.lab = rgb, color.lab_from_srgb(unit(rgb))
-        self.lightness, self.ab = np.ascontiguousarray(self.lab[..., 0]), self.lab[..., 1:]
-        self.rarity = metrics.rarity(self.ab, prior)
-        self.cf, self.cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
-
-    def figures(self, ab, factor):
-        """The figures of chroma (h, w, 2) of any size joined to the photograph's lightness; of the photograph for None."""
-        if ab is not None and not np.isfinite(ab).all():
-            return dict.fromkeys(self.figures(None, 1), float("nan"))
-        rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
-        if ab is not None:
-            rgb, planes = colorize(rgb, ab, factor), enlarged(ab * np.float32(factor), slice(0, len(rgb)), *rgb.shape[:2])
-        lab = color.lab_from_srgb(unit(rgb))
-        cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
-        return {
-            "psnr": metrics.psnr(rgb, self.rgb),
-            "ssim": metrics.ssim(rgb, self.rgb),
-            "ciede2000": float(metrics.ciede2000(lab, self.lab).mean(dtype=np.float64)),
-            "auc": metrics.auc(lab[..., 1:], self.ab),
-            "auc_rebalanced": metrics.auc(lab[..., 1:], self.ab, self.rarity),
-            "rarity": float(self.rarity.mean()),
-            "bleed": metrics.bleed(np.dstack(planes), self.ab, self.lightness),
-            "cf": cf,
-            "cf_difference": cf - self.cf,
-            "cf_distance": abs(cf - self.cf),
-            "cf_abs": cf_abs,
-            "cf_abs_difference": cf_abs - self.cf_abs,
-            "out_of_gamut": metrics.out_of_gamut(self.lightness, *map(np.ascontiguousarray, planes)),
-        }
-
-
 # --- what comes out
-
-
-def select(rows, protocol, name):
-    return [row for row in rows if row["protocol"] == protocol and row["candidate"] == name]
 
 
 def show(result):
@@ -338,10 +169,7 @@ def show(result):
 
 
 def write(out, result, rows):
-    with atomic(out / "metrics.csv") as temporary, open(temporary, "w", newline="", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, list(rows[0]))  # of the squashed pictures, which have more columns
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(out / "metrics.csv", rows)
     with atomic(out / "summary.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["protocol", "candidate", "metric", "mean", "low", "high"])
@@ -349,16 +177,7 @@ def write(out, result, rows):
             for name, figures in table.items():
                 writer.writerows([protocol, name, metric, *found.values()] for metric, found in figures.items())
     with atomic(out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(plain(result), indent=1, allow_nan=False))
-
-
-def plain(value):
-    """JSON has no infinite numbers: they, and what is no number, become the strings "inf" and "nan"."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+        temporary.write_text(json.dumps(summary.plain(result), indent=1, allow_nan=False))
 
 
 def examples(candidate, rows, args):

@@ -94,3 +94,12 @@ def compare(first, second, seed=0):
         name: {"difference": float(mean), "low": float(low), "high": float(high), "differs": bool(low > 0 or high < 0)}
         for name, mean, low, high in zip(names, means, *interval(draws))
     }
+
+
+def plain(value):
+    """JSON has no infinite numbers: they, and what is no number, become the strings "inf" and "nan"."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value

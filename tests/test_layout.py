@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = {"train", "test", "evaluate"}
-LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "models.keras2"}
+SCRIPTS = {"train", "test", "evaluate", "figures"}
+LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "models.keras2"}
 ALLOWED = {
     **{leaf: set() for leaf in LEAVES},
     "data.preprocess": {"data.color", "data.edges"},
@@ -23,6 +23,16 @@ ALLOWED = {
     "data": set(),
     "evaluation": set(),
     "evaluation.metrics": {"data.color"},
+    "evaluation.candidates": {"configs", "data.preprocess", "models.colorizer"},
+    "evaluation.measure": {
+        "utils",
+        "data.color",
+        "data.pipeline",
+        "data.preprocess",
+        "evaluation.metrics",
+        "evaluation.candidates",
+    },
+    "evaluation.page": {"data.preprocess"},
     "evaluation.summary": set(),
     "evaluation.report": {"evaluation.metrics", "evaluation.summary"},
 }

@@ -1,0 +1,89 @@
+"""What is measured: photographs themselves, chroma that needs no network, and what trained networks give."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import configs
+import models
+from data.preprocess import target
+from models.colorizer import Colorizer
+
+BATCH = 8  # pictures that a candidate is given at a time, at most
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a network was trained towards, see `data.preprocess.target`."""
+
+    saturation: float = configs.Config.saturation
+    clip: bool = configs.Config.clip_saturation
+
+    def __str__(self):
+        return f"T = {self.saturation:g}" + ", clipped" * self.clip
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, its file and its card (`models.load`)."""
+
+    path: Path
+    model: keras.Model
+    card: dict
+
+    @property
+    def target(self):
+        return Target(
+            self.card.get("saturation", Target.saturation),
+            self.card.get("training", {}).get("clip_saturation", Target.clip),
+        )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row of the tables.
+
+    chroma: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> ab, float32 (N, h, w, 2), h a divisor of S; None
+        for the photograph itself, which is not put together anew.
+    target: what its ab is held against.
+    factor: on the chroma, when it is joined to the lightness.
+    """
+
+    name: str
+    chroma: Callable | None
+    target: Target
+    factor: float = 1.0
+
+
+def load(path):
+    """The network in a file. Raises models.BadModel."""
+    return Network(path, *models.load(path))
+
+
+def constant(ab):
+    """The `chroma` of a candidate that gives each pixel the same ab (2,)."""
+    return lambda rgb, goals: np.broadcast_to(np.float32(ab), (*rgb.shape[:3], 2))
+
+
+def ceiling(goal, name="ceiling", factor=1.0):
+    """The target itself as a candidate: what a perfect fit would give."""
+    return Candidate(f"{name}, {goal}", lambda rgb, goals: goals[goal], goal, factor)
+
+
+def trained(name, network, size, factor=1.0):
+    """A network as a candidate that sees squares of side `size`."""
+    colorizer = Colorizer(network.model, size, BATCH)
+
+    def chroma(rgb, goals):
+        return colorizer.chroma([colorizer.views(picture) for picture in rgb])
+
+    return Candidate(name, chroma, network.target, factor)
+
+
+def predict(candidates, rgb):
+    """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the chroma that each candidate gives them."""
+    goals = {t: keras.ops.convert_to_numpy(target(rgb, t.saturation, t.clip)) for t in {c.target for c in candidates}}
+    return goals, [c.chroma and c.chroma(rgb, goals) for c in candidates]
