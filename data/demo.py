@@ -25,20 +25,25 @@ def photographs():
     }
 
 
-def write(folder):
+def write_originals(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in photographs().items():
+        Image.fromarray(picture).save(folder / f"{name}.png")
+
+
+def write_crops(folder):
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for name, picture in photographs().items():
-        for kind in ("originals", "photographs"):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(folder / "originals" / f"{name}.png")
         for i in range(CROPS):
             side = rng.integers(200, min(picture.shape[:2]) + 1)
             top, left = (rng.integers(0, n - side + 1) for n in picture.shape[:2])
             crop = Image.fromarray(picture[top : top + side, left : left + side]).resize((256, 256))
-            crop.save(folder / "photographs" / f"{name}-{i:02d}.jpg", quality=95, subsampling=0)
+            crop.save(folder / f"{name}-{i:02d}.jpg", quality=95, subsampling=0)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m data.demo OUT")
-    write(Path(sys.argv[1]))
+    write_originals(Path(sys.argv[1]) / "originals")
+    write_crops(Path(sys.argv[1]) / "photographs")

@@ -1,0 +1,471 @@
+"""Make the figures of the paper, and train the networks that they need.
+
+    python figures.py train --data DIR --out RUNS [--pictures N] [-- FLAGS OF train.py]
+    python figures.py NAME --runs RUNS --out DIR [--data DIR]
+    python figures.py NAME --model LABEL=FILE ... --out DIR [--data DIR]
+
+NAME is saturation, edges, results, comparison or ink. Photographs -> what each column makes of them -> NAME.png shows some,
+drawn by --seed and never by their result; NAME.json holds the means over all with 95 % bootstrap intervals, NAME.csv every
+picture. Figures are measured on the pictures squashed to the size of training, as the paper tests, and shown at their own.
+"""
+
+import argparse
+import contextlib
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import utils
+
+utils.import_keras_quietly()
+
+import cv2
+import numpy as np
+
+import configs
+import models
+from data import color, demo, pipeline
+from data.ink import landscape
+from data.preprocess import colorize, fit, unit
+from evaluation import page, summary
+from evaluation.candidates import Candidate, Target, ceiling, constant, load, predict, trained
+from evaluation.measure import common_colors, measure, read, write_rows
+from evaluation.metrics import colorfulness
+
+TRAIN = Path(__file__).parent / "train.py"
+SATURATIONS = (1.0, 1.4, 1.6, 1.8, 2.0)  # the paper's T
+SHOWN = 4  # pictures on a page, at most
+VIEW = 1080  # px, the longer side of a picture that is shown: half the page
+WINDOW = 4  # the enlarged window is one in so many of each side
+GRAY = Candidate("gray", constant((0, 0)), Target())
+PHOTOGRAPH = Candidate("photograph", None, Target())
+MAIN = ("psnr", "ssim", "ciede2000", "auc", "auc_rebalanced", "bleed", "cf")
+
+# The runs that the figures need: what they differ in, all else being the preset's. The networks of other papers are trained
+# towards their own target, the photograph's colours.
+VARIANTS = {f"t{t:g}": {"network": "aciids2020", "edges": True, "saturation": t} for t in SATURATIONS}
+VARIANTS["no-edges"] = {"network": "aciids2020", "edges": False, "saturation": 1.8}
+VARIANTS |= {name: {"network": name, "saturation": 1.0} for name in ("iizuka2016", "zhang2016")}
+
+# figure -> label -> run
+USED = {
+    "saturation": {f"T = {t:g}": f"t{t:g}" for t in SATURATIONS},
+    "edges": {"without": "no-edges", "with": "t1.8"},
+    "results": {"colorized": "t1.8"},
+    "comparison": {"Iizuka et al. 2016": "iizuka2016", "Zhang et al. 2016": "zhang2016", "this network": "t1.8"},
+    "ink": {"colorized": "t1.8"},
+}
+
+
+def main(arguments=None):
+    args = parse(sys.argv[1:] if arguments is None else arguments)
+    if args.figure == "train":
+        return train(args)
+    networks = load_all(args)
+    sizes = {network.card["size"] for network in networks.values()} or {configs.Config.size}
+    if len(sizes) > 1:
+        stop(f"the networks were trained at sizes {', '.join(map(str, sorted(sizes)))}: one figure takes one size")
+    title, blocks, study = FIGURES[args.figure](networks, *sizes, args)
+    drawn = page.draw(title, blocks)
+    write(args, drawn, {"figure": args.figure, "title": title, "panels": len(drawn.images)} | study.numbers, study.rows)
+    print(f"{utils.printable(args.out / args.figure)}.png: {len(drawn.images)} panels. {title}")
+
+
+# --- the figures: each gives its title, its blocks of panels and its study
+
+
+def saturation(networks, size, args):
+    """Networks trained at several T, and the targets themselves."""
+    ordered = sorted(networks.items(), key=lambda item: item[1].target.saturation)
+    named = {label if str(n.target) in label else f"{label}, {n.target}": n for label, n in ordered}
+    goals = [ceiling(Target(t), "target") for t in SATURATIONS]
+    study = of_photographs(named, size, args, goals)
+    blocks = [study.block(["photograph", *(goal.name for goal in goals)], ["cf"])]
+    if named:
+        blocks.insert(0, study.block(["gray", *named], ["cf"]))
+    rows = "Networks trained at several T and, below, their targets" if named else "Targets at several T"
+    return f"{rows}: colourfulness CF, {study.counted}", blocks, study
+
+
+def edges(networks, size, args):
+    """The network with and without edge detection, and the window where that matters most."""
+    ours = [n for n in networks.values() if n.card["network"] == "aciids2020"]
+    pair = [[n for n in ours if n.card["arguments"].get("edges", True) == has] for has in (False, True)]
+    if [len(found) for found in pair] != [1, 1]:
+        stop(f"edges takes a network without edge detection and one with it, not {len(pair[0])} and {len(pair[1])}")
+    named = dict(zip(("without EDN", "with EDN"), sum(pair, [])))
+    study = of_photographs(named, size, args)
+    found = summary.compare(*(study.rows[name] for name in named), args.seed)["bleed"]
+    block = study.block(["gray", *named, "photograph"], ["bleed"])
+    index, window = where_they_differ([row[1:3] for row in block.rows])
+    study.numbers["difference"] = {"first": "without EDN", "second": "with EDN", "bleed": found}
+    study.numbers["enlarged"] = {"picture": list(study.shown)[index], "window": window}
+    block.rows.append([tile[_inside(window)] for tile in block.rows[index]])
+    block.rows[index] = [page.outlined(tile, window) for tile in block.rows[index]]
+    title = (
+        f"With and without the edge detection network (EDN): bleed in % points, {study.counted}. With less without: "
+        f"{found['difference']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]. The last row enlarges the window in "
+        "which the two differ most, of the pictures shown"
+    )
+    return title, [block], study
+
+
+def where_they_differ(pairs):
+    """Of pairs of pictures: the number of one and its window (top, left, height, width) in which ab differs most."""
+    best = (-1, 0, None)
+    for index, pair in enumerate(pairs):
+        first, second = (color.lab_from_srgb(unit(picture))[..., 1:] for picture in pair)
+        height, width = (n // WINDOW for n in first.shape[:2])
+        sums = cv2.integral(np.sqrt(np.square(first - second).sum(axis=-1)))
+        windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+        top, left = (int(n) for n in np.unravel_index(windows.argmax(), windows.shape))
+        best = max(best, (windows[top, left] / (height * width), index, (top, left, height, width)))
+    return best[1:]
+
+
+def _inside(window):
+    top, left, height, width = window
+    return slice(top, top + height), slice(left, left + width)
+
+
+def results(networks, size, args):
+    """Gray, colorized, truth."""
+    if len(networks) > 1:
+        stop("results shows one network; comparison takes several")
+    study = of_photographs(networks, size, args)
+    return f"Results: {study.counted}", [study.block(["gray", *networks, "photograph"], ["psnr", "ciede2000", "cf"])], study
+
+
+def comparison(networks, size, args):
+    """Several networks on the same photographs."""
+    study = of_photographs(networks, size, args)
+    return f"Comparison: {study.counted}", [study.block(["gray", *networks, "photograph"], MAIN)], study
+
+
+def ink(networks, size, args):
+    """A grayscale painting. There is no truth to measure against, only how colourful it becomes."""
+    columns = [trained(name, network, size) for name, network in networks.items()]
+    rows, panels = {name: [] for name in networks}, {}
+    for picture, painting in paintings(args):
+        panels[picture] = {"painting": painting}
+        for candidate in columns:
+            ab = finite(candidate.chroma(fit(painting, size, size)[None], {})[0], candidate.name)
+            result = panels[picture][candidate.name] = colorize(painting, ab)
+            rows[candidate.name].append({"picture": picture, "candidate": candidate.name, "cf": colorfulness(result)})
+    study = Study(rows, panels, "painting" + "s" * (len(panels) > 1), networks, size, args)
+    return f"Ink wash painting: {study.counted}", [study.block(["painting", *networks], ["cf"])], study
+
+
+FIGURES = {"saturation": saturation, "edges": edges, "results": results, "comparison": comparison, "ink": ink}
+
+
+# --- what they are made of
+
+
+class Study:
+    """What was measured: the figures of every picture by column, their means, the panels of those that are shown."""
+
+    def __init__(self, rows, panels, kind, networks, size, args):
+        """
+        Args:
+            rows: {column: [figures of a picture]}, see `evaluation.summary`.
+            panels: {picture: {column: uint8 (h, w, 3)}}, of SHOWN pictures.
+            kind: what the pictures are called.
+            networks: {column: Network}.
+        """
+        self.rows, self.shown, self.networks = rows, panels, networks
+        self.means = {column: summary.summarise(figures, args.seed) for column, figures in rows.items()}
+        count = len(next(iter(rows.values())))
+        self.counted = f"{count} {kind} at {size} x {size} px, mean [95 % interval]"
+        if len(panels) < count:
+            self.counted += f"; {len(panels)} of them drawn by seed {args.seed} are shown"
+        self.numbers = {
+            "data": str(args.data) if args.data else None, "pictures": count, "limit": args.limit, "seed": args.seed,
+            "size": size, "shown": list(panels),
+            "networks": {name: {"file": str(n.path), "target": str(n.target), "pictures": n.card.get("training", {}).get(
+                "pictures")} for name, n in networks.items()},
+            "means": self.means,
+        }  # fmt: skip
+
+    def block(self, columns, metrics):
+        """The panels of some columns, under each its name and its means."""
+        captions = [[column] for column in columns]
+        for column, lines in zip(columns, captions):
+            for metric in metrics if column in self.means else ():
+                mean, low, high = self.means[column][metric].values()
+                digits = 3 if metric == "ssim" else 1
+                spread = f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else ""
+                lines.append(f"{summary.METRICS[metric].title} {mean:.{digits}f}{spread}")
+        rows = [[panels[column] for column in columns] for panels in self.shown.values()]
+        return page.Block(rows, ["\n".join(lines) for lines in captions])
+
+
+def of_photographs(networks, size, args, goals=()):
+    """Gray, networks {column: Network}, the photograph and further candidates, measured on the colour photographs given."""
+    columns = [GRAY, *(trained(name, network, size) for name, network in networks.items()), PHOTOGRAPH, *goals]
+    with photographs(args.data) as folder:
+        files = pipeline.paths(pipeline.survey([folder], share=0, seed=args.seed, limit=args.limit), "train")
+        if not files:
+            stop(f"{utils.printable(folder)}: no colour photographs in it")
+        rows = measure(files, columns, common_colors(files, size)[1], size, ["squashed"])
+        if not rows:
+            stop("none of the pictures can be read any more", 1)
+        measured = drawn([row["picture"] for row in rows if row["candidate"] == PHOTOGRAPH.name], args.seed, SHOWN)
+        panels = {str(Path(path).relative_to(folder)): panels_of(path, columns, size) for path in measured}
+        for row in rows:
+            row["picture"] = str(Path(row["picture"]).relative_to(folder))
+    by_column = {column.name: [row for row in rows if row["candidate"] == column.name] for column in columns}
+    return Study(by_column, panels, "photographs" if len(files) > 1 else "photograph", networks, size, args)
+
+
+def panels_of(path, columns, size):
+    """A photograph in every column: {column: uint8 (h, w, 3)}."""
+    small, own = read(path, size)
+    own = view(own)
+    _, chroma = predict(columns, small[None])
+    return {c.name: own if ab is None else colorize(own, finite(ab[0], c.name)) for c, ab in zip(columns, chroma)}
+
+
+def view(pixels):
+    """A picture no larger than it is shown."""
+    shrink = min(1, VIEW / max(pixels.shape[:2]))
+    return fit(pixels, *(max(1, round(n * shrink)) for n in pixels.shape[:2]))
+
+
+def finite(ab, name):
+    if not np.isfinite(ab).all():
+        stop(f"{name}: the network gives no finite colours", 1)
+    return ab
+
+
+def drawn(items, seed, count):
+    """At most `count` of the items, chosen at random, in their own order; 0: all."""
+    chosen = np.random.default_rng([seed, 5]).permutation(len(items))[: count or None]
+    return [items[i] for i in sorted(chosen)]
+
+
+@contextlib.contextmanager
+def photographs(folder):
+    """A folder of photographs: the one given, or one with those of scikit-image."""
+    if folder:
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            demo.write_originals(Path(temporary))
+            yield temporary
+
+
+def paintings(args):
+    """(name, neutral uint8 (h, w, 3)) of the pictures given, gray or not; of a drawn one if there are none."""
+    if not args.data:
+        return [("landscape", neutral(landscape(args.seed)))]
+    paths = [args.data]
+    if args.data.is_dir():
+        paths = [path for path in utils.find_files(args.data) if utils.looks_like_picture(path)]
+    found = []
+    for path in drawn(paths, args.seed, min(args.limit or SHOWN, SHOWN)):
+        try:
+            found.append((path.name, neutral(view(utils.eight_bits(utils.read_picture(path).pixels)))))
+        except utils.BadPicture as error:
+            print(f"{utils.printable(path)}: {error}", file=sys.stderr)
+    return found or stop(f"{utils.printable(args.data)}: no pictures in it")
+
+
+def neutral(pixels):
+    return colorize(pixels, np.zeros((2, 2, 2), np.float32))
+
+
+def write(args, drawn_page, numbers, rows):
+    target = args.out / args.figure
+    with utils.atomic(target.with_suffix(".png")) as temporary:
+        drawn_page.savefig(temporary, dpi=page.DPI, format="png")
+    with utils.atomic(target.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(summary.plain(numbers), indent=1, allow_nan=False))
+    write_rows(target.with_suffix(".csv"), sum(rows.values(), []))
+
+
+# --- the command line
+
+
+def parse(arguments):
+    """The options; what follows a "--" is for train.py."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    commands = parser.add_subparsers(dest="figure", required=True, metavar="|".join([*FIGURES, "train"]))
+    for name, make in FIGURES.items():
+        command = commands.add_parser(name, help=make.__doc__.partition("\n")[0], allow_abbrev=False)
+        command.add_argument("--data", type=Path, help="folder of photographs (ink: or a picture); default: "
+                             "scikit-image's, or a painted landscape")  # fmt: skip
+        source = command.add_mutually_exclusive_group()
+        source.add_argument("--model", nargs="+", action="extend", default=[], metavar="LABEL=FILE", help="networks")
+        source.add_argument("--runs", type=Path, help="folder that the train command filled, instead of --model")
+        command.add_argument("--out", type=Path, required=True, help="folder of the figure, made if absent")
+        command.add_argument(
+            "--limit", type=utils.number(int, 0, 10**9), default=0, help="at most so many pictures; 0: all"
+        )
+        command.add_argument("--seed", type=utils.number(int, 0, 2**32 - 1), default=0, help="of all that is drawn")
+    command = commands.add_parser("train", help="Train the networks that the figures need.", allow_abbrev=False)
+    command.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs")
+    command.add_argument("--val", type=Path, nargs="+", default=[], help="folders to validate on")
+    command.add_argument("--out", type=Path, required=True, help="folder of the runs, made if absent")
+    command.add_argument("--figures", nargs="+", choices=list(FIGURES), default=list(FIGURES), help="train for these alone")
+    command.add_argument("--pictures", type=utils.number(int, 1, 10**12), default=2**16, help="that each network sees, "
+                         "repetitions counted (default 65536)")  # fmt: skip
+    command.add_argument("--preset", choices=list(configs.PRESETS), default="tuned", help="of train.py (default tuned)")
+    args = parser.parse_args(arguments[:cut])
+    if args.figure == "train":
+        args.flags = arguments[cut + 1 :]
+    elif arguments[cut:]:
+        parser.error('"--": only train takes further flags')
+    else:
+        check(args)
+    return args
+
+
+def check(args):
+    if args.data and not (args.data.is_dir() or args.figure == "ink" and args.data.is_file()):
+        stop(f"{utils.printable(args.data)}: no such folder")
+    if not (args.model or args.runs or args.figure == "saturation"):
+        stop(f"{args.figure} needs networks: --runs DIR or --model LABEL=FILE")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        stop(f"{utils.printable(args.out)}: {error.strerror}")
+
+
+def load_all(args):
+    """The networks by their labels: {label: Network}."""
+    pairs = [text.partition("=")[::2] for text in args.model]
+    if args.runs:
+        pairs = [(label, args.runs / run / "best.keras") for label, run in USED[args.figure].items()]
+    labels = [label for label, _ in pairs]
+    for label, path in pairs:
+        if not label or not path:
+            stop(f"--model {label}{path}: must be LABEL=FILE")
+        if labels.count(label) > 1 or label in (GRAY.name, PHOTOGRAPH.name, "painting"):
+            stop(f"--model {label}=...: this label is taken")
+    try:
+        return {label: load(path) for label, path in pairs}
+    except models.BadModel as error:
+        stop(f"{error}; figures.py train makes it" if args.runs else error)
+
+
+def stop(message, status=2):
+    print(f"figures.py: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+# --- training
+
+
+def train(args):
+    """Train what the figures need, one run after the other; what is done stays as it is."""
+    given = flags_given(args.flags)
+    fixed = sorted({"network", "edges", "saturation", "steps", "epochs"} & given.keys())
+    if fixed:
+        stop(f"--{fixed[0]}: is decided by the run")
+    needed = {run for figure in args.figures for run in USED[figure].values()}
+    todo = {}
+    for name in (name for name in VARIANTS if name in needed):
+        try:
+            batch = configs.make(args.preset, given).batch
+            steps = -(-args.pictures // batch)
+            changes = VARIANTS[name] | {"steps": steps, "epochs": steps}  # as many passes as the steps take
+            config = configs.make(args.preset, given | changes)
+        except ValueError as error:
+            stop(error)
+        if step := reached(args, name, config):
+            print(f"{name}: at step {step} of {steps}", flush=True)
+        if step < steps:
+            todo[name] = [
+                *("--data", *map(str, args.data), *(["--val", *map(str, args.val)] if args.val else [])),
+                *("--preset", args.preset, *args.flags, *flags_of(changes)),
+            ]
+    if todo:
+        announce(todo, steps, batch)
+    for name, arguments in todo.items():
+        print(f"\n{name}: {utils.printable(args.out / name)}", flush=True)
+        status = run([*arguments, "--run", str(args.out / name), "--resume"])
+        if status:
+            stop(f"{name} ended with status {status}; the same command goes on from there", status)
+    print(f"done: {', '.join(name for name in VARIANTS if name in needed)}")
+
+
+def flags_given(flags):
+    """What flags of train.py set, as fields of configs.Config."""
+    parser = argparse.ArgumentParser(prog="figures.py train ... --", allow_abbrev=False)
+    configs.add_flags(parser)
+    return configs.given(parser.parse_args(flags))
+
+
+def flags_of(changes):
+    """Fields of configs.Config as flags of train.py."""
+    flags = []
+    for name, value in changes.items():
+        flag = name.replace("_", "-")
+        flags += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return flags
+
+
+def reached(args, name, config):
+    """The step up to which a run was trained and validated, 0 if it is not there. Another run in its place is refused."""
+    folder = args.out / name
+    if not (folder / "config.json").exists():
+        return 0
+    asked = {"preset": args.preset, "config": asdict(config)}
+    asked |= {key: [str(path.resolve()) for path in getattr(args, key)] for key in ("data", "val")}
+    if json.loads((folder / "config.json").read_text()) != asked:
+        stop(f"{utils.printable(folder)} holds a run with other settings: give them again, or another --out")
+    if not (folder / "log.csv").exists():
+        return 0
+    with open(folder / "log.csv", newline="") as file:
+        return int(list(csv.DictReader(file))[-1]["step"])
+
+
+def announce(todo, steps, batch):
+    """Say what will be run and how long that takes. T costs nothing: of runs that differ in it one is timed."""
+    seconds, total = {}, 0
+    print(f"{len(todo)} runs of {steps} steps, {batch} pictures each; expected, without validation:", flush=True)
+    for name, arguments in todo.items():
+        kind = VARIANTS[name]["network"], VARIANTS[name].get("edges")
+        if kind not in seconds:
+            seconds[kind] = expected_seconds(arguments)
+        total += seconds[kind]
+        print(f"  {name:12} {timedelta(seconds=seconds[kind])}", flush=True)
+    print(f"  {'in all':12} {timedelta(seconds=total)} (h:mm:ss)", flush=True)
+
+
+def expected_seconds(arguments):
+    """What train.py expects of a run, by a few steps of it."""
+    command = [sys.executable, str(TRAIN), *arguments, "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = re.search(r"expected time: (?:(\d+) days?, )?(\d+):(\d+):(\d+)", done.stdout)
+    if done.returncode or not found:
+        sys.stderr.write(done.stderr)
+        stop("train.py --dry-run gives no expected time", done.returncode or 1)
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def run(arguments):
+    """train.py in a process of its own, which hears of Ctrl-C from here and once: twice would end it unsaved."""
+    child = subprocess.Popen([sys.executable, str(TRAIN), *arguments], start_new_session=True)
+    before = {n: signal.signal(n, lambda number, frame: child.send_signal(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    status = child.wait()
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+    return status if status >= 0 else 128 - status  # as a shell says it
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
