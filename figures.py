@@ -88,10 +88,22 @@ def saturation(networks, size, args):
     goals = [ceiling(Target(t), "target") for t in SATURATIONS]
     study = of_photographs(named, size, args, goals)
     blocks = [study.block(["photograph", *(goal.name for goal in goals)], ["cf"])]
+    study.numbers["rise"] = rises(study, [goal.name for goal in goals], args.seed)
     if named:
         blocks.insert(0, study.block(["gray", *named], ["cf"]))
+        study.numbers["rise"] += rises(study, list(named), args.seed)
     rows = "Networks trained at several T and, below, their targets" if named else "Targets at several T"
     return f"{rows}: colourfulness CF, {study.counted}", blocks, study
+
+
+def rises(study, columns, seed):
+    """How much CF grows from each column to the next, the mean of the pictures' own differences with its interval."""
+    cf = np.array([[row["cf"] for row in study.rows[column]] for column in columns])
+    if len(cf) < 2:
+        return []
+    means, draws = summary.bootstrap(np.diff(cf, axis=0).T, seed=seed)
+    found = zip(columns, columns[1:], means, *summary.interval(draws))
+    return [dict(zip(("first", "second", "difference", "low", "high"), (a, b, *map(float, v)))) for a, b, *v in found]
 
 
 def edges(networks, size, args):
@@ -140,13 +152,19 @@ def results(networks, size, args):
     if len(networks) > 1:
         stop("results shows one network; comparison takes several")
     study = of_photographs(networks, size, args)
-    return f"Results: {study.counted}", [study.block(["gray", *networks, "photograph"], ["psnr", "ciede2000", "cf"])], study
+    return (
+        f"Gray, colorized, photograph: {study.counted}",
+        [study.block(["gray", *networks, "photograph"], ["psnr", "ciede2000", "cf"])],
+        study,
+    )
 
 
 def comparison(networks, size, args):
     """Several networks on the same photographs."""
     study = of_photographs(networks, size, args)
-    return f"Comparison: {study.counted}", [study.block(["gray", *networks, "photograph"], MAIN)], study
+    training = {label: f"{n.target}; trained on {n.pictures or '?'} pictures" for label, n in networks.items()}
+    title = f"Networks compared: {study.counted}"
+    return title, [study.block(["gray", *networks, "photograph"], MAIN, training)], study
 
 
 def ink(networks, size, args):
@@ -160,7 +178,11 @@ def ink(networks, size, args):
             result = panels[picture][candidate.name] = colorize(painting, ab)
             rows[candidate.name].append({"picture": picture, "candidate": candidate.name, "cf": colorfulness(result)})
     study = Study(rows, panels, "painting" + "s" * (len(panels) > 1), networks, size, args)
-    return f"Ink wash painting: {study.counted}", [study.block(["painting", *networks], ["cf"])], study
+    return (
+        f"Ink wash painting, colorized: colourfulness CF, {study.counted}",
+        [study.block(["painting", *networks], ["cf"])],
+        study,
+    )
 
 
 FIGURES = {"saturation": saturation, "edges": edges, "results": results, "comparison": comparison, "ink": ink}
@@ -180,31 +202,33 @@ class Study:
             kind: what the pictures are called.
             networks: {column: Network}.
         """
-        self.rows, self.shown, self.networks = rows, panels, networks
+        self.rows, self.shown = rows, panels
         self.means = {column: summary.summarise(figures, args.seed) for column, figures in rows.items()}
         count = len(next(iter(rows.values())))
-        self.counted = f"{count} {kind} at {size} x {size} px, mean [95 % interval]"
+        self.counted = f"mean [95 % interval] of {count} {kind}" if count > 1 else f"1 {kind}"
+        self.counted += f" at {size} x {size} px"
         if len(panels) < count:
             self.counted += f"; {len(panels)} of them drawn by seed {args.seed} are shown"
+        described = {c: {"file": str(n.path), "target": str(n.target), "pictures": n.pictures} for c, n in networks.items()}
         self.numbers = {
             "data": str(args.data) if args.data else None, "pictures": count, "limit": args.limit, "seed": args.seed,
-            "size": size, "shown": list(panels),
-            "networks": {name: {"file": str(n.path), "target": str(n.target), "pictures": n.card.get("training", {}).get(
-                "pictures")} for name, n in networks.items()},
-            "means": self.means,
+            "size": size, "shown": list(panels), "networks": described, "means": self.means,
         }  # fmt: skip
 
-    def block(self, columns, metrics):
-        """The panels of some columns, under each its name and its means."""
-        captions = [[column] for column in columns]
-        for column, lines in zip(columns, captions):
-            for metric in metrics if column in self.means else ():
-                mean, low, high = self.means[column][metric].values()
-                digits = 3 if metric == "ssim" else 1
-                spread = f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else ""
-                lines.append(f"{summary.METRICS[metric].title} {mean:.{digits}f}{spread}")
-        rows = [[panels[column] for column in columns] for panels in self.shown.values()]
-        return page.Block(rows, ["\n".join(lines) for lines in captions])
+    def block(self, columns, metrics, notes=None):
+        """The panels of some columns; under each its name, its note and its means, of the photograph CF alone."""
+        captions = []
+        for column in columns:
+            shown = {"cf"} if column == PHOTOGRAPH.name else self.means.get(column, ())
+            means = [spoken(metric, self.means[column]) if metric in shown else "" for metric in metrics]
+            captions.append([column, (notes or {}).get(column, ""), *means])
+        return page.Block([[panels[column] for column in columns] for panels in self.shown.values()], captions)
+
+
+def spoken(metric, means):
+    """A mean with its interval, where it has one, in words."""
+    mean, low, high = (f"{value:.{3 if metric == 'ssim' else 1}f}" for value in means[metric].values())
+    return f"{summary.METRICS[metric].title} {mean}" + f" [{low}, {high}]" * (low != high)
 
 
 def of_photographs(networks, size, args, goals=()):
@@ -285,7 +309,7 @@ def neutral(pixels):
 def write(args, drawn_page, numbers, rows):
     target = args.out / args.figure
     with utils.atomic(target.with_suffix(".png")) as temporary:
-        drawn_page.savefig(temporary, dpi=page.DPI, format="png")
+        page.save(temporary, drawn_page)
     with utils.atomic(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(summary.plain(numbers), indent=1, allow_nan=False))
     write_rows(target.with_suffix(".csv"), sum(rows.values(), []))

@@ -36,10 +36,13 @@ class Network:
 
     @property
     def target(self):
-        return Target(
-            self.card.get("saturation", Target.saturation),
-            self.card.get("training", {}).get("clip_saturation", Target.clip),
-        )
+        clip = self.card.get("training", {}).get("clip_saturation", Target.clip)
+        return Target(self.card.get("saturation", Target.saturation), clip)
+
+    @property
+    def pictures(self):
+        """How many it saw in training, repetitions counted; None if that is not known."""
+        return self.card.get("training", {}).get("pictures")
 
 
 @dataclass(frozen=True)

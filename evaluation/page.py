@@ -4,7 +4,10 @@ import textwrap
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from data.preprocess import fit
 
@@ -13,58 +16,66 @@ WIDTH, MARGIN, GAP = 2160, 40, 12  # of the page (7.2 inch), its rim, and betwee
 TALLEST = 1.25  # times its width: a higher panel is made smaller
 TITLE, CAPTION = 8, 6.5  # of the letters, points
 LETTER, LINE = 0.56, 1.35  # mean width of a letter and distance of two lines, times its size
+POINT = DPI / 72  # px
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of panels, uint8 (h, w, 3) of any size, as many to a row as there are captions under them."""
+    """Rows of panels and what stands under their columns.
+
+    rows: of each its panels, uint8 (h, w, 3) of any size.
+    captions: for each column its lines, as many as every other has.
+    """
 
     rows: list
     captions: list
 
 
 def draw(title, blocks):
-    """A page of blocks: a matplotlib Figure with one image for each panel, their pixels those of the printer."""
+    """A page of blocks: a matplotlib Figure with one image for each panel, whose pixels are those of the print."""
     columns = max(len(block.captions) for block in blocks)
     cell = (WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns
-    title = wrapped(title, WIDTH - 2 * MARGIN, TITLE)
-    places, texts = [], [(MARGIN, MARGIN, title, TITLE)]  # both from the upper left corner
-    top = MARGIN + height_of(title, TITLE) + 2 * GAP
+    lefts = [MARGIN + column * (cell + GAP) for column in range(columns)]
+    texts, panels = [], []  # (left, top, what), px from the upper left corner
+
+    def put(text, left, top, width, size):
+        """Set a text in lines; returns the height they take."""
+        lines = textwrap.wrap(text, int(width / (LETTER * size * POINT)))
+        texts.extend((left, top + (i + 0.8) * LINE * size * POINT, line, size) for i, line in enumerate(lines))
+        return round(len(lines) * LINE * size * POINT)
+
+    top = MARGIN + put(title, MARGIN, MARGIN, WIDTH - 2 * MARGIN, TITLE) + 2 * GAP
     for block in blocks:
         for row in block.rows:
             tiles = [scaled(tile, cell) for tile in row]
             tall = max(len(tile) for tile in tiles)
-            for column, tile in enumerate(tiles):
-                left = MARGIN + column * (cell + GAP) + (cell - tile.shape[1]) // 2
-                places.append((left, top + (tall - len(tile)) // 2, tile))
+            for left, tile in zip(lefts, tiles):
+                panels.append((left + (cell - tile.shape[1]) // 2, top + (tall - len(tile)) // 2, tile))
             top += tall + GAP
-        captions = [wrapped(caption, cell, CAPTION) for caption in block.captions]
-        texts += [(MARGIN + column * (cell + GAP), top, text, CAPTION) for column, text in enumerate(captions)]
-        top += max(height_of(text, CAPTION) for text in captions) + 3 * GAP
-    height = top + MARGIN - 3 * GAP
+        for line in zip(*block.captions):  # lines of the same kind stand level
+            top += max(put(text, left, top, cell, CAPTION) for left, text in zip(lefts, line))
+        top += 3 * GAP
 
+    height = top - 3 * GAP + MARGIN
     page = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
-    for left, top, tile in places:
+    for left, top, tile in panels:
         page.figimage(tile, left, height - top - len(tile), origin="upper")
-    for left, top, text, size in texts:
-        page.text(left / WIDTH, 1 - top / height, text, size=size, va="top", linespacing=1.2, parse_math=False)
+    for left, baseline, text, size in texts:
+        page.text(left / WIDTH, 1 - baseline / height, text, size=size, va="baseline", parse_math=False)
     return page
+
+
+def save(path, page):
+    """Write a page as PNG, RGB, that knows its resolution."""
+    canvas = FigureCanvasAgg(page)
+    canvas.draw()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(path, "png", dpi=(DPI, DPI))
 
 
 def scaled(tile, width):
     """A panel `width` wide, or narrower if it were higher than TALLEST then; its aspect is kept."""
     height = min(round(width * tile.shape[0] / tile.shape[1]), round(TALLEST * width))
     return fit(tile, height, min(width, round(height * tile.shape[1] / tile.shape[0])))
-
-
-def wrapped(text, width, size):
-    """A text in lines that are about `width` px wide at most, its own line breaks kept."""
-    letters = int(width / (LETTER * size * DPI / 72))
-    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, letters) or [""])
-
-
-def height_of(text, size):
-    return round((text.count("\n") + 1) * LINE * size * DPI / 72)
 
 
 def outlined(tile, window):
