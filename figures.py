@@ -5,14 +5,16 @@
     python figures.py NAME --model LABEL=FILE ... --out DIR [--data DIR]
 
 NAME is saturation, edges, results, comparison or ink. Photographs -> what each column makes of them -> NAME.png shows some,
-drawn by --seed and never by their result; NAME.json holds the means over all with 95 % bootstrap intervals, NAME.csv every
-picture. Figures are measured on the pictures squashed to the size of training, as the paper tests, and shown at their own.
+drawn by --seed and never by their result; NAME.json holds the means over all with 95 % bootstrap intervals, NAME.csv the
+figures of every picture. Measured are the pictures squashed to the size of training, as in the paper's test; they are shown
+in their own shape.
 """
 
 import argparse
 import contextlib
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -73,9 +75,9 @@ def main(arguments=None):
     if len(sizes) > 1:
         stop(f"the networks were trained at sizes {', '.join(map(str, sorted(sizes)))}: one figure takes one size")
     title, blocks, study = FIGURES[args.figure](networks, *sizes, args)
-    drawn = page.draw(title, blocks)
-    write(args, drawn, {"figure": args.figure, "title": title, "panels": len(drawn.images)} | study.numbers, study.rows)
-    print(f"{utils.printable(args.out / args.figure)}.png: {len(drawn.images)} panels. {title}")
+    sheet = page.draw(title, blocks)
+    write(args, sheet, {"figure": args.figure, "title": title, "panels": len(sheet.images)} | study.numbers, study.rows)
+    print(f"{utils.printable(args.out / args.figure)}.png: {len(sheet.images)} panels. {title}")
 
 
 # --- the figures: each gives its title, its blocks of panels and its study
@@ -134,7 +136,7 @@ def where_they_differ(pairs):
     best = (-1, 0, None)
     for index, pair in enumerate(pairs):
         first, second = (color.lab_from_srgb(unit(picture))[..., 1:] for picture in pair)
-        height, width = (n // WINDOW for n in first.shape[:2])
+        height, width = (max(1, n // WINDOW) for n in first.shape[:2])
         sums = cv2.integral(np.sqrt(np.square(first - second).sum(axis=-1)))
         windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
         top, left = (int(n) for n in np.unravel_index(windows.argmax(), windows.shape))
@@ -152,11 +154,8 @@ def results(networks, size, args):
     if len(networks) > 1:
         stop("results shows one network; comparison takes several")
     study = of_photographs(networks, size, args)
-    return (
-        f"Gray, colorized, photograph: {study.counted}",
-        [study.block(["gray", *networks, "photograph"], ["psnr", "ciede2000", "cf"])],
-        study,
-    )
+    block = study.block(["gray", *networks, "photograph"], ["psnr", "ciede2000", "cf"])
+    return f"Gray, colorized, photograph: {study.counted}", [block], study
 
 
 def comparison(networks, size, args):
@@ -178,11 +177,8 @@ def ink(networks, size, args):
             result = panels[picture][candidate.name] = colorize(painting, ab)
             rows[candidate.name].append({"picture": picture, "candidate": candidate.name, "cf": colorfulness(result)})
     study = Study(rows, panels, "painting" + "s" * (len(panels) > 1), networks, size, args)
-    return (
-        f"Ink wash painting, colorized: colourfulness CF, {study.counted}",
-        [study.block(["painting", *networks], ["cf"])],
-        study,
-    )
+    title = f"Ink wash painting, colorized: colourfulness CF, {study.counted}"
+    return title, [study.block(["painting", *networks], ["cf"])], study
 
 
 FIGURES = {"saturation": saturation, "edges": edges, "results": results, "comparison": comparison, "ink": ink}
@@ -206,7 +202,6 @@ class Study:
         self.means = {column: summary.summarise(figures, args.seed) for column, figures in rows.items()}
         count = len(next(iter(rows.values())))
         self.counted = f"mean [95 % interval] of {count} {kind}" if count > 1 else f"1 {kind}"
-        self.counted += f" at {size} x {size} px"
         if len(panels) < count:
             self.counted += f"; {len(panels)} of them drawn by seed {args.seed} are shown"
         described = {c: {"file": str(n.path), "target": str(n.target), "pictures": n.pictures} for c, n in networks.items()}
@@ -246,7 +241,8 @@ def of_photographs(networks, size, args, goals=()):
         for row in rows:
             row["picture"] = str(Path(row["picture"]).relative_to(folder))
     by_column = {column.name: [row for row in rows if row["candidate"] == column.name] for column in columns}
-    return Study(by_column, panels, "photographs" if len(files) > 1 else "photograph", networks, size, args)
+    kind = "photograph" + "s" * (len(files) > 1)
+    return Study(by_column, panels, f"{kind} at {size} x {size} px", networks, size, args)
 
 
 def panels_of(path, columns, size):
@@ -270,8 +266,8 @@ def finite(ab, name):
 
 
 def drawn(items, seed, count):
-    """At most `count` of the items, chosen at random, in their own order; 0: all."""
-    chosen = np.random.default_rng([seed, 5]).permutation(len(items))[: count or None]
+    """At most `count` of the items, chosen at random, in their own order."""
+    chosen = np.random.default_rng([seed, 5]).permutation(len(items))[:count]
     return [items[i] for i in sorted(chosen)]
 
 
@@ -296,7 +292,9 @@ def paintings(args):
     found = []
     for path in drawn(paths, args.seed, min(args.limit or SHOWN, SHOWN)):
         try:
-            found.append((path.name, neutral(view(utils.eight_bits(utils.read_picture(path).pixels)))))
+            found.append(
+                (os.path.relpath(path, args.data.parent), neutral(view(utils.eight_bits(utils.read_picture(path).pixels))))
+            )
         except utils.BadPicture as error:
             print(f"{utils.printable(path)}: {error}", file=sys.stderr)
     return found or stop(f"{utils.printable(args.data)}: no pictures in it")
@@ -306,10 +304,10 @@ def neutral(pixels):
     return colorize(pixels, np.zeros((2, 2, 2), np.float32))
 
 
-def write(args, drawn_page, numbers, rows):
+def write(args, sheet, numbers, rows):
     target = args.out / args.figure
     with utils.atomic(target.with_suffix(".png")) as temporary:
-        page.save(temporary, drawn_page)
+        page.save(temporary, sheet)
     with utils.atomic(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(summary.plain(numbers), indent=1, allow_nan=False))
     write_rows(target.with_suffix(".csv"), sum(rows.values(), []))

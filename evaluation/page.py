@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from PIL import Image
 
 from data.preprocess import fit
@@ -15,8 +16,7 @@ DPI = 300
 WIDTH, MARGIN, GAP = 2160, 40, 12  # of the page (7.2 inch), its rim, and between two panels: px
 TALLEST = 1.25  # times its width: a higher panel is made smaller
 TITLE, CAPTION = 8, 6.5  # of the letters, points
-LETTER, LINE = 0.56, 1.35  # mean width of a letter and distance of two lines, times its size
-POINT = DPI / 72  # px
+LINE = 1.35 * DPI / 72  # from one line to the next, px for each point of the letters' size
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def draw(title, blocks):
 
     def put(text, left, top, width, size):
         """Set a text in lines; returns the height they take."""
-        lines = textwrap.wrap(text, int(width / (LETTER * size * POINT)))
-        texts.extend((left, top + (i + 0.8) * LINE * size * POINT, line, size) for i, line in enumerate(lines))
-        return round(len(lines) * LINE * size * POINT)
+        lines = wrapped(text, width, size)
+        texts.extend((left, top + (i + 0.8) * LINE * size, line, size) for i, line in enumerate(lines))
+        return round(len(lines) * LINE * size)
 
     top = MARGIN + put(title, MARGIN, MARGIN, WIDTH - 2 * MARGIN, TITLE) + 2 * GAP
     for block in blocks:
@@ -70,6 +70,16 @@ def save(path, page):
     canvas = FigureCanvasAgg(page)
     canvas.draw()
     Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(path, "png", dpi=(DPI, DPI))
+
+
+def wrapped(text, width, size):
+    """A text in lines that are `width` px wide at most."""
+    ruler, font = FigureCanvasAgg(Figure(dpi=DPI)).get_renderer(), FontProperties(size=size)
+    for letters in range(len(text), 0, -1):
+        lines = textwrap.wrap(text, letters)
+        if all(ruler.get_text_width_height_descent(line, font, False)[0] <= width for line in lines):
+            return lines
+    return []
 
 
 def scaled(tile, width):

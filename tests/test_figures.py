@@ -1,0 +1,353 @@
+"""figures.py from the command line to the files, on small crops and with tiny networks; and the training it starts."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data, metrics
+
+import evaluate
+import figures
+import models
+from data import ink, preprocess
+from evaluation import page
+from models import aciids2020
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """LABEL=FILE of untrained networks with strong colours: of T = 2, of T = 1 without edges, of another size, and NaN."""
+    folder = tmp_path_factory.mktemp("networks")
+    keras.utils.set_random_seed(0)
+    cards = {"late": (2.0, True, SIZE), "early": (1.0, False, SIZE), "small": (1.8, True, 32), "broken": (1.8, True, SIZE)}
+    for name, (saturation, edges, size) in cards.items():
+        arguments = {"width": 1 / 16, "whole": size, "edges": edges}
+        *rest, last, _ = aciids2020.build(**arguments).get_weights()
+        bias = np.array([np.nan if name == "broken" else 0.1, 0.2], np.float32)
+        card = {"arguments": arguments, "size": size, "saturation": saturation, "training": {"pictures": 1234}}
+        models.save(folder / f"{name}.keras", "aciids2020", [*rest, 20 * last, bias], card)
+    return {name: f"{name}={folder / name}.keras" for name in cards}
+
+
+MODELS = {
+    "saturation": ("late", "early"), "edges": ("late", "early"), "results": ("late",), "comparison": ("late", "early"),
+    "ink": ("late", "early"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(networks, photographs, tmp_path_factory):
+    """The folder of a figure by its name: measured on six photographs, of which four are shown. Made once each."""
+    folders = {}
+
+    def make(name):
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(name) / "new"
+            source = [] if name == "ink" else ["--data", str(photographs), "--limit", "6"]
+            chosen = [networks[model] for model in MODELS[name]]
+            figures.main([name, *source, "--model", *chosen, "--out", str(folders[name])])
+        return folders[name]
+
+    return make
+
+
+def numbers(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def rows(folder, name, column):
+    with open(folder / f"{name}.csv", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["candidate"] == column]
+
+
+# --- the files
+
+
+@pytest.mark.parametrize(
+    "name, panels", {"saturation": 36, "edges": 20, "results": 12, "comparison": 16, "ink": 3}.items(), ids=str
+)
+def test_each_figure_is_a_print_with_its_numbers_beside_it(made, name, panels):
+    folder = made(name)
+    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.csv", f"{name}.json", f"{name}.png"]
+    with Image.open(folder / f"{name}.png") as image:
+        image.load()
+        assert round(min(image.info["dpi"])) >= 300 and image.width == page.WIDTH and image.mode == "RGB"
+    found = numbers(folder, name)
+    assert found["panels"] == panels and found["pictures"] == (1 if name == "ink" else 6)
+    assert str(found["pictures"]) in found["title"]
+    assert {network["target"] for network in found["networks"].values()} <= {"T = 1", "T = 2"}
+
+
+@pytest.mark.parametrize("name, column", [("saturation", "target, T = 1.6"), ("comparison", "late"), ("ink", "early")])
+def test_the_means_are_those_of_the_rows(made, name, column):
+    measured, means = rows(made(name), name, column), numbers(made(name), name)["means"][column]
+    for metric in ("cf",) if name == "ink" else ("cf", "psnr", "bleed"):
+        values = [float(row[metric]) for row in measured]
+        assert means[metric]["mean"] == pytest.approx(np.mean(values))
+        assert means[metric]["low"] <= np.mean(values) <= means[metric]["high"]
+        assert (means[metric]["low"] < means[metric]["high"]) == (len(values) > 1)
+
+
+def test_the_rows_are_those_of_the_pictures(made, photographs):
+    for row in rows(made("saturation"), "saturation", "target, T = 1.6"):
+        small = preprocess.fit(np.asarray(Image.open(photographs / row["picture"])), SIZE, SIZE)
+        result = preprocess.colorize(small, keras.ops.convert_to_numpy(preprocess.target(small[None], 1.6))[0])
+        assert float(row["psnr"]) == pytest.approx(metrics.peak_signal_noise_ratio(small, result), abs=1e-6)
+        red, green, blue = np.moveaxis(result.astype(float), -1, 0)
+        opponents = red - green, (red + green) / 2 - blue
+        cf = np.hypot(*(x.std() for x in opponents)) + 0.3 * np.hypot(*(x.mean() for x in opponents))
+        assert float(row["cf"]) == pytest.approx(cf, abs=1e-3)
+
+
+def test_networks_score_as_in_evaluate(made, networks, photographs, tmp_path):
+    file = networks["late"].partition("=")[2]
+    arguments = ["--data", photographs, "--limit", 6, "--model", file, "--out", tmp_path, "--size", SIZE]
+    evaluate.main([str(argument) for argument in arguments])
+    table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
+    expected = next(figures for name, figures in table.items() if name.endswith("late"))
+    assert numbers(made("comparison"), "comparison")["means"]["late"] == expected
+
+
+def test_colourfulness_rises_with_t(made):
+    found = numbers(made("saturation"), "saturation")
+    assert [name for name in found["means"] if "T" in name] == [
+        "early, T = 1", "late, T = 2", *(f"target, T = {t}" for t in (1, 1.4, 1.6, 1.8, 2))
+    ]  # fmt: skip
+    targets = [step for step in found["rise"] if step["first"].startswith("target")]
+    assert len(targets) == 4 and targets[0]["low"] > 0 and all(step["difference"] > 0 for step in targets)
+    for step in found["rise"]:
+        means = found["means"][step["second"]]["cf"]["mean"] - found["means"][step["first"]]["cf"]["mean"]
+        assert step["low"] <= step["difference"] <= step["high"] and step["difference"] == pytest.approx(means)
+
+
+def test_targets_need_no_network_and_no_data(tmp_path, monkeypatch):
+    crops = {"a": data.coffee()[:90, 100:200], "b": data.astronaut()[100:180, :120]}
+    monkeypatch.setattr(figures.demo, "photographs", lambda: crops)
+    figures.main(["saturation", "--out", str(tmp_path)])
+    found = numbers(tmp_path, "saturation")
+    assert found["panels"] == 2 * 6 and found["shown"] == ["a.png", "b.png"] and found["data"] is None
+
+
+def test_the_difference_that_edges_make(made):
+    found = numbers(made("edges"), "edges")
+    bleed = [[float(row["bleed"]) for row in rows(made("edges"), "edges", name)] for name in ("with EDN", "without EDN")]
+    assert found["difference"]["bleed"]["difference"] == pytest.approx(np.mean(np.subtract(*bleed)))
+    assert found["networks"]["without EDN"]["target"] == "T = 1" and found["networks"]["with EDN"]["target"] == "T = 2"
+    assert found["enlarged"]["picture"] in found["shown"]
+
+
+def test_the_window_in_which_two_pictures_differ_most():
+    plain = data.chelsea()[:120, :200]
+    slightly, strongly = plain.copy(), plain.copy()
+    slightly[10:20, 10:20] = (255, 0, 0)
+    strongly[70:100, 140:190] = (255, 0, 0)
+    assert figures.where_they_differ([(plain, plain), (plain, slightly), (plain, strongly)]) == (2, (70, 140, 30, 50))
+
+
+# --- what is shown
+
+
+def test_the_pictures_shown_are_drawn_by_the_seed():
+    draws = [figures.drawn(range(50), seed, 4) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2] and draws[0] == sorted(draws[0]) and len(draws[0]) == 4
+    assert figures.drawn("ab", 0, 4) == ["a", "b"]
+
+
+@pytest.mark.parametrize("columns", [1, 3, 7])
+def test_nothing_on_a_page_overlaps(columns):
+    tiles = [np.zeros((80, width, 3), np.uint8) for width in (40, 80, 160)]
+    captions = [[name, "", "AuC, rebalanced 100.0 [99.9, 100.0]"] for name in ("$short", "a name of WIDE LETTERS/" * 3)]
+    block = page.Block([[tile] * columns for tile in tiles], [captions[i % 2] for i in range(columns)])
+    sheet = page.draw("A title that is longer than one line of a page can be, " * 4, [block, block])
+    renderer = page.FigureCanvasAgg(sheet).get_renderer()
+    boxes = [text.get_window_extent(renderer).extents for text in sheet.texts]
+    assert len(sheet.images) == 2 * 3 * columns and len(boxes) > 2 * columns
+    for image in sheet.images:
+        height, width = image.get_array().shape[:2]
+        boxes.append((image.ox, image.oy, image.ox + width, image.oy + height))
+        assert width / height == pytest.approx(np.divide(*image.get_array().shape[1::-1]))
+    width, height = sheet.bbox.size
+    for i, (left, bottom, right, top) in enumerate(boxes):
+        assert left >= 0 and bottom >= 0 and right <= width and top <= height
+        for other in boxes[:i]:
+            assert right <= other[0] or other[2] <= left or top <= other[1] or other[3] <= bottom
+
+
+@pytest.mark.parametrize("shape", [(40, 80), (300, 100), (100, 100)])
+def test_panels_keep_their_shape(shape):
+    height, width = page.scaled(np.zeros((*shape, 3), np.uint8), 500).shape[:2]
+    assert width / height == pytest.approx(shape[1] / shape[0], rel=0.01)
+    assert width == 500 or height == 500 * page.TALLEST
+
+
+def test_a_landscape_in_ink():
+    picture = ink.landscape(3, 160, 240)
+    assert np.array_equal(picture, ink.landscape(3, 160, 240)) and not np.array_equal(picture, ink.landscape(4, 160, 240))
+    assert picture.shape == (160, 240) and picture.dtype == np.uint8
+    assert np.median(picture) > 150 and picture.min() < 70  # mostly paper and mist, and some deep ink
+    sky, lake, land = picture[:25], picture[-15:], picture[70:125]
+    assert land.std() > 2 * max(sky.std(), lake.std())
+
+
+def test_paintings_may_be_gray_or_not_and_become_gray(networks, tmp_path, capsys):
+    folder = tmp_path / "paintings"
+    folder.mkdir()
+    Image.fromarray(data.camera()[:90, :120]).save(folder / "gray.png")
+    Image.fromarray(data.coffee()[:90, :120]).save(folder / "tinted.png")
+    (folder / "torn.png").write_bytes((folder / "gray.png").read_bytes()[:500])
+    arguments = figures.parse(["ink", "--data", str(folder), "--model", networks["late"], "--out", str(tmp_path)])
+    found = dict(figures.paintings(arguments))
+    assert list(found) == ["paintings/gray.png", "paintings/tinted.png"] and "torn.png" in capsys.readouterr().err
+    assert all(np.ptp(painting.astype(int), axis=-1).max() <= 1 for painting in found.values())
+    assert np.abs(found["paintings/gray.png"][..., 0].astype(int) - data.camera()[:90, :120]).max() <= 1
+
+
+# --- training
+
+
+def digests(folder):
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_training_makes_the_runs_and_is_done_then(photographs, tmp_path, capfd):
+    runs = tmp_path / "runs"
+    command = ["train", "--data", photographs, "--out", runs, "--figures", "results", "--preset", "paper", "--pictures", 7]
+    flags = ["--", "--width", 0.0625, "--size", 32, "--batch", 4]
+    figures.main([*map(str, command), *map(str, flags)])
+    said = capfd.readouterr().out
+    assert "1 runs of 2 steps, 4 pictures each" in said and "in all" in said and "done: t1.8" in said
+    assert [path.name for path in runs.iterdir()] == ["t1.8"]
+    _, card = models.load(runs / "t1.8" / "best.keras")
+    assert card["saturation"] == 1.8 and card["training"]["pictures"] == 8 and card["size"] == 32
+
+    before = digests(runs)
+    figures.main([*map(str, command), *map(str, flags)])
+    assert digests(runs) == before and capfd.readouterr().out == "t1.8: at step 2 of 2\ndone: t1.8\n"
+    with pytest.raises(SystemExit) as stopped:
+        figures.main([*map(str, command[:-1]), "800", *map(str, flags)])
+    assert stopped.value.code == 2 and "holds a run with other settings" in capfd.readouterr().err
+
+    figures.main(["results", "--runs", str(runs), "--data", str(photographs), "--limit", "2", "--out", str(tmp_path)])
+    assert numbers(tmp_path, "results")["networks"]["colorized"]["pictures"] == 8
+    with pytest.raises(SystemExit) as stopped:
+        figures.main(["edges", "--runs", str(runs), "--out", str(tmp_path)])
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert stopped.value.code == 2 and "no-edges/best.keras: no such file; figures.py train makes it" in error
+
+
+def test_every_run_that_a_figure_uses_is_trained_and_differs():
+    assert {run for used in figures.USED.values() for run in used.values()} == set(figures.VARIANTS)
+    assert set(figures.USED) == set(figures.FIGURES)
+    flags = [" ".join(figures.flags_of(changes)) for changes in figures.VARIANTS.values()]
+    assert len(set(flags)) == len(flags) == 8
+    for changes in figures.VARIANTS.values():
+        assert figures.flags_given(figures.flags_of(changes)) == changes
+
+
+def test_the_time_expected_is_read_from_train(tmp_path, monkeypatch, capsys):
+    script = tmp_path / "train.py"
+    monkeypatch.setattr(figures, "TRAIN", script)
+    for said, seconds in (("0:00:09", 9), ("1:02:03", 3723), ("2 days, 1:00:00", 49 * 3600)):
+        script.write_text(f"print('plan: ...'); print('expected time: {said} (h:mm:ss) for 5 steps, without validation')")
+        assert figures.expected_seconds([]) == seconds
+    figures.announce({"t1.4": [], "t1.8": [], "no-edges": []}, 5, 4)
+    assert f"in all       {3 * 49 // 24} days, {3 * 49 % 24}:00:00" in capsys.readouterr().out
+    script.write_text("import sys; sys.exit('train.py: too few pictures')")
+    with pytest.raises(SystemExit) as stopped:
+        figures.expected_seconds([])
+    assert stopped.value.code == 1 and "too few pictures" in capsys.readouterr().err
+
+
+def test_ctrl_c_reaches_the_run_once(tmp_path, monkeypatch):
+    heard = tmp_path / "heard"
+    (tmp_path / "train.py").write_text(f"""
+import pathlib, signal, sys, time
+def stop(number, frame):
+    with open({str(heard)!r}, "a") as file:
+        file.write("asked ")
+signal.signal(signal.SIGINT, stop)
+pathlib.Path({str(tmp_path / "ready")!r}).touch()
+time.sleep(0.1)
+while not pathlib.Path({str(heard)!r}).exists():
+    time.sleep(0.02)
+time.sleep(0.3)
+sys.exit(130)
+""")
+    monkeypatch.setattr(figures, "TRAIN", tmp_path / "train.py")
+
+    def interrupt():
+        while not (tmp_path / "ready").exists():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert figures.run([]) == 130 and heard.read_text() == "asked "
+    assert signal.getsignal(signal.SIGINT) is before
+    (tmp_path / "train.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert figures.run([]) == 128 + 9
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ("results", "results needs networks"),
+        ("ink", "ink needs networks"),
+        ("results --model late.keras", "--model late.keras: must be LABEL=FILE"),
+        ("results --model x=nothing.keras", "nothing.keras: no such file"),
+        ("results --model {late} x=nothing.keras", "nothing.keras: no such file"),
+        ("results --model {late} {early}", "results shows one network"),
+        ("comparison --model {late} {late}", "--model late=...: this label is taken"),
+        ("comparison --model gray=nothing.keras", "--model gray=...: this label is taken"),
+        ("comparison --model {late} {small}", "trained at sizes 32, 64"),
+        ("edges --model {late}", "takes a network without edge detection and one with it, not 0 and 1"),
+        ("results --runs nowhere", "nowhere/t1.8/best.keras: no such file; figures.py train makes it"),
+        ("results --model {late} --data nowhere", "nowhere: no such folder"),
+        ("results --model {late} --data empty", "empty: no colour photographs in it"),
+        ("ink --model {late} --data empty", "empty: no pictures in it"),
+        ("ink --model {broken}", "broken: the network gives no finite colours"),
+        ("results --model {late} --out file", "file: File exists"),
+        ("train --data . -- --saturation 2", "--saturation: is decided by the run"),
+        ("train --data . -- --size 100", "--size 100: a multiple of 8"),
+    ],
+)
+def test_refused(networks, tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("file").touch()
+    name, *rest = arguments.format(**networks).split()
+    with pytest.raises(SystemExit) as stopped:
+        figures.main([name, "--out", "out", *rest])
+    error = capsys.readouterr().err
+    assert stopped.value.code == (1 if "broken" in arguments else 2)
+    assert error.startswith("figures.py: ") and said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ("portrait --out out", "portrait"),
+        ("results --out out --mod x=y", "--mod"),
+        ("results --out out --model x=y -- --width 1", "only train takes further flags"),
+        ("results --out out --model x=y --runs z", "not allowed with"),
+        ("train --data . --out out -- --wdth 1", "--wdth"),
+        ("train --data . --out out --figures portrait", "portrait"),
+    ],
+)
+def test_misspelt(capsys, arguments, said):
+    with pytest.raises(SystemExit) as stopped:
+        figures.main(arguments.split())
+    assert stopped.value.code == 2 and said in capsys.readouterr().err
