@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup run test test-jax test-torch bench
+.PHONY: setup run test test-jax test-torch bench figures
 
 # Every target sets itself up; the environment is made again when requirements.txt changes.
 setup: .venv/.done
@@ -35,3 +35,10 @@ test-jax test-torch: test-%:
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# By the networks that `figures.py train --out $(RUNS)` made, on the photographs in DATA or, without it, scikit-image's.
+RUNS = runs/figures
+figures: setup
+	for name in saturation edges results comparison; do \
+	    $(BIN)/python figures.py $$name --runs $(RUNS) --out $(RUNS)/pages $(if $(DATA),--data "$(DATA)") || exit; done
+	$(BIN)/python figures.py ink --runs $(RUNS) --out $(RUNS)/pages
