@@ -393,23 +393,22 @@ def train(args):
     fixed = sorted({"network", "edges", "saturation", "steps", "epochs"} & given.keys())
     if fixed:
         stop(f"--{fixed[0]}: is decided by the run")
-    needed = {run for figure in args.figures for run in USED[figure].values()}
+    used = {run for figure in args.figures for run in USED[figure].values()}
+    try:
+        batch = configs.make(args.preset, given).batch
+        steps = -(-args.pictures // batch)
+        # At most as many passes as steps: however few the photographs, every run sees its number of pictures.
+        needed = {name: changes | {"steps": steps, "epochs": steps} for name, changes in VARIANTS.items() if name in used}
+        wanted = {name: configs.make(args.preset, given | changes) for name, changes in needed.items()}
+    except ValueError as error:
+        stop(error)
+    folders = ["--data", *map(str, args.data), *(["--val", *map(str, args.val)] if args.val else [])]
     todo = {}
-    for name in (name for name in VARIANTS if name in needed):
-        try:
-            batch = configs.make(args.preset, given).batch
-            steps = -(-args.pictures // batch)
-            changes = VARIANTS[name] | {"steps": steps, "epochs": steps}  # as many passes as the steps take
-            config = configs.make(args.preset, given | changes)
-        except ValueError as error:
-            stop(error)
-        if step := reached(args, name, config):
+    for name, changes in needed.items():
+        if step := reached(args, name, wanted[name]):
             print(f"{name}: at step {step} of {steps}", flush=True)
         if step < steps:
-            todo[name] = [
-                *("--data", *map(str, args.data), *(["--val", *map(str, args.val)] if args.val else [])),
-                *("--preset", args.preset, *args.flags, *flags_of(changes)),
-            ]
+            todo[name] = [*folders, "--preset", args.preset, *args.flags, *flags_of(changes)]
     if todo:
         announce(todo, steps, batch)
     for name, arguments in todo.items():
@@ -417,7 +416,7 @@ def train(args):
         status = run([*arguments, "--run", str(args.out / name), "--resume"])
         if status:
             stop(f"{name} ended with status {status}; the same command goes on from there", status)
-    print(f"done: {', '.join(name for name in VARIANTS if name in needed)}")
+    print(f"done: {', '.join(needed)}")
 
 
 def flags_given(flags):
