@@ -396,7 +396,7 @@ def test_out_of_memory_says_what_to_try(tmp_path, run, monkeypatch):
 
     monkeypatch.setattr(colorizer.Colorizer, "chroma", exhausted)
     status, _, err = run(save(tmp_path / "a.png", PICTURES["tall"]), tmp_path / "out")
-    assert status == 1 and "try a smaller --batch (now 8)" in err and not (tmp_path / "out").exists()
+    assert status == 1 and "try a smaller --batch (now 4)" in err and not (tmp_path / "out").exists()
 
 
 def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
@@ -405,7 +405,7 @@ def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
 
     read, looked = utils.read_picture, []
     monkeypatch.setattr(colorizer.Colorizer, "chroma", interrupted)
-    monkeypatch.setattr(script, "ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
+    monkeypatch.setattr(script, "ThreadPoolExecutor", lambda threads: ThreadPoolExecutor(1))
     monkeypatch.setattr(utils, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path))
     for i in range(20):
         save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
