@@ -2,7 +2,7 @@
 
     python -m benchmarks [GROUP ...] [--model FILE]
 
-The groups are input, step, batch, folder, process and precision (without one: all, about half an hour on two cores). What
+The groups are input, step, batch, folder, authors, process and precision (without one: all, about half an hour on two cores). What
 is not run keeps the figures of its last run, from benchmarks/results.json.
 """
 
@@ -23,6 +23,7 @@ GROUPS = {
     "input": training.input_rows,
     "step": training.step_rows,
     "folder": colorizing.folder_rows,
+    "authors": colorizing.authors_row,
     "process": colorizing.process_rows,
 }
 
