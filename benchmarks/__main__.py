@@ -2,8 +2,8 @@
 
     python -m benchmarks [GROUP ...] [--model FILE]
 
-The groups are input, step, batch, folder, authors, process and precision (without one: all, about half an hour on two cores). What
-is not run keeps the figures of its last run, from benchmarks/results.json.
+The groups are input, step, batch, folder, authors, process and precision (without one: all, about 40 minutes on two cores).
+What is not run keeps the figures of its last run, from benchmarks/results.json.
 """
 
 import argparse
