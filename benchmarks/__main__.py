@@ -3,7 +3,8 @@
     python -m benchmarks [GROUP ...] [--model FILE]
 
 The groups are input, step, batch, folder, authors, process and precision (without one: all, about 40 minutes on two cores).
-What is not run keeps the figures of its last run, from benchmarks/results.json.
+What is not run keeps the figures of its last run, from benchmarks/results.json; precision runs where --model names a
+trained network.
 """
 
 import argparse

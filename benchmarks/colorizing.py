@@ -52,7 +52,7 @@ class Folder:
         return lambda: [self.colorizer.predict_on_batch(array) for array in arrays]
 
     def decode_and_encode(self):
-        """Reading, and writing a colour picture in the same format, on as many threads."""
+        """Reading, and writing a colour picture in the same format: on all cores, and one file after the other."""
         results = {source: utils.read_picture(target).pixels for source, target in self.jobs.pairs}
 
         def one(source, target):
@@ -82,7 +82,7 @@ def folder_rows(folder):
         large = Folder(folder / "large", model, "--format", format)
         large()
         threads, alone = large.decode_and_encode()
-        for function, how in ((threads, "on as many threads"), (alone, "one file after the other")):
+        for function, how in ((threads, "on all cores"), (alone, "one file after the other")):
             fast, slow, ratio = in_turns(large, function)
             yield Row(
                 f"test.py, 12-megapixel JPEG to {format.upper()}, against decode + encode {how}", ratio, ">= 0.7",

@@ -40,11 +40,11 @@ def in_turns(first, second, rounds=ROUNDS):
     return *(statistics.median(times) for times in zip(*pairs)), statistics.median(b / a for a, b in pairs)
 
 
-def process(*command, **environment):
+def process(*command):
     """Run Python on `command` in a process of its own -> (seconds, peak memory in MB, stdout). Raises if it fails."""
     started = time.perf_counter()
     child = subprocess.Popen(
-        [sys.executable, *map(str, command)], cwd=ROOT, env=os.environ | environment, text=True,
+        [sys.executable, *map(str, command)], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     printed = child.stdout.read()
