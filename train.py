@@ -77,8 +77,14 @@ def train(options, config, rows):
         batches = pipeline.Batches(train_files, config.size, config.batch, labels=train_labels)
         return dry_run(model, batches, total_steps)
     progress = {"step": 0, "history": [], "best": None, "plateau": None}
-    if options.resume:
-        progress = resume(run, model) or progress
+    stored = resume(run, model) if options.resume else None
+    if stored:
+        progress = stored
+    elif config.start:
+        try:
+            models.start(model.network, card["arguments"], config.start)
+        except models.BadModel as error:
+            stop(error)
     plateau = Plateau(model, config, progress["plateau"])
     log = Log(run)
     samples = choose_samples(val_files, config)
@@ -177,6 +183,8 @@ def prepare(options):
     preset = options.preset or "paper"
     try:
         config = configs.make(preset, configs.given(options))
+        if config.start and not Path(config.start).is_file():
+            raise ValueError(f"--start {config.start}: no such file")
         rows = pipeline.survey(
             asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural
         )

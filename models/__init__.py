@@ -60,10 +60,34 @@ def load(path, precision="float32"):
     return model, card
 
 
+def start(network, arguments, path):
+    """Give a new network the weights of a file; one trained on smaller pictures is grown (`aciids2020.grown`).
+
+    Args:
+        network: of `build(**arguments)`.
+        path: of a file that `load` reads, of the same network and arguments but for "whole" and "initializer".
+
+    Raises:
+        BadModel: as `load` does, or the file's network differs; the message is one line.
+    """
+    source, card = load(path)
+    own, its = ({"network": name} | values for name, values in ((network.name, arguments), (source.name, card["arguments"])))
+    differ = [name for name in own if name not in ("whole", "initializer") and its.get(name) != own[name]]
+    if differ:
+        raise BadModel(f"{path}: has {differ[0]} {its.get(differ[0])}, the new network {own[differ[0]]}")
+    weights = source.get_weights()
+    if "whole" in own and its["whole"] != own["whole"]:
+        if own["whole"] % its["whole"]:
+            raise BadModel(f"{path}: was trained at size {its['whole']}, of which {own['whole']} is no multiple")
+        weights = aciids2020.grown(source, own["whole"])
+    network.set_weights(weights)
+
+
 def _from_keras2(path, precision):
     weights = read_keras2(path)
     full = aciids2020.build().get_layer("lfn_conv1").filters
-    arguments = {"width": weights["lfn_conv1"][0].shape[-1] / full}
+    arguments = {"edges": True, "width": weights["lfn_conv1"][0].shape[-1] / full, "whole": 256}
+    arguments |= {"input_scale": 1.0, "input_offset": 0.0}
     model = aciids2020.build(**arguments, precision=precision)
     for name, arrays in weights.items():
         model.get_layer(name).set_weights(arrays)

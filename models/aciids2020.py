@@ -109,6 +109,28 @@ def build(
     return Model(inputs, x, name="aciids2020")
 
 
+def grown(network, whole):
+    """The weights of a network for a classification network that sees a larger picture.
+
+    CN's first dense layer has a row for each place of an 8th of that picture. Each row is shared out evenly among the
+    places that take its place, so that CN's vector starts as that of the same view at more pixels.
+
+    Args:
+        network: of `build`.
+        whole: side of the larger picture, a multiple of the network's own.
+
+    Returns:
+        Arrays in the order of `get_weights()` of `build(whole=whole)`.
+    """
+    arrays = network.get_weights()
+    factor = whole // network.input["whole"].shape[1]
+    row = next(i for i, v in enumerate(network.variables) if v.path == "cn_dense1/kernel")
+    side = round(len(arrays[row]) ** 0.5)
+    kernel = arrays[row].reshape(side, side, -1).repeat(factor, axis=0).repeat(factor, axis=1)
+    arrays[row] = kernel.reshape(-1, kernel.shape[-1]) / factor**2
+    return arrays
+
+
 def scenes(network, classes):
     """A scene classifier on CN's vector: logits (N, classes), float32. Not the paper's, whose CN learns from colours alone.
 

@@ -53,6 +53,25 @@ def test_parameters_and_shapes_of_the_paper():
     assert not np.array_equal(network.get_layer("cn_conv1").kernel, network.get_layer("lfn_conv1").kernel)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_a_grown_network_sees_the_same_at_more_pixels(factor):
+    """CN's vector of a feature map, and of that map with every place repeated."""
+    small = aciids2020.build(**SMALL)
+    large = aciids2020.build(**SMALL | {"whole": 64 * factor})
+    large.set_weights(aciids2020.grown(small, 64 * factor))
+    places = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 1)).astype("float32")
+
+    def vector(network, places):
+        x = places
+        for name in ("cn_flatten", "cn_dense1", "cn_dense2"):
+            x = network.get_layer(name)(x)
+        return ops.convert_to_numpy(x)
+
+    repeated = places.repeat(factor, axis=1).repeat(factor, axis=2)
+    assert np.ptp(vector(small, places)) > 0.1
+    assert np.allclose(vector(large, repeated), vector(small, places), atol=1e-5)
+
+
 @pytest.mark.parametrize("height, width", [(64, 64), (8, 16), (72, 104)])
 def test_any_size_divisible_by_eight(height, width):
     network = aciids2020.build(**SMALL)

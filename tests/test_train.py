@@ -226,6 +226,37 @@ def test_the_saved_network_is_the_moving_average(finished):
     assert any(np.array_equal(saved[0], average) for average in averages)
 
 
+def test_a_run_starts_with_the_weights_of_another(finished, photographs, tmp_path):
+    _, run, _ = finished
+    options = ["--data", photographs, *SMALL, "--preset", "tuned", "--warmup", 0, "--epochs", 1, "--learning-rate", 1e-12]
+    for size in (64, 128):
+        started = tmp_path / str(size)
+        done = train(*options, "--size", size, "--steps", 1, "--start", run / "best.keras", "--run", started)
+        assert done.returncode == 0, done.stderr
+        network, card = models.load(started / "best.keras")
+        source, _ = models.load(run / "best.keras")
+        grown = aciids2020.grown(source, size)
+        assert card["size"] == size and grown[0].any()
+        assert all(np.allclose(a, b, atol=1e-8) for a, b in zip(network.get_weights(), grown, strict=True))
+
+
+@pytest.mark.parametrize(
+    "flags, reason",
+    [
+        (["--start", "nothing.keras"], "--start nothing.keras: no such file"),
+        (["--no-edges"], "has edges True, the new network False"),
+        (["--input-offset", "0"], "has input_offset -0.5, the new network 0.0"),
+        (["--network", "zhang2016"], "has network aciids2020, the new network zhang2016"),
+        (["--size", "96"], "was trained at size 64, of which 96 is no multiple"),
+    ],
+)
+def test_only_the_same_network_is_a_start(flags, reason, finished, photographs, tmp_path):
+    _, run, _ = finished
+    start = [] if "--start" in flags else ["--start", run / "best.keras"]
+    done = train("--data", photographs, *SMALL, "--preset", "tuned", *flags, *start, "--run", tmp_path / "run")
+    assert done.returncode == 2 and reason in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
 def test_the_events_hold_scalars_and_the_sheet(finished):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
