@@ -58,8 +58,8 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
     tall, wide, down, right, turn = draws
     rows, columns = (max(1, round(n * (crop + (1 - crop) * share))) for n, share in ((height, tall), (width, wide)))
     top, left = round((height - rows) * down), round((width - columns) * right)
-    out = fit(rgb[top : top + rows, left : left + columns], size, size)
-    return cv2.flip(out, 1) if mirror and turn < 0.5 else out
+    rgb = rgb[top : top + rows, left : left + columns]
+    return fit(cv2.flip(rgb, 1) if mirror and turn < 0.5 else rgb, size, size)
 
 
 def survey(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True):

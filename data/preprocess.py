@@ -30,11 +30,11 @@ def fit(pixels, height, width):
 
     The aspect is not kept: the paper squashes every picture to 256 x 256.
     """
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    rows, columns = min(height, pixels.shape[0]), min(width, pixels.shape[1])
-    small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    smaller = min(height, pixels.shape[0]), min(width, pixels.shape[1])
+    for shape, interpolation in ((smaller, cv2.INTER_AREA), ((height, width), cv2.INTER_CUBIC)):
+        if pixels.shape[:2] != shape:
+            pixels = cv2.resize(pixels, shape[::-1], interpolation=interpolation)
+    return pixels
 
 
 def lightness_of(pixels):
