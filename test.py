@@ -38,6 +38,8 @@ def main(arguments=None):
         network, card = models.load(args.model, native_precision() if args.precision == "auto" else args.precision)
     except models.BadModel as error:
         return stop(2, error)
+    if args.saturation is None:
+        args.saturation = card.get("colorize_saturation", 1.0)
     with utils.Report(jobs) as report:
         todo = report.todo(jobs, args.overwrite)
         colorizer = Colorizer(network, args.size or card["size"], max(1, min(args.batch, len(todo))))
@@ -82,7 +84,10 @@ def parse(arguments):
     parser.add_argument(
         "--gamut", choices=("chroma", "clip"), default="chroma", help="how colours outside sRGB are brought in"
     )
-    parser.add_argument("--saturation", type=number(float, 0, 10), default=1.0, help="factor on the chroma (default 1)")
+    parser.add_argument(
+        "--saturation", type=number(float, 0, 10),
+        help="factor on the chroma; 1: the network's own (default: what the network's file says, else 1)",
+    )  # fmt: skip
     parser.add_argument("--side-by-side", action="store_true", help="write the input beside the result")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of inputs and results")
     parser.add_argument(

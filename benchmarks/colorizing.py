@@ -35,7 +35,9 @@ class Folder:
     """test.py's work on a folder, start-up left out, as a function that can be timed."""
 
     def __init__(self, source, model, *options):
-        self.args, self.jobs = script.parse([str(source), str(source) + "-out", "--model", str(model), *options])
+        self.args, self.jobs = script.parse(
+            [str(source), str(source) + "-out", "--model", str(model), "--saturation", "1", *options]
+        )
         network, card = models.load(model, native_precision())
         self.colorizer = Colorizer(network, card["size"], min(self.args.batch, len(self.jobs.pairs)))
 

@@ -1,5 +1,6 @@
 """The networks by name, and their files: one `.keras` file holds all that colorizing needs."""
 
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -34,7 +35,7 @@ def load(path, precision="float32"):
     """Read a network that `save` wrote, or a whole-model HDF5 file of the authors' scripts (Keras 2).
 
     Only numbers are taken from the file: the network is built by this repository from the card's arguments, and nothing
-    that the file describes is run.
+    that the file describes is run. Where `models.publish` left a checksum beside the file, the file must agree with it.
 
     Returns:
         (network, card): the keras.Model as `build` describes it, computing in `precision`, and the card.
@@ -46,6 +47,11 @@ def load(path, precision="float32"):
     if not path.is_file():
         raise BadModel(f"{path}: no such file")
     try:
+        checksum = checksum_of(path)
+        if checksum.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != checksum.read_text().split()[0]:
+            raise BadModel(
+                f"{path}: its SHA-256 is not that in {checksum.name}: damaged, or not the file that was published"
+            )
         if is_keras2(path):
             return _from_keras2(path, precision)
         with zipfile.ZipFile(path) as archive:
@@ -60,6 +66,11 @@ def load(path, precision="float32"):
     return model, card
 
 
+def checksum_of(path):
+    """Where the SHA-256 of a published network stands."""
+    return path.with_name(path.name + ".sha256")
+
+
 def start(network, arguments, path):
     """Give a new network the weights of a file; one trained on smaller pictures is grown (`aciids2020.grown`).
 
@@ -71,7 +82,9 @@ def start(network, arguments, path):
         BadModel: as `load` does, or the file's network differs; the message is one line.
     """
     source, card = load(path)
-    own, its = ({"network": name} | values for name, values in ((network.name, arguments), (source.name, card["arguments"])))
+    own, its = (
+        {"network": name} | values for name, values in ((network.name, arguments), (source.name, card["arguments"]))
+    )
     differ = [name for name in own if name not in ("whole", "initializer") and its.get(name) != own[name]]
     if differ:
         raise BadModel(f"{path}: has {differ[0]} {its.get(differ[0])}, the new network {own[differ[0]]}")

@@ -9,6 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from utils import atomic, import_keras_quietly
+
+import_keras_quietly()
+
 import keras
 import numpy as np
 import onnx
@@ -16,7 +20,6 @@ import onnxruntime
 
 import models
 from data.preprocess import network_inputs
-from utils import atomic
 
 TOLERANCE = 1e-4  # of ab / 128, between ONNX Runtime and Keras
 

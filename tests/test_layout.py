@@ -18,6 +18,7 @@ ALLOWED = {
     "models.checkpoint": {"utils"},
     "models.colorizer": {"data.preprocess"},
     "models.export": {"utils", "data.preprocess"},
+    "models.publish": {"utils"},
     "models.training": {"data.preprocess"},
     "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.keras2"},
     "data": set(),

@@ -1,0 +1,83 @@
+"""Make a trained network fit to be shipped: half the size, a checksum beside it.
+
+python -m models.publish RUN/best.keras FILE.keras [--saturation F]
+"""
+
+import argparse
+import hashlib
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+from utils import atomic, import_keras_quietly, number
+
+import_keras_quietly()
+
+import h5py
+import numpy as np
+
+import models
+
+
+def publish(source, path, saturation):
+    """Write a network with its weights rounded to half precision, and its SHA-256, which `models.load` checks, beside it.
+
+    The weights are float32 still, so that plain Keras loads the file as it does any other; rounded, they compress to half.
+
+    Args:
+        source: of the network, see `models.load`.
+        path: of the file to write.
+        saturation: factor on the chroma with which test.py is to colorize by this network unless it is told another.
+
+    Returns:
+        The largest difference that rounding makes to a weight.
+    """
+    network, card = models.load(source)
+    weights = network.get_weights()
+    rounded = [array.astype(np.float16).astype(np.float32) for array in weights]
+    with atomic(path) as temporary:
+        models.save(temporary, network.name, rounded, card | {"colorize_saturation": saturation})
+        with zipfile.ZipFile(temporary) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                inner = name.endswith(".h5")
+                archive.writestr(name, compressed(content) if inner else content, zipfile.ZIP_STORED if inner else None)
+        content = temporary.read_bytes()
+    with atomic(models.checksum_of(path)) as temporary:
+        temporary.write_text(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")  # as sha256sum writes and checks it
+    return max(float(np.abs(a - b).max()) for a, b in zip(weights, rounded))
+
+
+def compressed(content):
+    """An HDF5 file, as bytes, with its arrays compressed inside, where a reader can go back and forth quickly."""
+    result = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as old, h5py.File(result, "w") as new:
+
+        def copy(name, item):
+            if isinstance(item, h5py.Dataset):
+                new.create_dataset(name, data=item[()], compression="gzip", compression_opts=9, shuffle=True)
+            else:
+                new.require_group(name)
+            new[name].attrs.update(item.attrs)
+
+        old.visititems(copy)
+    return result.getvalue()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("source", type=Path, help="network: best.keras of a run of train.py")
+    parser.add_argument("file", type=Path, help="the file to write")
+    parser.add_argument("--saturation", type=number(float, 0, 10), default=1.0, help="test.py's default for this network")
+    args = parser.parse_args()
+    try:
+        difference = publish(args.source, args.file, args.saturation)
+    except (models.BadModel, OSError) as error:
+        sys.exit(f"{error}")
+    print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, weights rounded by {difference:.1e} at most")
+
+
+if __name__ == "__main__":
+    main()
