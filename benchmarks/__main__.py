@@ -20,6 +20,7 @@ from benchmarks import colorizing, training
 from benchmarks.measure import machine
 
 HERE = Path(__file__).parent
+PAPER_PICTURES = 206_048 * 40  # of its training, repetitions counted
 GROUPS = {
     "input": training.input_rows,
     "step": training.step_rows,
@@ -64,8 +65,13 @@ def write_readme(results):
             lines.append(f"| {row['what']} | **{row['value']:.3g}** | {row['bar']} | {row['detail']} |")
     if "batch" in results:
         rows = results["batch"]["rows"]
-        lines += ["", "| training | batch | pictures/s | peak memory, GB |", "| --- | --- | --- | --- |"]
-        lines += [f"| {r['precision']} | {r['batch']} | {r['rate']:.2f} | {r['memory'] / 1000:.1f} |" for r in rows]
+        lines += ["", f"| training | batch | pictures/s | peak memory, GB | the paper's {PAPER_PICTURES:,} pictures |"]
+        lines += ["| --- | --- | --- | --- | --- |"]
+        for row in rows:
+            lines.append(
+                f"| {mode(row)} | {row['batch']} | {row['rate']:.2f} | {row['memory'] / 1000:.1f} "
+                f"| {PAPER_PICTURES / row['rate'] / 3600:,.1f} hours |"
+            )
         lines += ["", "![pictures/s and memory by batch](batch.png)"]
         plot(rows)
     lines += ["", "Measured on:", ""]
@@ -75,13 +81,17 @@ def write_readme(results):
     path.write_text(f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.partition(end)[2]}")
 
 
+def mode(row):
+    return row["precision"] + " with XLA" * row["xla"]
+
+
 def plot(rows):
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-    for precision in dict.fromkeys(row["precision"] for row in rows):
-        of_it = [row for row in rows if row["precision"] == precision]
+    for name in dict.fromkeys(map(mode, rows)):
+        of_it = [row for row in rows if mode(row) == name]
         batches = [row["batch"] for row in of_it]
-        axes[0].plot(batches, [row["rate"] for row in of_it], "o-", label=precision)
-        axes[1].plot(batches, [row["memory"] / 1000 for row in of_it], "o-", label=precision)
+        axes[0].plot(batches, [row["rate"] for row in of_it], "o-", label=name)
+        axes[1].plot(batches, [row["memory"] / 1000 for row in of_it], "o-", label=name)
     for axis, title in zip(axes, ("training, pictures/s", "peak memory, GB")):
         axis.set(title=title, xlabel="batch", xscale="log", xticks=batches, xticklabels=batches, ylim=0)
         axis.minorticks_off()

@@ -56,9 +56,9 @@ def process(*command):
 
 
 def process_json(*command):
-    """What a process prints as its last line, read as JSON, and its peak memory in MB under "memory"."""
+    """What a process prints as its last line, read as JSON, and its peak memory in MB under "memory" if it says none."""
     _, memory, printed = process(*command)
-    return json.loads(printed.splitlines()[-1]) | {"memory": memory}
+    return {"memory": memory} | json.loads(printed.splitlines()[-1])
 
 
 def machine():

@@ -1,8 +1,12 @@
 """Rows about training: the input path, the recipe, `fit`, and the step against what the machine can multiply.
 
-python -m benchmarks.training PRECISION BATCH    pictures/s of training steps, as JSON
+python -m benchmarks.training PRECISION XLA BATCH    pictures/s and memory of training steps, as JSON
+
+PRECISION is a Keras dtype policy or tf32: float32 whose products a GPU rounds to 10 bits. XLA is True or False.
 """
 
+import importlib
+import itertools
 import json
 import sys
 import time
@@ -102,20 +106,50 @@ def step_rows(folder):
 
 
 def batch_table():
-    """Pictures/s and peak memory of training by precision and batch, each in a process of its own."""
-    return [
-        process_json("-m", "benchmarks.training", precision, batch)
-        for precision in dict.fromkeys(("float32", native_precision()))
-        for batch in (1, 16, 64)
-    ]
+    """Pictures/s and peak memory of training by precision, XLA and batch, each in a process of its own."""
+    if train.device().endswith("GPU"):
+        precisions, batches = ("float32", "tf32", "mixed_bfloat16"), (16, 64, 256)
+        xla = (False, True) if keras.backend.backend() == "tensorflow" else (keras.backend.backend() == "jax",)
+    else:
+        precisions, batches, xla = dict.fromkeys(("float32", native_precision())), (1, 16, 64), (False,)
+    modes = itertools.product(precisions, xla, batches)
+    return [process_json("-m", "benchmarks.training", precision, x, batch) for precision, x, batch in modes]
 
 
-if __name__ == "__main__":
-    precision, batch = sys.argv[1], int(sys.argv[2])
-    model, rgb = compiled(batch, precision)
+def set_tf32(wanted):
+    """Whether a GPU's float32 products may be rounded to 10 bits."""
+    backend = importlib.import_module(keras.backend.backend())
+    if keras.backend.backend() == "tensorflow":
+        backend.config.experimental.enable_tensor_float_32_execution(wanted)
+    elif keras.backend.backend() == "jax":
+        backend.config.update("jax_default_matmul_precision", "tensorfloat32" if wanted else "highest")
+    else:
+        backend.backends.cuda.matmul.allow_tf32 = backend.backends.cudnn.allow_tf32 = wanted
+
+
+def gpu_memory():
+    """Peak memory of the first GPU in MB, as the backend counts it."""
+    backend = importlib.import_module(keras.backend.backend())
+    if keras.backend.backend() == "tensorflow":
+        return backend.config.experimental.get_memory_info("GPU:0")["peak"] / 1e6
+    if keras.backend.backend() == "jax":
+        return backend.local_devices()[0].memory_stats()["peak_bytes_in_use"] / 1e6
+    return backend.cuda.max_memory_allocated() / 1e6
+
+
+def main(precision, xla, batch):
+    xla, batch = xla == "True", int(batch)
+    set_tf32(precision == "tf32")
+    model, rgb = compiled(batch, "float32" if precision == "tf32" else precision)
+    model.compile(optimizer=model.optimizer, jit_compile=xla)
     model.train_on_batch(rgb)  # traces
     times = []
     deadline = time.monotonic() + 30
     while len(times) < 3 or (len(times) < 30 and time.monotonic() < deadline):
         times.append(seconds(lambda: model.train_on_batch(rgb)))
-    print(json.dumps({"precision": precision, "batch": batch, "rate": batch / float(np.median(times))}))
+    row = {"precision": precision, "xla": xla, "batch": batch, "rate": batch / float(np.median(times))}
+    print(json.dumps(row | ({"memory": gpu_memory()} if train.device().endswith("GPU") else {})))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
