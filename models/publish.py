@@ -5,7 +5,6 @@ python -m models.publish RUN/best.keras FILE.keras [--saturation F]
 
 import argparse
 import hashlib
-import io
 import sys
 import zipfile
 from pathlib import Path
@@ -14,7 +13,6 @@ from utils import atomic, import_keras_quietly, number
 
 import_keras_quietly()
 
-import h5py
 import numpy as np
 
 import models
@@ -40,30 +38,13 @@ def publish(source, path, saturation):
         models.save(temporary, network.name, rounded, card | {"colorize_saturation": saturation})
         with zipfile.ZipFile(temporary) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for name, content in members.items():
-                inner = name.endswith(".h5")
-                archive.writestr(name, compressed(content) if inner else content, zipfile.ZIP_STORED if inner else None)
+                archive.writestr(name, content)
         content = temporary.read_bytes()
     with atomic(models.checksum_of(path)) as temporary:
         temporary.write_text(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")  # as sha256sum writes and checks it
     return max(float(np.abs(a - b).max()) for a, b in zip(weights, rounded))
-
-
-def compressed(content):
-    """An HDF5 file, as bytes, with its arrays compressed inside, where a reader can go back and forth quickly."""
-    result = io.BytesIO()
-    with h5py.File(io.BytesIO(content)) as old, h5py.File(result, "w") as new:
-
-        def copy(name, item):
-            if isinstance(item, h5py.Dataset):
-                new.create_dataset(name, data=item[()], compression="gzip", compression_opts=9, shuffle=True)
-            else:
-                new.require_group(name)
-            new[name].attrs.update(item.attrs)
-
-        old.visititems(copy)
-    return result.getvalue()
 
 
 def main():
