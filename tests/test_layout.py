@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"train", "test", "evaluate", "figures"}
-LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "models.keras2"}
+LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "models.hdf5"}
 ALLOWED = {
     **{leaf: set() for leaf in LEAVES},
     "data.preprocess": {"data.color", "data.edges"},
@@ -19,7 +19,8 @@ ALLOWED = {
     "models.colorizer": {"data.preprocess"},
     "models.export": {"utils", "data.preprocess"},
     "models.training": {"data.preprocess"},
-    "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.keras2"},
+    "models.keras2": {"models.hdf5"},
+    "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.hdf5", "models.keras2"},
     "data": set(),
     "evaluation": set(),
     "evaluation.metrics": {"data.color"},
