@@ -229,7 +229,7 @@ def read_run(run):
     try:
         stored = json.loads((run / "config.json").read_text())
         config = configs.check(configs.Config(**stored["config"]))
-        if stored.keys() < {"preset", "data", "val"}:
+        if not stored.keys() >= {"preset", "data", "val"}:
             raise ValueError("incomplete")
     except (ValueError, TypeError, LookupError) as error:
         stop(f"{run / 'config.json'}: damaged ({error}); put back the one of this run, or start anew with another --run")
@@ -247,7 +247,7 @@ def sha256(path):
 
 
 def stop(message, status=2):
-    print(f"train.py: {message}", file=sys.stderr)
+    tqdm.write(f"train.py: {message}", file=sys.stderr)  # on a line of its own, where a bar is drawn
     sys.exit(status)
 
 

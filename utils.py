@@ -7,6 +7,7 @@ colour profile, resolution) travels in the same `Picture` and is written out wit
 
 import argparse
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -679,6 +680,9 @@ _ENCODERS = {"png": _encode_png, "jpg": _encode_jpg, "webp": _encode_webp, "tiff
 # ------------------------------------------------------------------------------------------ command-line parts
 
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTCONN, errno.ESTALE}
+
+
 class Report:
     """
     Counts what becomes of the pictures, and prints what is worth a line on stderr without tearing the progress bar.
@@ -715,10 +719,15 @@ class Report:
 
     @contextlib.contextmanager
     def failures_of(self, path):
-        """Around the work on one picture: whatever goes wrong counts as failed and ends the block, not the run."""
+        """
+        Around the work on one picture: whatever goes wrong counts as failed and ends the block, not the run. But for a disk
+        that takes no more results: that is raised.
+        """
         try:
             yield
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise
             self.count("failed", path, _one_line(error))
 
     def todo(self, jobs, overwrite):
@@ -794,8 +803,12 @@ def main(arguments=None):
 
     with Report(jobs) as report, ThreadPoolExecutor() as pool:
         todo = report.todo(jobs, args.overwrite)
-        for start in range(0, len(todo), 256):  # not a million of them in line at once
-            list(pool.map(convert, *zip(*todo[start : start + 256])))
+        try:
+            for start in range(0, len(todo), 256):  # not a million of them in line at once
+                list(pool.map(convert, *zip(*todo[start : start + 256])))
+        except OSError as error:  # of the disk
+            report.say(args.output, f"{_one_line(error)}; {report}")
+            return 1
     print(report)
     return 1 if report.counts["failed"] else 0
 

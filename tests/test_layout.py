@@ -16,7 +16,7 @@ ALLOWED = {
     "models.iizuka2016": set(),
     "models.zhang2016": {"data.color"},
     "models.checkpoint": {"utils"},
-    "models.colorizer": {"data.preprocess"},
+    "models.colorizer": {"utils", "data.preprocess"},
     "models.export": {"utils", "data.preprocess"},
     "models.training": {"data.preprocess"},
     "models.keras2": {"models.hdf5"},
