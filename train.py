@@ -308,7 +308,10 @@ def color_counts(files, config, run):
     """How many places of the target have each bin of zhang2016 as their nearest: a list, kept in the run folder."""
     path = run / "color_counts.json" if run else None
     if path and path.exists():
-        return json.loads(path.read_text())
+        try:
+            return json.loads(path.read_text())
+        except ValueError:
+            stop(f"{path}: damaged; it is made anew when it is removed")
     chosen = np.random.default_rng([config.seed, 4]).permutation(len(files))[:COUNTED]
     batches = pipeline.Batches([files[i] for i in chosen], config.size // 4, 16)  # at the size of the network's output
     counts = np.zeros(len(zhang2016.bins()), int)

@@ -447,3 +447,10 @@ def test_asked_twice_training_stops_at_once(photographs, tmp_path):
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130 and "Traceback" not in errors and not leftovers(run)
         assert json.loads((run / "config.json").read_text()) and checkpoint.read(run)[2] == []
+
+
+def test_damaged_counts_of_colours_say_what_to_do(tmp_path, capsys):
+    (tmp_path / "color_counts.json").write_text("[1, 2")
+    with pytest.raises(SystemExit):
+        script.color_counts([], configs.make("zhang", {}), tmp_path)
+    assert "color_counts.json: damaged; it is made anew when it is removed" in capsys.readouterr().err
