@@ -204,6 +204,13 @@ def huge_packed(file):
     file.create_dataset(KERNEL, data=np.zeros((3, 3, 1, 4), "f4"), chunks=(3, 3, 1, 4), compression="gzip")
 
 
+def filtered(file):
+    """As large as it declares, but through a filter, for which HDF5 may load a library."""
+    values = file[KERNEL][()]
+    del file[KERNEL]
+    file.create_dataset(KERNEL, data=values, chunks=values.shape, fletcher32=True)
+
+
 def external_storage(file):
     del file[KERNEL]
     file.create_dataset(KERNEL, (3, 3, 1, 4), "f4", external=[("/dev/zero", 0, 144)])
@@ -291,6 +298,7 @@ def no_name(file):
     [
         (huge, "layer cn_conv1: the weights have the shapes"),
         (huge_packed, "not in the file, or not in one piece"),
+        (filtered, "not in the file, or not in one piece"),
         (external_storage, "not in the file, or not in one piece"),
         (virtual, "not in the file, or not in one piece"),
         (external_link, "is a link, which is not followed"),
