@@ -49,12 +49,12 @@ SETTLING = 50  # batches, at most, over which batch normalisation is measured an
 
 
 def main():
-    options = parse()
+    options, config = parse(), None
     try:
         config, rows = prepare(options)
         train(options, config, rows)
     except Exception as error:
-        if is_out_of_memory(error):
+        if config and is_out_of_memory(error):
             stop(f"out of memory at --batch {config.batch}: try a smaller one, or --precision mixed_bfloat16", 1)
         if not isinstance(error, OSError):
             raise
