@@ -104,6 +104,17 @@ def test_a_sound_file_is_read(saved, copy):
     assert len(found) == 55 and all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+def test_weights_in_half_precision_are_read(copy):
+    def halve(file):
+        values = file[KERNEL][()].astype("f2")
+        del file[KERNEL]
+        file[KERNEL] = values
+
+    edit_weights(copy, halve)
+    kernel = models.load(copy)[0].get_layer("cn_conv1").get_weights()[0]
+    assert kernel.dtype == "float32" and kernel.any() and np.array_equal(kernel, kernel.astype("f2"))
+
+
 # ---- code
 
 
