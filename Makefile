@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup run test test-jax test-torch bench figures
+.PHONY: setup run test soak test-jax test-torch bench figures
 
 # Every target sets itself up; the environment is made again when requirements.txt changes.
 setup: .venv/.done
@@ -26,6 +26,10 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q
+
+# What takes too long for every change: 20,000 damaged pictures, 60 kills, full disks, 10,000 pictures. About half an hour.
+soak: setup
+	$(BIN)/python -m pytest -q -s -m soak
 
 # The same tests on another backend, in an environment without TensorFlow.
 test-jax test-torch: test-%:

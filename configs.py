@@ -115,12 +115,13 @@ def check(config):
         if not condition:
             raise ValueError(text)
 
-    need(config.size >= 16 and config.size % 8 == 0, f"--size {config.size}: a multiple of 8, 16 or more")
+    # the upper limits of size and width are those of the files that `models.load` takes
+    need(16 <= config.size <= 1024 and config.size % 8 == 0, f"--size {config.size}: a multiple of 8, 16 to 1024")
     need(config.batch >= 1, f"--batch {config.batch}: 1 or more")
     need(config.epochs >= 1, f"--epochs {config.epochs}: 1 or more")
     need(config.checkpoint_steps >= 1, f"--checkpoint-steps {config.checkpoint_steps}: 1 or more")
     need(0 < config.crop <= 1, f"--crop {config.crop}: above 0, at most 1")
-    need(config.width > 0, f"--width {config.width}: above 0")
+    need(0 < config.width <= 2, f"--width {config.width}: above 0, at most 2")
     need(0 < config.validation < 1, f"--validation {config.validation}: between 0 and 1")
     need(0 <= config.average < 1, f"--average {config.average}: 0 or more, below 1")
     need(config.learning_rate > 0, f"--learning-rate {config.learning_rate}: above 0")

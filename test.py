@@ -10,6 +10,7 @@ three groups are in memory at most.
 import argparse
 import math
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -43,21 +44,22 @@ def main(arguments=None):
     with utils.Report(jobs) as report:
         todo = report.todo(jobs, args.overwrite)
         colorizer = Colorizer(network, args.size or card["size"], max(1, min(args.batch, len(todo))))
-        started = time.monotonic()
+        started, where = time.monotonic(), args.output
+        again = "the same command" + " without --overwrite" * args.overwrite + " goes on from here"
         try:
             colorize_all(todo, colorizer, args, report)
-            seconds = time.monotonic() - started
+            seconds, where = time.monotonic() - started, args.sheet
             if args.sheet:
                 write_sheet([pair for pair in jobs.pairs if pair[1].exists()], args)
         except KeyboardInterrupt:
-            again = "the same command" + " without --overwrite" * args.overwrite
-            return stop(130, f"stopped: {report}; {again} goes on from here")
-        except OSError as error:  # those of single pictures are counted; this is the contact sheet's
-            return stop(1, f"{report}; {utils.printable(args.sheet)}: {error.strerror or error}")
+            return stop(130, f"stopped: {report}; {again}")
+        except OSError as error:  # those of single pictures are counted
+            return stop(1, f"{report}; {utils.printable(where)}: {error.strerror or error}; {again}")
         except Exception as error:
             if not utils.is_out_of_memory(error):
                 raise
-            return stop(1, f"{report}; the device is out of memory: try a smaller --batch (now {args.batch}) or --size")
+            size = args.size or card["size"]
+            return stop(1, f"{report}; out of memory even with one picture at a time: try a smaller --size (now {size})")
     print(f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s")
     if faint := report.counts["faint"]:
         print(f"{faint} done with almost no colour in the result")
@@ -144,7 +146,10 @@ def colorize_all(todo, colorizer, args, report):
             while reading:
                 following = [pool.submit(read, *pair) for pair in next(groups, [])]
                 pictures = [picture for future in reading if (picture := future.result())]
+                batch = colorizer.batch
                 chroma = colorizer.chroma([views for *_, views in pictures]) if pictures else []
+                if colorizer.batch < batch:
+                    say(f"out of memory: from here on {colorizer.batch} pictures at a time, not {batch}")
                 for future in writing:
                     future.result()
                 writing = [pool.submit(write, *picture[:3], ab) for picture, ab in zip(pictures, chroma)]
@@ -223,6 +228,7 @@ def thumbnail(pixels, files):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         sys.exit(main())
     except KeyboardInterrupt:  # before the first picture or after the last

@@ -10,8 +10,10 @@ for every epoch.
 import argparse
 import csv
 import functools
+import hashlib
 import io
 import json
+import math
 import signal
 import sys
 import time
@@ -20,7 +22,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from utils import atomic, import_keras_quietly, is_out_of_memory
+from utils import atomic, import_keras_quietly, is_out_of_memory, lock, printable, remove_leftovers
 
 import_keras_quietly()
 
@@ -29,7 +31,7 @@ import numpy as np
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 from tqdm import tqdm
 
 import configs
@@ -39,6 +41,7 @@ from data.preprocess import colorize, target, training_inputs
 from models import checkpoint, zhang2016
 from models.training import Training, make_optimizer, settle, spread
 
+LOOK = 100  # steps, at most, after which a loss that is not finite is found out
 SAMPLES = 8  # validation pictures on a sheet
 HEALTH = 64  # validation pictures over which the spread of the branches is measured
 COUNTED = 4096  # training pictures, at most, of which zhang2016 learns how rare colours are
@@ -46,14 +49,17 @@ SETTLING = 50  # batches, at most, over which batch normalisation is measured an
 
 
 def main():
-    options = parse()
-    config, rows = prepare(options)
+    options, config = parse(), None
     try:
+        config, rows = prepare(options)
         train(options, config, rows)
     except Exception as error:
-        if not is_out_of_memory(error):
+        if config and is_out_of_memory(error):
+            stop(f"out of memory at --batch {config.batch}: try a smaller one, or --precision mixed_bfloat16", 1)
+        if not isinstance(error, OSError):
             raise
-        stop(f"out of memory at --batch {config.batch}: try a smaller one, or --precision mixed_bfloat16", 1)
+        reason = error.strerror or " ".join(str(error).split())
+        stop(f"{options.run}: {reason}; when that is mended, --resume goes on from the last checkpoint, if there is one", 1)
 
 
 def train(options, config, rows):
@@ -101,7 +107,7 @@ def train(options, config, rows):
             steps=steps, labels=train_labels,
         )  # fmt: skip
         means = progress.pop("means", ())
-        keeper = Keeper(run, progress, means if steps.start else (), last, config.checkpoint_steps, interrupt)
+        keeper = Keeper(run, progress, batches, means if steps.start else (), last, config.checkpoint_steps, interrupt)
         started = time.monotonic()
         with Bar(f"epoch {epoch + 1}/{config.epochs}", steps, config.batch, progress["history"]) as bar:
             logs = model.fit(  # shuffle: not once more, by a state that nobody keeps
@@ -121,6 +127,8 @@ def train(options, config, rows):
         weights = model.network.get_weights()
         val_batches = pipeline.Batches(val_files, config.size, config.batch, labels=val_labels)
         val = model.evaluate(val_batches, verbose=0, return_dict=True)
+        if not math.isfinite(val["loss"]):
+            stop(f"val_loss is {val['loss']} after step {last}; {advice(progress)}", 1)
         row = {"epoch": epoch + 1, "step": last, "pictures": last * config.batch}
         row |= {name: values[-1] for name, values in logs.items()} | {f"val_{name}": v for name, v in val.items()}
         row |= {f"spread_{name}": v for name, v in health(branches, samples["health"]).items()}
@@ -170,13 +178,15 @@ def prepare(options):
     if path and path.exists():
         if not options.resume and not options.dry_run:
             stop(f"{options.run} holds a run: --resume goes on with it, another --run starts a new one")
-        stored = json.loads(path.read_text())
+        if not options.dry_run:
+            hold(options)
+        stored, config, rows = read_run(options.run)
         asked |= configs.given(options) | ({"preset": options.preset} if options.preset else {})
         held = stored["config"] | {name: stored[name] for name in ("preset", "data", "val")}
         for name, value in asked.items():
             if held[name] != value:
                 stop(f"--{name.replace('_', '-')} {value}: the run in {options.run} has {held[name]}; leave it out")
-        return configs.Config(**stored["config"]), pipeline.read_manifest(options.run / "manifest.csv")
+        return config, rows
 
     if not options.data:
         stop("--data DIR is needed for a new run")
@@ -194,15 +204,50 @@ def prepare(options):
         stop(error)
     if not options.dry_run:
         options.run.mkdir(parents=True, exist_ok=True)
+        hold(options)
+        if path.exists():
+            stop(f"{options.run}: another train.py has begun a run in it")
         pipeline.write_manifest(options.run / "manifest.csv", rows)
         stored = {"preset": preset, "data": asked["data"], "val": asked.get("val", []), "config": asdict(config)}
+        stored["manifest"] = sha256(options.run / "manifest.csv")
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(stored, indent=1))
     return config, rows
 
 
+def hold(options):
+    """Take the run folder for this process alone; the system gives it back when the process ends, killed or not."""
+    options.held = lock(options.run / "lock")
+    if not options.held:
+        stop(f"{options.run}: another train.py is at work in it")
+    for folder in (options.run, options.run / "samples"):
+        remove_leftovers(folder)
+
+
+def read_run(run):
+    """What `prepare` wrote into a run folder: (config.json, its Config, the manifest's rows)."""
+    try:
+        stored = json.loads((run / "config.json").read_text())
+        config = configs.check(configs.Config(**stored["config"]))
+        if not stored.keys() >= {"preset", "data", "val"}:
+            raise ValueError("incomplete")
+    except (ValueError, TypeError, LookupError) as error:
+        stop(f"{run / 'config.json'}: damaged ({error}); put back the one of this run, or start anew with another --run")
+    try:
+        rows = pipeline.read_manifest(run / "manifest.csv")
+        if stored.get("manifest") not in (None, sha256(run / "manifest.csv")):  # None: of a run begun by an earlier version
+            raise ValueError(f"{run / 'manifest.csv'}: changed since the run began")
+    except (ValueError, FileNotFoundError) as error:
+        stop(f"{error}; put back the one of this run, or start anew with another --run")
+    return stored, config, rows
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def stop(message, status=2):
-    print(f"train.py: {message}", file=sys.stderr)
+    tqdm.write(f"train.py: {message}", file=sys.stderr)  # on a line of its own, where a bar is drawn
     sys.exit(status)
 
 
@@ -263,7 +308,10 @@ def color_counts(files, config, run):
     """How many places of the target have each bin of zhang2016 as their nearest: a list, kept in the run folder."""
     path = run / "color_counts.json" if run else None
     if path and path.exists():
-        return json.loads(path.read_text())
+        try:
+            return json.loads(path.read_text())
+        except ValueError:
+            stop(f"{path}: damaged; it is made anew when it is removed")
     chosen = np.random.default_rng([config.seed, 4]).permutation(len(files))[:COUNTED]
     batches = pipeline.Batches([files[i] for i in chosen], config.size // 4, 16)  # at the size of the network's output
     counts = np.zeros(len(zhang2016.bins()), int)
@@ -291,6 +339,11 @@ def _variables(model):
     }  # fmt: skip
 
 
+def advice(progress):
+    kept = f"the last checkpoint is of step {progress['step']}" if progress["step"] else "there is no checkpoint yet"
+    return f"{kept}; a new run with a smaller --learning-rate or other pictures may go further"
+
+
 def resume(run, model):
     """Take up the newest sound checkpoint of a run. Returns its progress, None if the run has no checkpoint yet."""
     arrays, progress, refused = checkpoint.read(run)
@@ -302,7 +355,7 @@ def resume(run, model):
         return None
     for kind, variables in _variables(model).items():
         if [tuple(v.shape) for v in variables] != [a.shape for a in arrays[kind]]:
-            stop(f"the checkpoint in {run} is of another network")
+            stop(f"the checkpoint in {run} is of another network than its config.json: start anew with another --run")
         for variable, array in zip(variables, arrays[kind]):
             variable.assign(array)
     print(f"resumed after step {progress['step']}")
@@ -346,12 +399,12 @@ class Interrupt:
 class Keeper(keras.callbacks.Callback):
     """Checkpoints inside an epoch; and the raw weights at its end, before `fit` puts their moving average in place."""
 
-    def __init__(self, run, progress, means, last, every, interrupt):
+    def __init__(self, run, progress, batches, means, last, every, interrupt):
         """`means`: the state of the metrics of an epoch that is taken up in its middle; `last`: the step it ends with."""
         super().__init__()
-        self.run, self.progress, self.means, self.last = run, progress, means, last
+        self.run, self.progress, self.batches, self.means, self.last = run, progress, batches, means, last
         self.every, self.interrupt = every, interrupt
-        self.first, self.stopped = progress["step"], False
+        self.first, self.stopped, self.losses = progress["step"], False, []
 
     def on_epoch_begin(self, epoch, logs=None):
         for variable, array in zip(self.model.metrics_variables, self.means):
@@ -359,16 +412,40 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.first + batch + 1
+        self.losses.append(logs["loss"])  # looked at later: a look waits for the device
+        if len(self.losses) == LOOK:
+            self.look(step)
         if step == self.last:  # the end of an epoch is saved when it was validated
             return
         if self.interrupt.asked or step % self.every == 0:
+            state = self.sound_state(step)
             self.progress["step"] = step
-            checkpoint.write(self.run, state_of(self.model), self.progress)
+            checkpoint.write(self.run, state, self.progress)
         if self.interrupt.asked:
             self.stopped = self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
-        self.weights = self.model.trained.get_weights()
+        self.weights = self.sound_state(self.last)["weights"]
+
+    def look(self, step):
+        """Stop if a loss since the last look, up to that of `step`, is not finite. They are running means: it stays so."""
+        losses = [float(loss) for loss in self.losses]
+        self.losses.clear()
+        for i, loss in enumerate(losses, start=step - len(losses) + 1):
+            if not math.isfinite(loss):
+                self.give_up(i, f"the loss is {loss}")
+
+    def sound_state(self, step):
+        """`state_of` the model after `step`; stops if a number in it is not finite."""
+        self.look(step)
+        state = state_of(self.model)
+        if not all(np.isfinite(array).all() for arrays in state.values() for array in arrays):
+            self.give_up(step, "weights are no longer finite, as is found")
+        return state
+
+    def give_up(self, step, reason):
+        pictures = ", ".join(map(printable, self.batches.paths(step - self.first - 1)))
+        stop(f"{reason} at step {step}, of the pictures {pictures}; {advice(self.progress)}", 1)
 
 
 # --- what is shown
@@ -403,7 +480,15 @@ class Log:
     def __init__(self, run):
         self.run = run
         (run / "samples").mkdir(exist_ok=True)
-        self.events = EventFileWriter(str(run / "tensorboard"))
+        (run / "tensorboard").mkdir(exist_ok=True)
+        self.events = run / "tensorboard" / f"events.out.tfevents.{time.time():.6f}"  # a file of its own for each start
+        self.add(Event(file_version="brain.Event:2"))
+
+    def add(self, event):
+        """Append to the events. Not by TensorBoard's own writer: its thread shows a full disk as anything but that."""
+        event.wall_time = time.time()
+        with open(self.events, "ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
 
     def write(self, history, picture):
         row = history[-1]
@@ -420,8 +505,7 @@ class Log:
         )
         values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "epoch"]
         values.append(Summary.Value(tag="samples", image=image))
-        self.events.add_event(Event(step=row["epoch"], wall_time=time.time(), summary=Summary(value=values)))
-        self.events.flush()
+        self.add(Event(step=row["epoch"], summary=Summary(value=values)))
 
         spreads = " ".join(f"{name[7:]} {v:.2g}" for name, v in row.items() if name.startswith("spread_"))
         print(

@@ -7,9 +7,11 @@ colour profile, resolution) travels in the same `Picture` and is written out wit
 
 import argparse
 import contextlib
+import errno
 import functools
 import io
 import os
+import re
 import secrets
 import stat
 import struct
@@ -26,6 +28,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 from tqdm import tqdm
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 MAX_PIXELS = 200_000_000  # 10,000 x 20,000; what is larger is refused by its header, before anything is decoded
 FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}  # written
@@ -64,18 +71,51 @@ def printable(path):
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(path))
 
 
+PARTIAL = ".partial-"  # what is being written is named so, and is never taken for a picture
+
+
 @contextlib.contextmanager
 def atomic(path):
     """Yields a temporary path beside `path`, moved into place when the block ends well and removed when it does not."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The end of the name is kept, because some writers choose the format by it; a full name could grow too long.
     temporary = path.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{path.name[-32:]}")
+    held = lock(temporary)  # as long as it is written: see remove_leftovers
     try:
         yield temporary
+        if not fcntl:  # Windows moves no open file
+            held.close()
         os.replace(temporary, path)
     finally:
+        held.close()
         temporary.unlink(missing_ok=True)
+
+
+def lock(path):
+    """
+    Takes the file `path`, made if absent, for this process alone, until the file that is returned is closed or the process
+    ends, by whatever cause. None if another process has it. Where the system has no such locks, nobody is kept out.
+    """
+    file = open(path, "ab")  # noqa: SIM115, the caller closes it
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:  # a file system without locks
+        pass
+    return file
+
+
+def remove_leftovers(folder):
+    """Removes what killed processes left half written in a folder; what a living one is writing stays."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        found = [entry.path for entry in entries if re.match(re.escape(PARTIAL) + "[0-9a-f]{8}-", entry.name)]
+        for path in found if fcntl else ():
+            with contextlib.suppress(OSError), open(path, "ab") as file:  # OSError: locked, or there are no locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
 
 
 def import_keras_quietly():
@@ -99,9 +139,6 @@ def is_out_of_memory(error):
     """Whether an exception says that the device or the host has no memory left, in the words of any of the backends."""
     words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OOM", "out of memory", "t allocate memory")
     return isinstance(error, MemoryError) or any(w in f"{type(error).__name__} {error}" for w in words)
-
-
-PARTIAL = ".partial-"  # what a killed run leaves behind begins so, and is never taken for a picture
 
 
 def find_files(root, exclude=None, unreadable=lambda folder, error: None):
@@ -146,15 +183,20 @@ _SIGNATURES = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS\0\x01",
     b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51", b"qoif",
 )  # fmt: skip
-# Pictures that Pillow does not read: a line that says so is better than silence.
-_UNREADABLE = {".heic", ".heif", ".jxl", ".cr2", ".cr3", ".nef", ".arw"}
+# Pictures that are not read: a line that says so is better than silence.
+_UNREADABLE = {".heic", ".heif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".eps", ".ps"}
+
+
+@functools.cache
+def _formats():
+    """Those that are read. EPS is a program, which Pillow would have Ghostscript run; the others it knows only by name."""
+    Image.init()
+    return [kind for kind in Image.OPEN if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
 
 
 @functools.cache
 def _extensions():
-    Image.init()
-    read = Image.OPEN.keys() - {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}  # these Pillow knows only by name
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in read} | _UNREADABLE
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()} | _UNREADABLE
 
 
 def looks_like_picture(path):
@@ -243,7 +285,7 @@ def asked_format(source, out):
 
 
 @contextlib.contextmanager
-def _opened(path, max_pixels):
+def opened(path, max_pixels=MAX_PIXELS):
     """The picture opened by Pillow, nothing decoded yet. Everything that goes wrong inside becomes BadPicture."""
     try:
         status = os.stat(path)
@@ -251,7 +293,7 @@ def _opened(path, max_pixels):
             raise BadPicture("not a regular file")
         if status.st_size == 0:
             raise BadPicture("an empty file")
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats()) as image:
             if image.width * image.height > max_pixels:
                 raise BadPicture(f"{image.width} x {image.height} is too large, the limit is {max_pixels:,} pixels")
             yield image
@@ -276,7 +318,7 @@ def _one_line(error):
 
 def picture_size(path, max_pixels=MAX_PIXELS):
     """(width, height) from the header alone. Raises BadPicture as read_picture does."""
-    with _opened(path, max_pixels) as image:
+    with opened(path, max_pixels) as image:
         return image.size
 
 
@@ -286,7 +328,7 @@ def read_picture(path, max_pixels=MAX_PIXELS):
     EXIF orientation is applied; pixels are converted to sRGB from the file's profile; 16 bits stay 16 bits.
     Raises BadPicture for what is missing, empty, broken, cut short, larger than `max_pixels`, or no picture.
     """
-    with _opened(path, max_pixels) as image:
+    with opened(path, max_pixels) as image:
         notes = []
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in ("MPO", "PSD"):  # a preview beside the picture; layers of one picture
@@ -536,6 +578,7 @@ def write_picture(path, pixels, like, format="png", quality=95):
         exif = b""
     like = replace(like, alpha=alpha, exif=exif, icc=icc)
     data = _ENCODERS[format](pixels, like, quality)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         temporary.write_bytes(data)
     return f"{format} cannot hold {' and '.join(lost)}" if lost else ""
@@ -637,6 +680,9 @@ _ENCODERS = {"png": _encode_png, "jpg": _encode_jpg, "webp": _encode_webp, "tiff
 # ------------------------------------------------------------------------------------------ command-line parts
 
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTCONN, errno.ESTALE}
+
+
 class Report:
     """
     Counts what becomes of the pictures, and prints what is worth a line on stderr without tearing the progress bar.
@@ -673,14 +719,24 @@ class Report:
 
     @contextlib.contextmanager
     def failures_of(self, path):
-        """Around the work on one picture: whatever goes wrong counts as failed and ends the block, not the run."""
+        """
+        Around the work on one picture: whatever goes wrong counts as failed and ends the block, not the run. But for a disk
+        that takes no more results: that is raised.
+        """
         try:
             yield
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise
             self.count("failed", path, _one_line(error))
 
     def todo(self, jobs, overwrite):
-        """The pairs of `jobs` that are left to do: those whose result exists are skipped unless `overwrite`."""
+        """
+        The pairs of `jobs` that are left to do: those whose result exists are skipped unless `overwrite`. What killed
+        processes left in the folders of the results is removed; several living ones may write there side by side.
+        """
+        for folder in {target.parent for _, target in jobs.pairs}:
+            remove_leftovers(folder)
         todo = [pair for pair in jobs.pairs if overwrite or not pair[1].exists()]
         self.counts["skipped"] = len(jobs.pairs) - len(todo)
         self.bar.update(self.counts["skipped"])
@@ -747,8 +803,12 @@ def main(arguments=None):
 
     with Report(jobs) as report, ThreadPoolExecutor() as pool:
         todo = report.todo(jobs, args.overwrite)
-        for start in range(0, len(todo), 256):  # not a million of them in line at once
-            list(pool.map(convert, *zip(*todo[start : start + 256])))
+        try:
+            for start in range(0, len(todo), 256):  # not a million of them in line at once
+                list(pool.map(convert, *zip(*todo[start : start + 256])))
+        except OSError as error:  # of the disk
+            report.say(args.output, f"{_one_line(error)}; {report}")
+            return 1
     print(report)
     return 1 if report.counts["failed"] else 0
 

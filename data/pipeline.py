@@ -12,12 +12,12 @@ from itertools import islice
 import cv2
 import keras
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from tqdm import tqdm
 
 from data.places2 import is_natural
 from data.preprocess import fit
-from utils import atomic, find_files, looks_like_picture
+from utils import atomic, find_files, looks_like_picture, opened
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
 POOL = ThreadPoolExecutor(os.cpu_count())  # its threads are started when they are first needed
@@ -32,9 +32,9 @@ def read_rgb(path, size):
     JPEG is decoded at a half, a quarter or an eighth of its size where that leaves at least 2 * size pixels a side.
 
     Raises:
-        OSError, ValueError, SyntaxError or Image.DecompressionBombError: it does not decode.
+        BadPicture: it does not decode.
     """
-    with Image.open(path) as image:
+    with opened(path) as image:
         image.draft("RGB", (2 * size, 2 * size))
         ImageOps.exif_transpose(image, in_place=True)
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
@@ -140,9 +140,12 @@ def write_manifest(path, rows):
 
 def read_manifest(path):
     """The rows that `survey` made. Raises ValueError if the file is not such a manifest."""
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or set(rows[0]) != set(FIELDS) or {row["split"] for row in rows} - set(SPLITS):
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except csv.Error:
+        rows = []
+    if not rows or any(row.keys() != set(FIELDS) or None in row.values() or row["split"] not in SPLITS for row in rows):
         raise ValueError(f"{path}: not a manifest")
     return rows
 
@@ -216,12 +219,22 @@ class Batches(keras.utils.PyDataset):
     def __len__(self):
         return len(self.steps)
 
-    def __getitem__(self, index):
+    def _numbers(self, index):
+        """The places of the epoch's order that stand in a batch."""
         start = self.steps[index] * self.batch
-        numbers = range(start, min(start + self.batch, len(self.files)))
+        return range(start, min(start + self.batch, len(self.files)))
+
+    def paths(self, index):
+        """The files of a batch, as long as all of them decode."""
+        return [self.files[self.places[number]] for number in self._numbers(index)]
+
+    def __getitem__(self, index):
+        numbers = self._numbers(index)
         draws = [None] * len(numbers)
         if self.order:
-            draws = np.random.default_rng([self.order.seed, 3, self.order.epoch, start]).random((len(numbers), DRAWS))
+            draws = np.random.default_rng([self.order.seed, 3, self.order.epoch, numbers.start]).random(
+                (len(numbers), DRAWS)
+            )
         pictures, files = zip(*POOL.map(self.picture, numbers, draws))
         rgb = np.stack(pictures)  # fresh: a view may be overwritten downstream
         return (rgb,) if self.labels is None else (rgb, self.labels[list(files)])

@@ -1,17 +1,25 @@
 """The networks by name, and their files: one `.keras` file holds all that colorizing needs."""
 
 import hashlib
+import inspect
+import io
 import json
+import math
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import h5py
 from keras import saving
 
 from models import aciids2020, iizuka2016, zhang2016
-from models.keras2 import BadModel, is_keras2, read_keras2
+from models.hdf5 import BadModel, member, numbers, opened, text
+from models.keras2 import is_keras2, read_keras2
 
 NETWORKS = {"aciids2020": aciids2020, "iizuka2016": iizuka2016, "zhang2016": zhang2016}
 CARD = "colorizer.json"  # beside Keras' own members in the archive
+# A file cannot ask for a network larger than these: of the largest, the weights take 0.7 GB.
+MAX_WIDTH, MAX_SIDE = 2, 1024
+UNPACKS = 8  # a member may be so many times as large as the whole file: trained weights hardly shrink at all
 
 
 def save(path, network, weights, card):
@@ -35,13 +43,14 @@ def load(path, precision="float32"):
     """Read a network that `save` wrote, or a whole-model HDF5 file of the authors' scripts (Keras 2).
 
     Only numbers are taken from the file: the network is built by this repository from the card's arguments, and nothing
-    that the file describes is run. Where `models.publish` left a checksum beside the file, the file must agree with it.
+    that the file describes is run. What the file holds is checked before memory is given to it. Where `models.publish` left
+    a checksum beside the file, the file must agree with it.
 
     Returns:
         (network, card): the keras.Model as `build` describes it, computing in `precision`, and the card.
 
     Raises:
-        BadModel: the file is missing, damaged, or not of these kinds; the message is one line.
+        BadModel: the file is missing, damaged, hostile, or not of these kinds; the message is one line.
     """
     path = Path(path)
     if not path.is_file():
@@ -49,21 +58,16 @@ def load(path, precision="float32"):
     try:
         checksum = checksum_of(path)
         if checksum.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != checksum.read_text().split()[0]:
-            raise BadModel(
-                f"{path}: its SHA-256 is not that in {checksum.name}: damaged, or not the file that was published"
-            )
+            raise BadModel(f"its SHA-256 is not that in {checksum.name}: damaged, or not the file that was published")
         if is_keras2(path):
             return _from_keras2(path, precision)
         with zipfile.ZipFile(path) as archive:
-            card = json.loads(archive.read(CARD))
-        model = NETWORKS[card["network"]].build(**card["arguments"], precision=precision)
-        model.load_weights(path)
-    except BadModel:
-        raise
+            return _from_archive(archive, precision, limit=UNPACKS * path.stat().st_size)
+    except BadModel as error:
+        reason = str(error).removeprefix(f"{path}: ")
     except Exception as error:  # zipfile, json, h5py and Keras each have their own
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise BadModel(f"{path}: not a network that train.py saved, or damaged ({reason})") from error
-    return model, card
+        reason = f"not a network that train.py saved, or damaged ({str(error).strip() or type(error).__name__})"
+    raise BadModel(f"{path}: {' '.join(reason.split())[:300]}")  # names in it are the file's, and may be of any length
 
 
 def checksum_of(path):
@@ -96,11 +100,97 @@ def start(network, arguments, path):
     network.set_weights(weights)
 
 
+def _from_archive(archive, precision, limit):
+    card = json.loads(_unpacked(archive, CARD, limit))
+    _refuse_code(archive, json.loads(_unpacked(archive, "config.json", limit)))
+    module, arguments, side = NETWORKS[card["network"]], card["arguments"], card["size"]
+    _check_arguments(module.build, arguments)
+    if type(side) is not int or side % 8 or not 8 <= side <= MAX_SIDE:
+        raise BadModel(f"its card says size {side!r}, expected a multiple of 8 up to {MAX_SIDE}")
+    stored = io.BytesIO(_unpacked(archive, "model.weights.h5", limit))
+    model = module.build(**arguments, precision=precision)
+    with opened(stored, "weights that Keras wrote") as file:
+        _fill(model, _layers(file, set()))
+    return model, card
+
+
+def _unpacked(archive, name, limit):
+    """The bytes of a member. Python unpacks "deflated" piece by piece, the other methods by any amount at once."""
+    info = archive.getinfo(name)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadModel(f"{name} is packed by method {info.compress_type}, only stored and deflated are read")
+    if info.file_size > limit:
+        raise BadModel(f"{name} would unpack to {info.file_size:,} bytes, the limit for this file is {limit:,}")
+    with archive.open(info) as file:
+        return file.read(info.file_size)  # not read(): that unpacks all there is before it looks at the size
+
+
+def _refuse_code(archive, description):
+    """Keras' description of the network is not used here; one that asks for more than Keras' own layers is a trap."""
+    for name in archive.namelist():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise BadModel(f"it holds {name!r}, a path that leads out of the archive")
+    waiting = [description]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            kind, source = item.get("class_name"), item.get("module") or "keras"
+            if kind in ("Lambda", "__lambda__", "function") or str(source).partition(".")[0] != "keras":
+                raise BadModel(f"its description asks to run code of its own ({source}.{kind})")
+        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+
+
+def _check_arguments(build, arguments):
+    """Arguments are of the kinds that `build` has as defaults, and in a range that makes a network of a usual size."""
+    defaults = {name: p.default for name, p in inspect.signature(build).parameters.items() if name != "precision"}
+    for name, value in arguments.items():
+        kind, own = type(defaults.get(name)), type(value)
+        fits = own is kind or (kind is float and own is int)
+        if name not in defaults or not fits or (own is float and not math.isfinite(value)):
+            raise BadModel(f"its card says {name} {value!r}, which the network does not take")
+    width, whole = arguments.get("width", 1), arguments.get("whole", 256)
+    if not 0 < width <= MAX_WIDTH:
+        raise BadModel(f"its card says width {width}, expected up to {MAX_WIDTH}")
+    if not 0 < whole <= MAX_SIDE or whole % 8:
+        raise BadModel(f"its card says whole {whole}, expected a multiple of 8 up to {MAX_SIDE}")
+
+
+def _layers(group, seen):
+    """{layer's name: its datasets} of everything below a group of Keras' weights; nothing is read yet."""
+    found = {}
+    for name in group:
+        inner = member(group, name, h5py.Group)
+        if name == "vars" and len(inner):
+            found[text(inner.attrs["name"])] = [member(inner, str(i), h5py.Dataset) for i in range(len(inner))]
+        elif (address := h5py.h5o.get_info(inner.id).addr) not in seen:  # a group may hold itself
+            seen.add(address)
+            found |= _layers(inner, seen)
+    return found
+
+
+def _fill(model, layers):
+    """Put a file's numbers, by layer, into a model with just these layers."""
+    variables = {}
+    for variable in model.variables:
+        variables.setdefault(variable.path.rpartition("/")[0], []).append(variable)
+    if missing := variables.keys() ^ layers.keys():
+        raise BadModel(f"layer {min(missing)} is not in both the file and the network that its card describes")
+    for name, own in variables.items():
+        shapes, expected = [dataset.shape for dataset in layers[name]], [tuple(v.shape) for v in own]
+        if shapes != expected:
+            raise BadModel(f"layer {name}: the weights have the shapes {shapes}, expected {expected}")
+    for name, own in variables.items():
+        for variable, dataset in zip(own, layers[name]):
+            variable.assign(numbers(dataset))
+
+
 def _from_keras2(path, precision):
     weights = read_keras2(path)
     full = aciids2020.build().get_layer("lfn_conv1").filters
-    arguments = {"edges": True, "width": weights["lfn_conv1"][0].shape[-1] / full, "whole": 256}
-    arguments |= {"input_scale": 1.0, "input_offset": 0.0}
+    width = weights["lfn_conv1"][0].shape[-1] / full
+    if width > MAX_WIDTH:
+        raise BadModel(f"{path}: its layers are {width:g} times as wide as the paper's, the limit is {MAX_WIDTH}")
+    arguments = {"edges": True, "width": width, "whole": 256, "input_scale": 1.0, "input_offset": 0.0}
     model = aciids2020.build(**arguments, precision=precision)
     for name, arrays in weights.items():
         model.get_layer(name).set_weights(arrays)

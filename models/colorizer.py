@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from data.preprocess import fit, lightness_of, network_inputs
+from utils import is_out_of_memory
 
 
 class Colorizer(keras.Model):
@@ -30,9 +31,23 @@ class Colorizer(keras.Model):
         return {name: small[side] for name, side in self.sides.items()}
 
     def chroma(self, views):
-        """Views of n <= batch pictures -> ab in Lab units, float32 (n, side/2, side/2, 2); side/4 for zhang2016."""
-        filled = views + views[:1] * (self.batch - len(views))
-        return self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})[: len(views)]
+        """Views of pictures -> ab in Lab units, float32 (n, side/2, side/2, 2); side/4 for zhang2016.
+
+        Where memory runs out the batch is halved for good. Raises what the backend raises where one picture is too much.
+        """
+        found = []
+        while len(found) < len(views):
+            part = views[len(found) : len(found) + self.batch]
+            filled = part + part[:1] * (self.batch - len(part))
+            try:
+                ab = self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})
+            except Exception as error:  # each backend has its own
+                if self.batch == 1 or not is_out_of_memory(error):
+                    raise
+                self.batch //= 2
+                continue
+            found.extend(ab[: len(part)])
+        return np.stack(found)
 
 
 def native_precision():

@@ -55,6 +55,7 @@ def write_onnx(network, path):
     model = Exported(network)
     shapes = {name: [n or 64 for n in spec.shape] for name, spec in model.signature.items()}
     model({name: np.zeros(shape, "float32") for name, shape in shapes.items()})  # Keras exports what has been called
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         model.export(temporary, format="onnx", verbose=False, input_signature=[model.signature])
         graph = onnx.load(temporary)

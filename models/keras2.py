@@ -12,9 +12,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-
-class BadModel(ValueError):
-    """A model file that cannot be used. The message is one line that names the file and says why."""
+from models.hdf5 import BadModel, member, numbers, opened, text
 
 
 class _Layer(NamedTuple):
@@ -72,23 +70,19 @@ def read_keras2(path) -> dict[str, list[np.ndarray]]:
     """
     with open(path, "rb") as stream:  # h5py does not lock a file opened here, and so reads from any file system
         try:
-            with h5py.File(stream, "r") as file:
+            with opened(stream, "a Keras 2 model") as file:
                 return _read(file)
         except BadModel as error:
-            raise BadModel(f"{path}: {error}") from None
-        # A damaged file shows itself in any of these, from HDF5 as from a graph that is not what Keras writes.
-        except (OSError, RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise BadModel(f"{path}: damaged, or not a Keras 2 model ({type(error).__name__}: {reason})") from error
+            raise BadModel(f"{path}: {error}") from error
 
 
 def _read(file):
     if "model_config" not in file.attrs:
         raise BadModel("it holds no network: weights alone, or not a Keras file; save with model.save()")
-    version, backend = _text(file.attrs["keras_version"]), _text(file.attrs["backend"])
+    version, backend = text(file.attrs["keras_version"]), text(file.attrs["backend"])
     if not version.startswith("2.") or backend != "tensorflow":
         raise BadModel(f"saved by Keras {version} on {backend}; only Keras 2 on tensorflow is read")
-    graph, output = _graph(json.loads(_text(file.attrs["model_config"])))
+    graph, output = _graph(json.loads(text(file.attrs["model_config"])))
 
     color, join = _trace(graph, output)
     weights, widths = {}, {}
@@ -196,36 +190,11 @@ def _arrays(file, part, steps, channels):
 
 def _kernel_and_bias(file, layer, shape):
     """[kernel, bias] of a layer, the kernel of `shape` (None matches any number)."""
-    group = _member(file, f"model_weights/{layer}", h5py.Group)
-    datasets = [_member(group, _text(name), h5py.Dataset) for name in group.attrs["weight_names"]]
+    group = member(file, f"model_weights/{layer}", h5py.Group)
+    datasets = [member(group, text(name), h5py.Dataset) for name in group.attrs["weight_names"]]
     found, expected = [dataset.shape for dataset in datasets], [shape, shape[-1:]]
     if None in shape and found:
         expected[0] = tuple(have if want is None else want for want, have in zip(shape, found[0]))
     if found != expected:
         raise BadModel(f"layer {layer}: the weights have the shapes {found}, expected {[shape, shape[-1:]]}")
-    for dataset in datasets:
-        # HDF5 lets a dataset keep its values in other files, or claim more of them than there are.
-        if dataset.external or dataset.is_virtual or dataset.nbytes > file.id.get_filesize():
-            raise BadModel(f"{dataset.name}: its values are not in the file")
-        if dataset.dtype.kind != "f" or not np.isfinite(dataset[()]).all():
-            raise BadModel(f"{dataset.name}: not all of its values are finite numbers")
-    return [dataset[()].astype("float32") for dataset in datasets]
-
-
-def _member(group, path, kind):
-    """The group or dataset at `path` below `group`. Only hard links are followed: others can lead to other files."""
-    for part in path.split("/"):
-        links = group.id.links
-        if not links.exists(part.encode()):
-            raise BadModel(f"{group.name} has no {part!r}")
-        if links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
-            raise BadModel(f"{part!r} in {group.name} is a link, which is not followed")
-        group = group[part]
-    if not isinstance(group, kind):
-        raise BadModel(f"{group.name} is no {kind.__name__.lower()}")
-    return group
-
-
-def _text(value):
-    """An HDF5 string attribute, which h5py gives as bytes or str by how it was written."""
-    return value if isinstance(value, str) else bytes(value).decode()
+    return [numbers(dataset) for dataset in datasets]

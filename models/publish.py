@@ -34,6 +34,7 @@ def publish(source, path, saturation):
     network, card = models.load(source)
     weights = network.get_weights()
     rounded = [array.astype(np.float16).astype(np.float32) for array in weights]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         models.save(temporary, network.name, rounded, card | {"colorize_saturation": saturation})
         with zipfile.ZipFile(temporary) as archive:

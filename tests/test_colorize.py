@@ -35,13 +35,12 @@ spec.loader.exec_module(script)
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
-    """Files of three untrained networks: one of strong colours, one of none, one that gives no numbers."""
+    """Files of two untrained networks: one of strong colours, one of none."""
     folder = tmp_path_factory.mktemp("networks")
     keras.utils.set_random_seed(0)
     model = aciids2020.build(**ARGUMENTS)
     *rest, last, _ = model.get_weights()
-    ends = {"strong": (8 * last, (0.3, -0.4)), "none": (0 * last, (0, 0)), "nan": (last, (np.nan, 0))}
-    for name, (kernel, bias) in ends.items():
+    for name, (kernel, bias) in {"strong": (8 * last, (0.3, -0.4)), "none": (0 * last, (0, 0))}.items():
         card = {"arguments": ARGUMENTS, "size": 64}
         models.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
     return folder
@@ -264,9 +263,11 @@ def test_one_file_to_a_folder_or_to_a_name(tmp_path, run):
     assert Image.open(tmp_path / "name.webp").format == "WEBP"
 
 
-def test_uncoloured_results_never_pass(tmp_path, run):
+def test_uncoloured_results_never_pass(tmp_path, run, monkeypatch):
     source = save(tmp_path / "a.png", PICTURES["camera"])
-    status, out, err = run(source, tmp_path / "nan", network="nan")
+    with monkeypatch.context() as context:
+        context.setattr(colorizer.Colorizer, "chroma", lambda self, views: np.full((len(views), 32, 32, 2), np.nan, "f4"))
+        status, out, err = run(source, tmp_path / "nan")
     assert status == 1 and "1 failed" in out and "a.png: the network gave no finite colours" in err
     assert not (tmp_path / "nan").exists()
     status, out, err = run(source, tmp_path / "none", network="none")
@@ -345,21 +346,73 @@ def test_strange_names(tmp_path, run):
     assert os.listdir(os.path.join(os.fsencode(tmp_path), b"out")) == [b"\xff\n.png"]
 
 
-def test_a_full_disk_fails_one_picture_and_leaves_no_halves(tmp_path, run, monkeypatch):
-    for i in range(3):
-        save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
+def full_disk(monkeypatch, number=28):
+    """From the second picture on, writing fails in its middle."""
     write = Path.write_bytes
 
     def full(path, content):
-        if path.name.endswith("-1.png"):
+        if not path.name.endswith("-0.png"):
             write(path, content[:100])
-            raise OSError(28, "No space left on device")
+            raise OSError(number, os.strerror(number))
         write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    status, out, err = run(tmp_path / "in", tmp_path / "out")
-    assert status == 1 and out.startswith("2 done, 0 skipped, 1 failed") and "1.png: No space left on device" in err
-    assert sorted(os.listdir(tmp_path / "out")) == ["0.png", "2.png"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_halves(tmp_path, run, monkeypatch):
+    for i in range(9):
+        save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
+    with monkeypatch.context() as context:
+        full_disk(context)
+        status, _, err = run(tmp_path / "in", tmp_path / "out", "--batch", "3")
+    assert status == 1 and [line for line in err.splitlines() if "almost no colour" not in line] == [
+        f"1 done, 0 skipped, 0 failed, 0 passed over; {tmp_path / 'out'}: No space left on device; "
+        "the same command goes on from here"
+    ]
+    assert os.listdir(tmp_path / "out") == ["0.png"]
+    assert run(tmp_path / "in", tmp_path / "out")[1].startswith("8 done, 1 skipped, 0 failed")
+
+
+def test_a_result_that_is_refused_alone_fails_alone(tmp_path, run, monkeypatch):
+    """A name that is too long, or a folder in its place, says nothing of the other pictures."""
+    for name in ("0", "n" * 250, "2"):
+        save(tmp_path / "in" / f"{name}.bmp", PICTURES["tall"])
+    (tmp_path / "out" / "2.png" / "x").mkdir(parents=True)
+    full_disk(monkeypatch, 36)  # "File name too long" itself, as test machines differ
+    status, out, err = run(tmp_path / "in", tmp_path / "out", "--overwrite")
+    assert status == 1 and out.startswith("1 done, 0 skipped, 2 failed") and "File name too long" in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
+
+
+def test_a_folder_that_changes_while_it_is_read(tmp_path, run, monkeypatch):
+    """Files go, turn into pipes, folders and text, and come anew, between being found and being read."""
+    source, read = tmp_path / "in", utils.picture_size
+    for i in range(8):
+        save(source / f"{i}.png", PICTURES["tall"])
+
+    def change_first(path):
+        if path.name == "0.png":
+            for name in ("1.png", "2.png", "3.png", "4.png"):
+                (source / name).unlink()
+            os.mkfifo(source / "2.png")
+            (source / "3.png").mkdir()
+            (source / "4.png").write_text("no picture")
+            save(source / "9.png", PICTURES["tall"])
+        return read(path)
+
+    monkeypatch.setattr(utils, "picture_size", change_first)
+    status, out, err = run(source, tmp_path / "out")
+    assert status == 1 and out.startswith("4 done, 0 skipped, 4 failed")
+    for line in ("1.png: No such file", "2.png: not a regular", "3.png: not a regular", "4.png: not a picture"):
+        assert line in err
+    assert sorted(os.listdir(tmp_path / "out")) == ["0.png", "5.png", "6.png", "7.png"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1), (3, 2)], ids=str)
+def test_sizes_at_the_edge(tmp_path, run, size):
+    pixels = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
+    assert run(save(tmp_path / "a.png", pixels), tmp_path / "out.png", "--guided")[0] == 0
+    assert np.asarray(Image.open(tmp_path / "out.png")).shape == (*size, 3)
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -390,13 +443,35 @@ def test_refusals(tmp_path, networks, capsys, arguments, words):
     assert os.listdir(tmp_path) == ["in"] and (tmp_path / "in/a.png").read_bytes() == before
 
 
-def test_out_of_memory_says_what_to_try(tmp_path, run, monkeypatch):
-    def exhausted(*_):
-        raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor")
+def out_of_memory_above(batch, monkeypatch):
+    predict = colorizer.Colorizer.predict_on_batch
 
-    monkeypatch.setattr(colorizer.Colorizer, "chroma", exhausted)
+    def exhausted(self, views):
+        if len(views["lightness"]) > batch:
+            raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor")
+        return predict(self, views)
+
+    monkeypatch.setattr(colorizer.Colorizer, "predict_on_batch", exhausted)
+
+
+def test_out_of_memory_halves_the_batch(tmp_path, run, monkeypatch):
+    for i in range(11):
+        save(tmp_path / "in" / f"{i}.png", np.roll(PICTURES["tall"], i, axis=0))
+    run(tmp_path / "in", tmp_path / "out")
+    out_of_memory_above(3, monkeypatch)
+    status, out, err = run(tmp_path / "in", tmp_path / "less", "--batch", "8")
+    assert status == 0 and out.startswith("11 done, 0 skipped, 0 failed")
+    assert err.count("out of memory: from here on 2 pictures at a time, not 8") == 1
+    for path in (tmp_path / "out").iterdir():  # each picture got its own colours
+        both = (np.asarray(Image.open(folder / path.name)).astype(int) for folder in (tmp_path / "out", tmp_path / "less"))
+        assert np.abs(np.subtract(*both)).max() <= 2
+
+
+def test_out_of_memory_says_what_to_try(tmp_path, run, monkeypatch):
+    out_of_memory_above(0, monkeypatch)
     status, _, err = run(save(tmp_path / "a.png", PICTURES["tall"]), tmp_path / "out")
-    assert status == 1 and "try a smaller --batch (now 4)" in err and not (tmp_path / "out").exists()
+    assert status == 1 and "even with one picture at a time: try a smaller --size (now 64)" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
@@ -414,7 +489,8 @@ def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
     assert len(looked) <= 12  # the first ten, and of the next ten what was under way
 
 
-def test_interrupt_says_how_to_go_on(tmp_path, networks):
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
+def test_interrupt_says_how_to_go_on(tmp_path, networks, number):
     """The command in a process of its own: Ctrl-C, whole files, status 130; then the same command finishes."""
     source = save(tmp_path / "in/0.png", PICTURES["camera"])
     for i in range(1, 400):
@@ -425,7 +501,7 @@ def test_interrupt_says_how_to_go_on(tmp_path, networks):
     deadline = time.monotonic() + 150
     while not list((tmp_path).glob("out/*.png")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "stopped: " in err.splitlines()[-1] and "the same command goes on from here" in err.splitlines()[-1]

@@ -344,3 +344,25 @@ def test_other_files_are_not_keras2(tmp_path):
         keras2.read_keras2(path)
     with pytest.raises(FileNotFoundError):
         keras2.read_keras2(tmp_path / "missing.h5")
+
+
+def test_a_network_wider_than_the_limit_is_refused_before_it_is_built(copy, monkeypatch):
+    monkeypatch.setattr(models, "MAX_WIDTH", 0.2)
+    with pytest.raises(models.BadModel, match="0.25 times as wide as the paper's, the limit is 0.2") as caught:
+        models.load(copy)
+    assert str(caught.value).count(str(copy)) == 1
+
+
+def integers(file, path, name, array):
+    file[name] = array.astype("i4")
+
+
+def packed(file, path, name, array):
+    file.create_dataset(name, data=array, chunks=True, compression="gzip")
+
+
+@pytest.mark.parametrize(("make", "message"), [(integers, "floating-point"), (packed, "not in one piece")])
+def test_only_plain_numbers_are_read(copy, make, message):
+    replace_kernel(make)(copy)
+    with pytest.raises(models.BadModel, match=message):
+        keras2.read_keras2(copy)

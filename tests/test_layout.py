@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"train", "test", "evaluate", "figures"}
-LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "models.keras2"}
+LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "models.hdf5"}
 ALLOWED = {
     **{leaf: set() for leaf in LEAVES},
     "data.preprocess": {"data.color", "data.edges"},
@@ -16,11 +16,12 @@ ALLOWED = {
     "models.iizuka2016": set(),
     "models.zhang2016": {"data.color"},
     "models.checkpoint": {"utils"},
-    "models.colorizer": {"data.preprocess"},
+    "models.colorizer": {"utils", "data.preprocess"},
     "models.export": {"utils", "data.preprocess"},
     "models.publish": {"utils"},
     "models.training": {"data.preprocess"},
-    "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.keras2"},
+    "models.keras2": {"models.hdf5"},
+    "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.hdf5", "models.keras2"},
     "data": set(),
     "evaluation": set(),
     "evaluation.metrics": {"data.color"},

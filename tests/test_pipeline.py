@@ -1,5 +1,6 @@
 """From folders to batches."""
 
+import os
 from collections import Counter
 
 import numpy as np
@@ -38,6 +39,15 @@ def test_survey(mixed):
     other = pipeline.survey([mixed], seed=1, progress=False)
     assert splits(other) == splits(rows) and other != rows
     assert splits(pipeline.survey([mixed], limit=10, progress=False)).total() == 10
+
+
+def test_pipes_devices_and_loops_do_not_hang_the_survey(photographs, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "good").symlink_to(photographs, target_is_directory=True)
+    assert splits(pipeline.survey([tmp_path], progress=False)) == {"train": 22, "val": 2, "broken": 3}
 
 
 def test_survey_with_folders_for_validation(mixed, photographs):

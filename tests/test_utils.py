@@ -1,5 +1,6 @@
 """Reading, writing and finding pictures, and `utils.py gray`."""
 
+import contextlib
 import io
 import os
 import random
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import EpsImagePlugin, Image, ImageCms
 from skimage import data
 
 import utils
@@ -200,7 +201,55 @@ def test_content_decides_and_not_the_name(tmp_path):
     same(read_picture(save(tmp_path / "nameless", GRAY, format="PNG")).pixels, GRAY)
 
 
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_first_frame_of_an_animation(tmp_path, kind):
+    frames = [Image.fromarray(np.roll(COLOUR, 10 * i)) for i in range(3)]
+    options = {"WEBP": {"lossless": True}}.get(kind, {})
+    path = save(tmp_path / "a", frames[0], format=kind, save_all=True, append_images=frames[1:], **options)
+    picture = read_picture(path)
+    assert picture.note == "first of 3 frames" and np.abs(picture.pixels.astype(int) - COLOUR).mean() < 12
+
+
+def test_less_usual_jpegs(tmp_path):
+    """Progressive; CMYK; YCCK, which Adobe's marker tells from CMYK; coded arithmetically: a picture or one line."""
+    same(
+        read_picture(save(tmp_path / "p.jpg", COLOUR, progressive=True, quality=95)).pixels,
+        np.asarray(Image.open(save(tmp_path / "b.jpg", COLOUR, quality=95))),
+    )
+    cmyk = save(tmp_path / "cmyk.jpg", COLOUR, "CMYK", quality=95)
+    assert np.abs(read_picture(cmyk).pixels.astype(int) - COLOUR).mean() < 5
+    content = bytearray(cmyk.read_bytes())
+    content[content.index(b"Adobe") + 11] = 2
+    (tmp_path / "ycck.jpg").write_bytes(content)
+    with Image.open(tmp_path / "ycck.jpg") as image:
+        expected = np.asarray(image.convert("RGB"))
+    same(read_picture(tmp_path / "ycck.jpg").pixels, expected)
+    content = bytearray(save(tmp_path / "gray.jpg", GRAY).read_bytes())
+    content[content.index(b"\xff\xc0") + 1] = 0xC9  # its Huffman codes, read as an arithmetic code, are some picture
+    (tmp_path / "arithmetic.jpg").write_bytes(content)
+    try:
+        assert read_picture(tmp_path / "arithmetic.jpg").pixels.shape == GRAY.shape
+    except BadPicture as error:
+        assert "\n" not in str(error)
+
+
 # ---- what is no picture
+
+
+def test_postscript_is_no_picture_but_a_program(tmp_path, monkeypatch):
+    """Pillow hands EPS, whatever its name, to Ghostscript."""
+    ghostscript, trace = tmp_path / "gs", tmp_path / "ran"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {trace}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    path = save(tmp_path / "a.jpg", COLOUR, format="EPS")
+    with Image.open(path) as image, contextlib.suppress(OSError):
+        image.load()
+    trace.unlink()  # the trap works
+    with pytest.raises(BadPicture, match="not a picture that can be read"):
+        read_picture(path)
+    assert not trace.exists() and looks_like_picture(tmp_path / "a.eps")  # a line says so
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
