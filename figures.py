@@ -442,7 +442,8 @@ def reached(args, name, config):
         return 0
     asked = {"preset": args.preset, "config": asdict(config)}
     asked |= {key: [str(path.resolve()) for path in getattr(args, key)] for key in ("data", "val")}
-    if json.loads((folder / "config.json").read_text()) != asked:
+    held = json.loads((folder / "config.json").read_text())
+    if {name: held.get(name) for name in asked} != asked:
         stop(f"{utils.printable(folder)} holds a run with other settings: give them again, or another --out")
     if not (folder / "log.csv").exists():
         return 0

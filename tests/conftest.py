@@ -2,6 +2,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,3 +30,22 @@ def photographs(tmp_path_factory):
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(source[top : top + 96, left : left + 80 + i]).save(path)
     return folder
+
+
+@pytest.fixture(scope="module")
+def broken_gives_no_numbers():
+    """The network of a file broken.keras computes NaN. A file that holds NaN is refused, so it is made so when loaded."""
+    import models
+
+    load = models.load
+
+    def load_broken(path, *rest):
+        network, card = load(path, *rest)
+        if Path(path).stem == "broken":
+            layer = network.get_layer("color_conv5")
+            layer.set_weights([np.full_like(array, np.nan) for array in layer.get_weights()])
+        return network, card
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "load", load_broken)
+        yield

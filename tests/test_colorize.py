@@ -499,7 +499,7 @@ def test_interrupt_says_how_to_go_on(tmp_path, networks, number):
     command += ["--model", str(networks / "strong.keras")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     deadline = time.monotonic() + 150
-    while not list((tmp_path).glob("out/*.png")) and process.poll() is None and time.monotonic() < deadline:
+    while not list((tmp_path / "out").glob("[!.]*.png")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

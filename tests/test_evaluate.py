@@ -22,7 +22,7 @@ ARGUMENTS = {"width": 1 / 16, "whole": SIZE}
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory):
+def networks(tmp_path_factory, broken_gives_no_numbers):
     """Files of untrained networks: two of strong colours with targets of their own, and one that gives no numbers."""
     folder = tmp_path_factory.mktemp("networks")
     keras.utils.set_random_seed(0)
@@ -32,7 +32,7 @@ def networks(tmp_path_factory):
         "other": {"saturation": 1.8},
         "broken": {},
     }
-    ends = {"strong": (20 * last, (0.1, 0.2)), "other": (-10 * last, (0, 0.1)), "broken": (last, (np.nan, 0))}
+    ends = {"strong": (20 * last, (0.1, 0.2)), "other": (-10 * last, (0, 0.1)), "broken": (last, (0, 0))}
     for name, (kernel, bias) in ends.items():
         card = {"arguments": ARGUMENTS, "size": SIZE} | cards[name]
         models.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)

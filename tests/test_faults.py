@@ -370,15 +370,13 @@ def copies(folder, count):
 @pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.soak)])
 def test_kills_of_colorizing_leave_whole_pictures(kills, network, tmp_path):
     source = copies(tmp_path / "in", 120 * kills)
-    out, rng, in_writing, seen = tmp_path / "out", random.Random(0), 0, set()
+    out, whole, rng, in_writing, seen = tmp_path / "out", "[!.]*.png", random.Random(0), 0, set()
     command = [sys.executable, str(ROOT / "test.py"), str(source), str(out), "--model", str(network)]
     for kill in range(kills):
         stamp = len(seen)
-        assert kill_at_random(command, out, rng, lambda stamp=stamp: len(list(out.glob("*.png"))) > stamp), (
-            f"done at {kill}"
-        )
+        assert kill_at_random(command, out, rng, lambda stamp=stamp: len(list(out.glob(whole))) > stamp), f"done at {kill}"
         in_writing += bool(leftovers(out))
-        for path in set(out.glob("*.png")) - seen:
+        for path in set(out.glob(whole)) - seen:
             assert utils.read_picture(path).pixels.shape == (256, 256, 3)
             seen.add(path)
     print(f"{kills} kills, {in_writing} while a file was written, the last after {len(seen)} pictures")
