@@ -24,7 +24,9 @@ class Config:
         ("glorot_uniform", "he_uniform", "he_gentle"),
     )
 
-    start: str = option("", "file of a network whose weights the training starts with; none: random weights, as in the paper")
+    start: str = option(
+        "", "file of a network whose weights the training starts with; none: random weights, as in the paper"
+    )
 
     # the target
     saturation: float = option(1.8, "T: factor on the HSV saturation of the target; 1.8 is the paper's choice")

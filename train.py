@@ -35,7 +35,7 @@ from tqdm import tqdm
 import configs
 import models
 from data import pipeline
-from data.preprocess import colorize, target, training_inputs
+from data.preprocess import colorize, fit, target, training_inputs
 from models import checkpoint, zhang2016
 from models.training import Training, make_optimizer, settle, spread
 
@@ -57,7 +57,10 @@ def main():
 
 
 def train(options, config, rows):
-    train_files, val_files = pipeline.paths(rows, "train"), pipeline.paths(rows, "val")
+    try:
+        train_files, val_files = pipeline.paths(rows, "train"), pipeline.paths(rows, "val")
+    except ValueError as error:  # of prepared pictures
+        stop(error)
     counts = Counter(row["split"] for row in rows)
     print("pictures: " + ", ".join(f"{counts[split]} {split}" for split in pipeline.SPLITS))
     epoch_steps = len(train_files) // config.batch
@@ -147,7 +150,7 @@ def train(options, config, rows):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--data", type=Path, nargs="+", help="folders of photographs, searched recursively")
+    parser.add_argument("--data", type=Path, nargs="+", help="folders of photographs, or prepared ones")
     parser.add_argument("--val", type=Path, nargs="+", help="folders to validate on; without: a share of --data")
     parser.add_argument("--run", type=Path, help="folder of this run, made if absent")
     parser.add_argument("--preset", choices=list(configs.PRESETS), help="set of defaults (default: paper)")
@@ -186,8 +189,9 @@ def prepare(options):
         if config.start and not Path(config.start).is_file():
             raise ValueError(f"--start {config.start}: no such file")
         rows = pipeline.survey(
-            asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural
-        )
+            asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural,
+            size=config.size, crop=config.crop,
+        )  # fmt: skip
         if config.labels_from_folders:
             pipeline.scenes(rows)  # refuses a folder that gives no labels, before anything is written
     except ValueError as error:
@@ -265,10 +269,11 @@ def color_counts(files, config, run):
     if path and path.exists():
         return json.loads(path.read_text())
     chosen = np.random.default_rng([config.seed, 4]).permutation(len(files))[:COUNTED]
-    batches = pipeline.Batches([files[i] for i in chosen], config.size // 4, 16)  # at the size of the network's output
+    batches = pipeline.Batches([files[i] for i in chosen], config.size, 16)
     counts = np.zeros(len(zhang2016.bins()), int)
     for i in tqdm(range(len(batches)), "counting colours", leave=False):
-        counts += zhang2016.count(target(batches[i][0], config.saturation, config.clip_saturation))
+        rgb = np.stack([fit(picture, config.size // 4, config.size // 4) for picture in batches[i][0]])  # as the output
+        counts += zhang2016.count(target(rgb, config.saturation, config.clip_saturation))
     if path:
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(counts.tolist()))

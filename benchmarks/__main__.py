@@ -2,9 +2,9 @@
 
     python -m benchmarks [GROUP ...] [--model FILE]
 
-The groups are input, step, batch, folder, authors, process and precision (without one: all, about 40 minutes on two cores).
-What is not run keeps the figures of its last run, from benchmarks/results.json; precision runs where --model names a
-trained network.
+The groups are input, shards, step, batch, folder, authors, process and precision (without one: all, about 40 minutes on
+two cores). What is not run keeps the figures of its last run, from benchmarks/results.json; precision runs where --model
+names a trained network.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from benchmarks.measure import machine
 HERE = Path(__file__).parent
 GROUPS = {
     "input": training.input_rows,
+    "shards": training.shard_rows,
     "step": training.step_rows,
     "folder": colorizing.folder_rows,
     "authors": colorizing.authors_row,

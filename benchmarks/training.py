@@ -16,7 +16,7 @@ import configs
 import train
 from benchmarks import authors, pictures
 from benchmarks.measure import Row, in_turns, process_json, seconds
-from data import pipeline
+from data import pipeline, prepare
 from data.preprocess import target, training_inputs
 from models.colorizer import native_precision
 
@@ -53,6 +53,27 @@ def input_rows(folder):
         yield Row(
             f"input path against decoding alone, {kind}", ratio, ">= 0.7",
             f"{n / fast:,.0f} against {n / slow:,.0f} pictures/s",
+        )  # fmt: skip
+
+
+def shard_rows(folder):
+    """One thread: pictures out of prepared shards against the same out of JPEG files of 256 x 256."""
+    paths = pictures.write_small(folder / "small", 512)
+    prepare.main([str(folder / "small"), str(folder / "prepared")])
+    stored = pipeline.paths(pipeline.survey([folder / "prepared"], share=0, progress=False, size=256), "train")
+
+    def all_of(files, crop, mirror):
+        batches = pipeline.Batches(files, 256, 16, pipeline.Order(0, 0, crop, mirror))
+        draws = np.random.default_rng(0).random((len(stored), pipeline.DRAWS))
+        return lambda: [np.stack([batches.picture(i, d)[0] for i, d in enumerate(some, 16 * j)])
+                        for j, some in enumerate(np.split(draws, range(16, len(stored), 16)))]  # fmt: skip
+
+    for crop, mirror, kind in ((1.0, False, "whole pictures"), (0.6, True, "random crops and mirroring")):
+        fast, slow, ratio = in_turns(all_of(stored, crop, mirror), all_of(paths, crop, mirror))
+        n = len(stored)
+        yield Row(
+            f"prepared shards against the folder, one core, {kind}, files in the system's cache", ratio, "",
+            f"{n / fast:,.0f} against {n / slow:,.0f} pictures/s, as batches",
         )  # fmt: skip
 
 

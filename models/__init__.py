@@ -71,7 +71,9 @@ def start(network, arguments, path):
         BadModel: as `load` does, or the file's network differs; the message is one line.
     """
     source, card = load(path)
-    own, its = ({"network": name} | values for name, values in ((network.name, arguments), (source.name, card["arguments"])))
+    own, its = (
+        {"network": name} | values for name, values in ((network.name, arguments), (source.name, card["arguments"]))
+    )
     differ = [name for name in own if name not in ("whole", "initializer") and its.get(name) != own[name]]
     if differ:
         raise BadModel(f"{path}: has {differ[0]} {its.get(differ[0])}, the new network {own[differ[0]]}")

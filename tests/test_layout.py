@@ -7,11 +7,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"train", "test", "evaluate", "figures"}
-LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "models.keras2"}
+LEAVES = {
+    "configs",
+    "utils",
+    "data.color",
+    "data.edges",
+    "data.places2",
+    "data.demo",
+    "data.ink",
+    "data.shards",
+    "models.keras2",
+}
 ALLOWED = {
     **{leaf: set() for leaf in LEAVES},
     "data.preprocess": {"data.color", "data.edges"},
-    "data.pipeline": {"data.preprocess", "data.places2", "utils"},
+    "data.pipeline": {"data.preprocess", "data.places2", "data.shards", "utils"},
+    "data.prepare": {"data.pipeline", "data.preprocess", "data.shards", "utils"},
     "models.aciids2020": set(),
     "models.iizuka2016": set(),
     "models.zhang2016": {"data.color"},
