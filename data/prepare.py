@@ -52,7 +52,7 @@ def parse(arguments):
     parser.add_argument("--size", type=number(int, 16, 4096), default=256, help="--size of the training (default 256)")
     parser.add_argument(
         "--as-decoded", action="store_true",
-        help="keep pictures that are larger than SIZE x SIZE as they are decoded: needed for --crop below 1, and much larger",
+        help="keep pictures that are larger than SIZE x SIZE as they are decoded: needed for --crop below 1",
     )  # fmt: skip
     parser.add_argument("--places2-natural", action="store_true", help="only the natural scenes of Places2, as in train.py")
     parser.add_argument("--dry-run", action="store_true", help="say how much disk it takes, and stop")

@@ -1,4 +1,4 @@
-"""Prepared folders: the pictures of a folder, decoded once, in files that are mapped into memory. `data.prepare` makes them.
+"""Prepared folders, which `data.prepare` makes: pictures decoded once, in files that are mapped into memory.
 
 prepared.json describes the folder. Each shard stands for so many files of the original folder, in its order, and is two
 files: 00000.bin holds their pictures one after the other, uint8 sRGB (height, width, 3); 00000.csv has a line for every
@@ -46,9 +46,7 @@ class Prepared:
         self.folder = Path(folder)
         description = describe(folder)
         if description["shards"] is None:
-            raise ValueError(
-                f"{folder}: its preparation was not finished; the same command of data.prepare goes on with it"
-            )
+            raise ValueError(f"{folder}: not finished; the same command of data.prepare goes on with it")
         self.size, self._per_shard = description["size"], description["files_per_shard"]
         self.paths, self.kinds, self._maps, shapes = [], [], {}, []
         for number, digest in enumerate(description["shards"]):

@@ -8,16 +8,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"train", "test", "evaluate", "figures"}
 LEAVES = {
-    "configs",
-    "utils",
-    "data.color",
-    "data.edges",
-    "data.places2",
-    "data.demo",
-    "data.ink",
-    "data.shards",
-    "models.keras2",
-}
+    "configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "data.shards", "models.keras2",
+}  # fmt: skip
 ALLOWED = {
     **{leaf: set() for leaf in LEAVES},
     "data.preprocess": {"data.color", "data.edges"},
