@@ -244,7 +244,7 @@ class Batches(keras.utils.PyDataset):
     every epoch); validation goes through all of them as they stand.
     """
 
-    def __init__(self, files, size, batch, order=None, steps=None, labels=None):
+    def __init__(self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1)):
         """
         Args:
             files: paths of pictures, or `shards.Stored` ones.
@@ -252,9 +252,11 @@ class Batches(keras.utils.PyDataset):
             order: an Order for training; None takes the pictures in their order, whole.
             steps: range of the epoch's batches to give; None: all.
             labels: NumPy, a number for each of the files; None: none.
+            share: (i, n): give the i-th of n equal parts of each batch, for n processes that train together.
         """
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
         self.files, self.size, self.batch, self.order, self.labels = files, size, batch, order, labels
+        self.own = slice(*(batch * i // share[1] for i in (share[0], share[0] + 1)))
         self.steps = steps or range(len(files) // batch if order else math.ceil(len(files) / batch))
         self.places = range(len(files))
         if order:
@@ -269,7 +271,7 @@ class Batches(keras.utils.PyDataset):
         draws = [None] * len(numbers)
         if self.order:
             draws = np.random.default_rng([self.order.seed, 3, self.order.epoch, start]).random((len(numbers), DRAWS))
-        pictures, files = zip(*POOL.map(self.picture, numbers, draws))
+        pictures, files = zip(*POOL.map(self.picture, numbers[self.own], draws[self.own]))
         rgb = np.stack(pictures)  # fresh: a view may be overwritten downstream
         return (rgb,) if self.labels is None else (rgb, self.labels[list(files)])
 
@@ -290,3 +292,22 @@ class Batches(keras.utils.PyDataset):
                 return fit(rgb, self.size, self.size), file
             return crop_and_mirror(rgb, self.size, draws, self.order.crop, self.order.mirror), file
         raise OSError("none of the pictures can be read any more")
+
+
+class Validation(Batches):
+    """All pictures once, whole, in batches of one shape: (pictures, labels or zeros, weights).
+
+    The last batch is filled up with pictures of weight 0. The others have the weight that makes the mean of all weights 1,
+    so that means over the batches, as Keras makes them, are means over the pictures.
+    """
+
+    def __getitem__(self, index):
+        start = index * self.batch
+        numbers = range(start, start + self.batch)[self.own]
+        real = [number for number in numbers if number < len(self.files)]
+        rgb = np.zeros((len(numbers), self.size, self.size, 3), np.uint8)
+        labels, weights = np.zeros(len(numbers), np.int32), np.zeros(len(numbers), np.float32)
+        for i, (picture, file) in enumerate(POOL.map(self.picture, real, [None] * len(real))):
+            rgb[i], weights[i] = picture, len(self) * self.batch / len(self.files)
+            labels[i] = 0 if self.labels is None else self.labels[file]
+        return rgb, labels, weights

@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"train", "test", "evaluate", "figures"}
 LEAVES = {
-    "configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "data.shards", "models.keras2",
+    "configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "data.shards",
+    "models.devices", "models.keras2",
 }  # fmt: skip
 ALLOWED = {
     **{leaf: set() for leaf in LEAVES},
@@ -21,7 +22,7 @@ ALLOWED = {
     "models.checkpoint": {"utils"},
     "models.colorizer": {"data.preprocess"},
     "models.export": {"utils", "data.preprocess"},
-    "models.training": {"data.preprocess"},
+    "models.training": {"data.preprocess", "models.devices"},
     "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.keras2"},
     "data": set(),
     "evaluation": set(),
