@@ -76,8 +76,6 @@ def train(options, config, rows, team):
         stop(f"too few pictures: {len(train_files)} to train on at batch {config.batch}, {len(val_files)} to validate on")
     total_steps = min(config.steps or config.epochs * epoch_steps, config.epochs * epoch_steps)
     print(f"plan: {total_steps} steps of {config.batch} pictures, {epoch_steps} an epoch, on {team}")
-    if config.batch % len(team.names):
-        stop(f"--batch {config.batch}: not divisible by {len(team.names)} devices; try another, or --devices")
     lead = team.process == 0
 
     run = None if options.dry_run else options.run
@@ -208,12 +206,12 @@ def prepare(options, team):
             stop(f"{options.run}: not the folder that process 0 has; --run must name one that all processes share")
         stored = json.loads((options.run / "config.json").read_text())
         return configs.Config(**stored["config"]), pipeline.read_manifest(options.run / "manifest.csv")
-    config, rows = prepare_first(options)
+    config, rows = prepare_first(options, team)
     team.wait("prepared")
     return config, rows
 
 
-def prepare_first(options):
+def prepare_first(options, team):
     asked = {name: [str(f.resolve()) for f in getattr(options, name)] for name in ("data", "val") if getattr(options, name)}
     path = options.run / "config.json" if options.run else None
     if path and path.exists():
@@ -225,13 +223,16 @@ def prepare_first(options):
         for name, value in asked.items():
             if held[name] != value:
                 stop(f"--{name.replace('_', '-')} {value}: the run in {options.run} has {held[name]}; leave it out")
-        return configs.Config(**stored["config"]), pipeline.read_manifest(options.run / "manifest.csv")
+        config = configs.Config(**stored["config"])
+        refuse_uneven(config, team)
+        return config, pipeline.read_manifest(options.run / "manifest.csv")
 
     if not options.data:
         stop("--data DIR is needed for a new run")
     preset = options.preset or "paper"
     try:
         config = configs.make(preset, configs.given(options))
+        refuse_uneven(config, team)
         if config.start and not Path(config.start).is_file():
             raise ValueError(f"--start {config.start}: no such file")
         rows = pipeline.survey(
@@ -249,6 +250,11 @@ def prepare_first(options):
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(stored, indent=1))
     return config, rows
+
+
+def refuse_uneven(config, team):
+    if config.batch % len(team.names):
+        stop(f"--batch {config.batch}: not divisible by {len(team.names)} devices; try another, or --devices")
 
 
 def stop(message, status=2):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from benchmarks import colorizing, training
+from benchmarks import colorizing, cost, training
 from benchmarks.measure import machine
 
 HERE = Path(__file__).parent
@@ -71,9 +71,10 @@ def write_readme(results):
         plot(rows)
     lines += ["", "Measured on:", ""]
     lines += [f"- {group}: {r['machine']}, {r['date']}" for group, r in results.items()]
-    path, (start, end) = HERE / "README.md", ("<!-- figures -->", "<!-- end -->")
-    before, _, rest = path.read_text().partition(start)
-    path.write_text(f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.partition(end)[2]}")
+    for name, text in (("figures", "\n".join(lines)), ("cost", cost.text(results))):
+        path, (start, end) = HERE / "README.md", (f"<!-- {name} -->", f"<!-- end of {name} -->")
+        before, _, rest = path.read_text().partition(start)
+        path.write_text(f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}")
 
 
 def plot(rows):

@@ -48,8 +48,10 @@ class Devices:
 
     @contextlib.contextmanager
     def together(self):
-        """Around the work of several processes: one that fails ends at once. JAX would let it wait at its exit for the others,
-        which wait for it."""
+        """Around the work of several processes: one that fails ends at once, and with it the others.
+
+        JAX would let it wait at its exit for the others, which wait for it in the middle of a step.
+        """
         try:
             yield
         except BaseException as error:
