@@ -127,8 +127,8 @@ def text(results, site=None):
         f"sheet), so **{train:,.0f} pictures/s in training and {3 * train:,.0f} forwards for each GPU (an estimate, from "
         f"{6 * MACS / 1e9:.1f} and {2 * MACS / 1e9:.1f} GFLOP a picture)**; {site.price:.2f} USD a GPU and hour; "
         f"{site.cores} cores a GPU, {site.host} GPUs a host, {site.disk / 1e9:.0f} GB/s of disk and "
-        f"{site.network / 1e9:.0f} GB/s of network a host, {site.link / 1e9:.0f} GB/s between its GPUs; {site.batch} pictures "
-        f"a GPU and step. Measured, for each core: {rates.folder:,.0f} pictures/s decoded, cropped and mirrored; "
+        f"{site.network / 1e9:.0f} GB/s of network a host, {site.link / 1e9:.0f} GB/s between its GPUs; {site.batch} "
+        f"pictures a GPU and step. Measured, for each core: {rates.folder:,.0f} pictures/s decoded, cropped and mirrored; "
         f"{rates.shards:,.0f} read from prepared shards; {rates.small * 1000:.0f} ms for a 256 x 256 picture in `test.py` "
         f"beside the network's {rates.network * 1000:.0f}; {rates.png:.2f} s for one of 12 megapixels to PNG, "
         f"{rates.jpg:.2f} s to JPEG.",
