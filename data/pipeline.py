@@ -86,11 +86,13 @@ def survey(
             give these batches.
     """
     _refuse_overlap([*folders, *validation_folders])
-    if size:
-        for folder in filter(shards.is_prepared, [*folders, *validation_folders]):
-            _refuse_other_batches(shards.opened(folder), size, crop)
+    for folder in filter(shards.is_prepared, [*folders, *validation_folders] if size else ()):
+        _refuse_other_batches(shards.opened(folder), size, crop)
     rng = np.random.default_rng([seed, 1])
-    taken = {"train": candidates(folders, natural), "val": candidates(validation_folders, False)}
+    taken = {
+        "train": candidates(folders, natural, size is not None),
+        "val": candidates(validation_folders, False, size is not None),
+    }
     if limit:
         taken["train"] = [taken["train"][i] for i in sorted(rng.permutation(len(taken["train"]))[:limit])]
     rows = []
@@ -130,16 +132,17 @@ def _refuse_other_batches(prepared, size, crop):
         )
 
 
-def candidates(folders, natural):
+def candidates(folders, natural, prepared=False):
     """What could be pictures in some folders: a list of (folder, path relative to it, kind), in a stable order.
 
-    `kind` is that of `kind_of` where the folder is a prepared one, which knows, and else None.
+    `kind` is that of `kind_of` where the folder is a prepared one, which knows, and else None. Without `prepared` such a
+    folder is as any other, and holds no pictures.
     """
     found = []
     for folder in folders:
-        if shards.is_prepared(folder):
-            prepared = shards.opened(folder)
-            found += [(folder, *file) for file in zip(prepared.paths, prepared.kinds) if not natural or is_natural(file[0])]
+        if prepared and shards.is_prepared(folder):
+            held = shards.opened(folder)
+            found += [(folder, *file) for file in zip(held.paths, held.kinds) if not natural or is_natural(file[0])]
         else:
             paths = (os.path.relpath(path, folder) for path in find_files(folder))
             named = (path for path in paths if not natural or is_natural(path))

@@ -75,6 +75,7 @@ def test_random_crops_too_where_pictures_are_kept_as_decoded(folder, tmp_path, c
     assert np.array_equal(found, plain)
     with pytest.raises(ValueError, match="was prepared for --size 64, not 32"):
         batches_of(tmp_path / "out", size=32)
+    assert pipeline.survey([tmp_path / "out"], progress=False) == []  # measuring wants the pictures' own size
 
 
 def test_pictures_of_the_very_size_can_be_cropped(tmp_path):
