@@ -437,7 +437,10 @@ class Keeper(keras.callbacks.Callback):
 
 
 class Bar(keras.callbacks.Callback):
-    """The progress bar of one epoch, with the last validation beside the running loss."""
+    """The progress bar of one epoch, with the last validation beside the running loss.
+
+    On several devices of TensorFlow the running loss is that of the first one's pictures; what is logged is of all.
+    """
 
     def __init__(self, title, steps, batch, history, shown=True):
         super().__init__()
