@@ -43,7 +43,9 @@ def main(arguments=None):
         args.saturation = card.get("colorize_saturation", 1.0)
     with utils.Report(jobs) as report:
         todo = report.todo(jobs, args.overwrite)
-        colorizer = Colorizer(network, args.size or card["size"], max(1, min(args.batch, len(todo))))
+        # A share's batches are all of one shape: of another, a GPU might choose other sums, and a pixel could differ.
+        batch = args.batch if args.shard else max(1, min(args.batch, len(todo)))
+        colorizer = Colorizer(network, args.size or card["size"], batch)
         started, where = time.monotonic(), args.output
         again = "the same command" + " without --overwrite" * args.overwrite + " goes on from here"
         try:
@@ -102,6 +104,8 @@ def parse(arguments):
         parser.error(f"{utils.printable(args.model)}: no such network; --model takes the best.keras of a training run")
     jobs = utils.parse_jobs(parser, args)
     if args.sheet:
+        if args.shard:
+            parser.error("--sheet: the shards would overwrite it; the same command without --shard writes it afterwards")
         name = f"--sheet {utils.printable(args.sheet)}"
         if args.sheet.suffix.lower() not in utils.FORMATS:
             parser.error(f"{name}: must end in one of {', '.join(utils.FORMATS)}")

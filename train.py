@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import signal
 import sys
 import time
@@ -22,7 +23,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from utils import atomic, import_keras_quietly, is_out_of_memory, lock, printable, remove_leftovers
+from utils import atomic, import_keras_quietly, is_out_of_memory, lock, printable, remove_leftovers, share
 
 import_keras_quietly()
 
@@ -37,8 +38,8 @@ from tqdm import tqdm
 import configs
 import models
 from data import pipeline
-from data.preprocess import colorize, target, training_inputs
-from models import checkpoint, zhang2016
+from data.preprocess import colorize, fit, target, training_inputs
+from models import checkpoint, devices, zhang2016
 from models.training import Training, make_optimizer, settle, spread
 
 LOOK = 100  # steps, at most, after which a loss that is not finite is found out
@@ -51,34 +52,48 @@ SETTLING = 50  # batches, at most, over which batch normalisation is measured an
 def main():
     options, config = parse(), None
     try:
-        config, rows = prepare(options)
-        train(options, config, rows)
-    except Exception as error:
-        if config and is_out_of_memory(error):
-            stop(f"out of memory at --batch {config.batch}: try a smaller one, or --precision mixed_bfloat16", 1)
-        if not isinstance(error, OSError):
-            raise
-        reason = error.strerror or " ".join(str(error).split())
-        stop(f"{options.run}: {reason}; when that is mended, --resume goes on from the last checkpoint, if there is one", 1)
+        team = devices.use(options.devices, options.coordinator, options.process)
+    except ValueError as error:
+        stop(error)
+    if team.process:  # the first one speaks and writes
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    with team.together():
+        try:
+            config, rows = prepare(options, team)
+            train(options, config, rows, team)
+        except Exception as error:
+            if config and is_out_of_memory(error):
+                stop(f"out of memory at --batch {config.batch}: try a smaller one, or --precision mixed_bfloat16", 1)
+            if not isinstance(error, OSError):
+                raise
+            reason = error.strerror or " ".join(str(error).split())
+            stop(f"{options.run}: {reason}; when that is mended, --resume goes on from the last checkpoint, if any", 1)
 
 
-def train(options, config, rows):
-    train_files, val_files = pipeline.paths(rows, "train"), pipeline.paths(rows, "val")
+def train(options, config, rows, team):
+    try:
+        train_files, val_files = pipeline.paths(rows, "train"), pipeline.paths(rows, "val")
+    except ValueError as error:  # of prepared pictures
+        stop(error)
     counts = Counter(row["split"] for row in rows)
     print("pictures: " + ", ".join(f"{counts[split]} {split}" for split in pipeline.SPLITS))
     epoch_steps = len(train_files) // config.batch
     if not epoch_steps or not val_files:
         stop(f"too few pictures: {len(train_files)} to train on at batch {config.batch}, {len(val_files)} to validate on")
     total_steps = min(config.steps or config.epochs * epoch_steps, config.epochs * epoch_steps)
-    print(f"plan: {total_steps} steps of {config.batch} pictures, {epoch_steps} an epoch, on {device()}")
+    print(f"plan: {total_steps} steps of {config.batch} pictures, {epoch_steps} an epoch, on {team}")
+    lead = team.process == 0
 
     run = None if options.dry_run else options.run
-    counts = color_counts(train_files, config, run) if config.network == "zhang2016" else None
+    counts = color_counts(train_files, config, run, lead) if config.network == "zhang2016" else None
     scenes, train_labels, val_labels = [], None, None
     if config.labels_from_folders:
         scenes = pipeline.scenes(rows)
         train_labels, val_labels = (pipeline.labels(rows, split, scenes) for split in ("train", "val"))
-    model, card = build(config, total_steps, counts, scenes)
+    with team.scope():
+        model, card = build(config, total_steps, counts, scenes)
+    if team.processes > 1 and config.average and model.trained.non_trainable_variables:
+        stop("--average: batch normalisation is not measured anew by several processes; leave it out, or train with one")
     if options.dry_run:
         batches = pipeline.Batches(train_files, config.size, config.batch, labels=train_labels)
         return dry_run(model, batches, total_steps)
@@ -92,10 +107,13 @@ def train(options, config, rows):
         except models.BadModel as error:
             stop(error)
     plateau = Plateau(model, config, progress["plateau"])
-    log = Log(run)
-    samples = choose_samples(val_files, config)
-    branches = branches_of(model.network)
-    interrupt = Interrupt()
+    if lead:
+        log = Log(run)
+        samples = choose_samples(val_files, config)
+        with team.alone():  # on one device, whatever the training runs on
+            copy = models.NETWORKS[config.network].build(**card["arguments"], precision=config.precision)
+            branches = branches_of(copy)
+    interrupt = Interrupt(team)
 
     for epoch in range(progress["step"] // epoch_steps, config.epochs):
         first, last = progress["step"], min((epoch + 1) * epoch_steps, total_steps)
@@ -104,12 +122,13 @@ def train(options, config, rows):
         steps = range(first - epoch * epoch_steps, last - epoch * epoch_steps)
         batches = pipeline.Batches(
             train_files, config.size, config.batch, order=pipeline.Order(config.seed, epoch, config.crop, config.mirror),
-            steps=steps, labels=train_labels,
+            steps=steps, labels=train_labels, share=(team.process, team.processes),
         )  # fmt: skip
         means = progress.pop("means", ())
-        keeper = Keeper(run, progress, batches, means if steps.start else (), last, config.checkpoint_steps, interrupt)
+        means = means if steps.start else ()
+        keeper = Keeper(run, progress, batches, means, last, config.checkpoint_steps, interrupt, lead)
         started = time.monotonic()
-        with Bar(f"epoch {epoch + 1}/{config.epochs}", steps, config.batch, progress["history"]) as bar:
+        with Bar(f"epoch {epoch + 1}/{config.epochs}", steps, config.batch, progress["history"], lead) as bar:
             logs = model.fit(  # shuffle: not once more, by a state that nobody keeps
                 batches, shuffle=False, initial_epoch=epoch, epochs=epoch + 1, verbose=0, callbacks=[keeper, bar]
             ).history  # fmt: skip
@@ -125,26 +144,34 @@ def train(options, config, rows):
             few = range(min(epoch_steps, SETTLING))
             settle(model, pipeline.Batches(train_files, config.size, config.batch, order=order, steps=few))
         weights = model.network.get_weights()
-        val_batches = pipeline.Batches(val_files, config.size, config.batch, labels=val_labels)
+        val_batches = pipeline.Validation(
+            val_files, config.size, config.batch, labels=val_labels, share=(team.process, team.processes)
+        )  # fmt: skip
         val = model.evaluate(val_batches, verbose=0, return_dict=True)
         if not math.isfinite(val["loss"]):
             stop(f"val_loss is {val['loss']} after step {last}; {advice(progress)}", 1)
         row = {"epoch": epoch + 1, "step": last, "pictures": last * config.batch}
         row |= {name: values[-1] for name, values in logs.items()} | {f"val_{name}": v for name, v in val.items()}
-        row |= {f"spread_{name}": v for name, v in health(branches, samples["health"]).items()}
+        if lead:
+            with team.alone():
+                copy.set_weights(weights)
+                row |= {f"spread_{name}": v for name, v in health(branches, samples["health"]).items()}
         row |= {"learning_rate": float(model.optimizer.learning_rate), "pictures_per_second": speed}
         card["training"] |= {"epoch": epoch + 1, "step": last, "pictures": last * config.batch, "log": row}
-        save(run / "last.keras", config.network, weights, card)
-        if progress["best"] is None or row["val_loss"] < progress["best"]:
-            progress["best"] = row["val_loss"]
-            save(run / "best.keras", config.network, weights, card)
+        best = progress["best"] is None or row["val_loss"] < progress["best"]
+        progress["best"] = row["val_loss"] if best else progress["best"]
         progress["history"].append(row)
-        log.write(progress["history"], sheet(model, samples["sheet"]))
+        if lead:
+            with team.alone():
+                for name in ["last.keras"] + ["best.keras"] * best:
+                    save(run / name, config.network, weights, card)
+                log.write(progress["history"], sheet(copy, samples["sheet"]))
 
         model.trained.set_weights(keeper.weights)
         plateau.step(epoch, row["val_loss"])
         progress |= {"step": last, "plateau": plateau.state()}
-        checkpoint.write(run, state_of(model), progress)
+        if lead:
+            checkpoint.write(run, state_of(model), progress)
         if interrupt.asked:
             stop(f"stopped and saved after epoch {epoch + 1}: the same command with --resume goes on", 130)
     print(f"done: {run / 'best.keras'}, val_loss {progress['best']:.5f}")
@@ -155,24 +182,44 @@ def train(options, config, rows):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--data", type=Path, nargs="+", help="folders of photographs, searched recursively")
+    parser.add_argument("--data", type=Path, nargs="+", help="folders of photographs, or prepared ones")
     parser.add_argument("--val", type=Path, nargs="+", help="folders to validate on; without: a share of --data")
     parser.add_argument("--run", type=Path, help="folder of this run, made if absent")
     parser.add_argument("--preset", choices=list(configs.PRESETS), help="set of defaults (default: paper)")
     parser.add_argument("--resume", action="store_true", help="go on where the run stopped, or start it")
     parser.add_argument("--dry-run", action="store_true", help="print network, pictures, plan and expected time, and stop")
+    parser.add_argument("--devices", type=int, help="devices to split each batch among (default: all GPUs of this machine)")
+    parser.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of process 0, if several processes train together (JAX)"
+    )
+    parser.add_argument("--process", type=share, metavar="I/N", help="this is process I = 0..N-1 of N, for --coordinator")
     configs.add_flags(parser)
     options = parser.parse_args()
     if not options.run and not options.dry_run:
         parser.error("--run DIR is needed")
+    if (options.coordinator is None) != (options.process is None):
+        parser.error("--coordinator and --process go together")
+    if options.coordinator and options.dry_run:
+        parser.error("--dry-run: goes with one process")
     for folder in (options.data or []) + (options.val or []):
         if not folder.is_dir():
             parser.error(f"{folder}: no such folder")
     return options
 
 
-def prepare(options):
-    """The configuration and the manifest: of the run that is there, or of a new one, which is then written."""
+def prepare(options, team):
+    """The configuration and the manifest: of the run that is there, or of a new one, which the first process writes."""
+    if team.process:
+        team.wait("prepared")
+        if not (options.run / "config.json").exists():
+            stop(f"{options.run}: not the folder that process 0 has; --run must name one that all processes share")
+        return read_run(options.run)[1:]
+    config, rows = prepare_first(options, team)
+    team.wait("prepared")
+    return config, rows
+
+
+def prepare_first(options, team):
     asked = {name: [str(f.resolve()) for f in getattr(options, name)] for name in ("data", "val") if getattr(options, name)}
     path = options.run / "config.json" if options.run else None
     if path and path.exists():
@@ -186,6 +233,7 @@ def prepare(options):
         for name, value in asked.items():
             if held[name] != value:
                 stop(f"--{name.replace('_', '-')} {value}: the run in {options.run} has {held[name]}; leave it out")
+        refuse_uneven(config, team)
         return config, rows
 
     if not options.data:
@@ -193,11 +241,13 @@ def prepare(options):
     preset = options.preset or "paper"
     try:
         config = configs.make(preset, configs.given(options))
+        refuse_uneven(config, team)
         if config.start and not Path(config.start).is_file():
             raise ValueError(f"--start {config.start}: no such file")
         rows = pipeline.survey(
-            asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural
-        )
+            asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural,
+            size=config.size, crop=config.crop,
+        )  # fmt: skip
         if config.labels_from_folders:
             pipeline.scenes(rows)  # refuses a folder that gives no labels, before anything is written
     except ValueError as error:
@@ -246,18 +296,14 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def refuse_uneven(config, team):
+    if config.batch % len(team.names):
+        stop(f"--batch {config.batch}: not divisible by {len(team.names)} devices; try another, or --devices")
+
+
 def stop(message, status=2):
     tqdm.write(f"train.py: {message}", file=sys.stderr)  # on a line of its own, where a bar is drawn
     sys.exit(status)
-
-
-def device():
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return f"{torch.cuda.device_count()} GPU" if torch.cuda.is_available() else "the CPU (no GPU found)"
-    gpus = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
-    return f"{len(gpus)} GPU" if gpus else "the CPU (no GPU found)"
 
 
 # --- the model
@@ -293,8 +339,9 @@ def build(config, total_steps, counts=None, scenes=()):
         weight_decay=config.weight_decay, average=config.average, classification_rate=config.classification_rate,
         loss_scaling=config.precision == "mixed_float16",
     )  # fmt: skip
-    # XLA is what JAX runs on; on TensorFlow it pays on a GPU and costs on a CPU
-    xla = {"jax": True, "tensorflow": "CPU" not in device()}.get(keras.backend.backend(), False)
+    # XLA is what JAX runs on; on TensorFlow it pays on a GPU, costs on a CPU, and is not for steps that are split
+    gpu = keras.backend.backend() == "tensorflow" and keras.distribution.list_devices()[0].startswith("gpu")
+    xla = keras.backend.backend() == "jax" or (gpu and devices.replicas() == 1)
     model.compile(optimizer=optimizer, jit_compile=xla)
     model.build((None, config.size, config.size, 3))
     optimizer.build(model.trainable_variables)
@@ -304,7 +351,7 @@ def build(config, total_steps, counts=None, scenes=()):
     return model, card
 
 
-def color_counts(files, config, run):
+def color_counts(files, config, run, write=True):
     """How many places of the target have each bin of zhang2016 as their nearest: a list, kept in the run folder."""
     path = run / "color_counts.json" if run else None
     if path and path.exists():
@@ -313,11 +360,12 @@ def color_counts(files, config, run):
         except ValueError:
             stop(f"{path}: damaged; it is made anew when it is removed")
     chosen = np.random.default_rng([config.seed, 4]).permutation(len(files))[:COUNTED]
-    batches = pipeline.Batches([files[i] for i in chosen], config.size // 4, 16)  # at the size of the network's output
+    batches = pipeline.Batches([files[i] for i in chosen], config.size, 16)
     counts = np.zeros(len(zhang2016.bins()), int)
     for i in tqdm(range(len(batches)), "counting colours", leave=False):
-        counts += zhang2016.count(target(batches[i][0], config.saturation, config.clip_saturation))
-    if path:
+        rgb = np.stack([fit(picture, config.size // 4, config.size // 4) for picture in batches[i][0]])  # as the output
+        counts += zhang2016.count(target(rgb, config.saturation, config.clip_saturation))
+    if path and write:
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(counts.tolist()))
     return counts.tolist()
@@ -382,12 +430,23 @@ class Plateau:
 
 
 class Interrupt:
-    """The first Ctrl-C or SIGTERM asks for a stop after the step in hand, the second stops at once."""
+    """The first Ctrl-C or SIGTERM asks for a stop after the step in hand, the second stops at once.
 
-    def __init__(self):
-        self.asked = False
+    Several processes stop after the same step, on which JAX's preemption service agrees when one of them gets a SIGTERM.
+    """
+
+    def __init__(self, team):
+        self.asked, self.team = False, team
+        if team.processes > 1:
+            signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+            return
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
+
+    def look(self, step):
+        """After every step: is this the last?"""
+        if self.team.processes > 1:
+            self.asked |= self.team.asked_to_stop(step)
 
     def _ask(self, number, frame):
         if self.asked:
@@ -399,10 +458,11 @@ class Interrupt:
 class Keeper(keras.callbacks.Callback):
     """Checkpoints inside an epoch; and the raw weights at its end, before `fit` puts their moving average in place."""
 
-    def __init__(self, run, progress, batches, means, last, every, interrupt):
+    def __init__(self, run, progress, batches, means, last, every, interrupt, write=True):
         """`means`: the state of the metrics of an epoch that is taken up in its middle; `last`: the step it ends with."""
         super().__init__()
         self.run, self.progress, self.batches, self.means, self.last = run, progress, batches, means, last
+        self.write = write
         self.every, self.interrupt = every, interrupt
         self.first, self.stopped, self.losses = progress["step"], False, []
 
@@ -412,6 +472,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.first + batch + 1
+        self.interrupt.look(step)
         self.losses.append(logs["loss"])  # looked at later: a look waits for the device
         if len(self.losses) == LOOK:
             self.look(step)
@@ -420,7 +481,8 @@ class Keeper(keras.callbacks.Callback):
         if self.interrupt.asked or step % self.every == 0:
             state = self.sound_state(step)
             self.progress["step"] = step
-            checkpoint.write(self.run, state, self.progress)
+            if self.write:
+                checkpoint.write(self.run, state, self.progress)
         if self.interrupt.asked:
             self.stopped = self.model.stop_training = True
 
@@ -452,13 +514,16 @@ class Keeper(keras.callbacks.Callback):
 
 
 class Bar(keras.callbacks.Callback):
-    """The progress bar of one epoch, with the last validation beside the running loss."""
+    """The progress bar of one epoch, with the last validation beside the running loss.
 
-    def __init__(self, title, steps, batch, history):
+    On several devices of TensorFlow the running loss is that of the first one's pictures; what is logged is of all.
+    """
+
+    def __init__(self, title, steps, batch, history, shown=True):
         super().__init__()
         self.bar = tqdm(
             desc=title, total=steps.stop * batch, initial=steps.start * batch, unit="picture", unit_scale=True,
-            mininterval=0.5 if sys.stderr.isatty() else 60,
+            disable=not shown, mininterval=0.5 if sys.stderr.isatty() else 60,
         )  # fmt: skip
         self.batch = batch
         self.last = f", val_loss {history[-1]['val_loss']:.4f} ratio {history[-1]['val_ratio']:.3f}" if history else ""
@@ -540,10 +605,10 @@ def health(branches, rgb):
     return {name: spread(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
 
-def sheet(model, rgb):
+def sheet(network, rgb):
     """Pictures in two columns of three: gray, colorized, truth. uint8 (rows, columns, 3)."""
     tiles = []
-    for picture, ab in zip(rgb, model.predict_on_batch(rgb)["ab"]):
+    for picture, ab in zip(rgb, network.predict_on_batch(training_inputs(rgb, network.input))):
         gray, colored = colorize(picture, np.zeros_like(ab)), colorize(picture, ab)
         tiles.append(np.concatenate([gray, colored, picture], axis=1))
     tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)

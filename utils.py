@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import errno
 import functools
+import hashlib
 import io
 import os
 import re
@@ -234,6 +235,11 @@ class Jobs:
     passed_over: int = 0  # files that are no pictures
     unreadable: list[tuple[Path, str]] = field(default_factory=list)  # (folder, reason)
 
+    def keep(self, source, index, shares):
+        """Leave only what belongs to one of several shares, by the paths relative to `source`, the folder or picture."""
+        for found in (self.pairs, self.unreadable):
+            found[:] = [(path, rest) for path, rest in found if share_of(path.relative_to(source), shares) == index]
+
 
 def find_jobs(source, out, suffix):
     """
@@ -269,6 +275,15 @@ def _jobs_of_folder(source, out, suffix):
         for name, result in output_names(names, suffix).items():
             jobs.pairs.append((folder / name, out / folder.relative_to(source) / result))
     return jobs
+
+
+def share_of(path, shares):
+    """
+    Which of `shares` shares a path belongs to, 0..shares-1: by the hash of the path's bytes, so that it is the same on
+    every machine and whatever else lies in the folder.
+    """
+    digest = hashlib.sha256(os.fsencode(Path(path).as_posix())).digest()
+    return int.from_bytes(digest[:8], "big") % shares
 
 
 def asked_format(source, out):
@@ -750,6 +765,10 @@ def add_output_options(parser):
     parser.add_argument("--format", choices=_ENCODERS, help="of the results (default by the name OUT, else png)")
     parser.add_argument("--quality", type=number(int, 1, 100), default=95, help="of jpg and webp, 1..100 (default 95)")
     parser.add_argument("--overwrite", action="store_true", help="make results anew that exist already (default: skip)")
+    parser.add_argument(
+        "--shard", type=share, metavar="I/N",
+        help="take share I = 0..N-1 of N, by the names of the pictures; N such commands may write one OUT at a time",
+    )  # fmt: skip
 
 
 def number(kind, low, high):
@@ -764,6 +783,15 @@ def number(kind, low, high):
     return parse
 
 
+def share(text):
+    """An argparse type: "i/n" -> (i, n), 0 <= i < n."""
+    with contextlib.suppress(ValueError):
+        i, n = map(int, text.split("/"))
+        if 0 <= i < n:
+            return i, n
+    raise argparse.ArgumentTypeError(f"{text!r} is no I/N with I from 0 to N - 1")
+
+
 def parse_jobs(parser, args):
     """The jobs of the command line; sets args.format. Unusable paths end the program with one line and status 2."""
     try:
@@ -774,6 +802,8 @@ def parse_jobs(parser, args):
         jobs = find_jobs(args.input, args.output, "." + args.format)
         if not jobs.pairs and not jobs.unreadable:
             raise BadPath(f"{printable(args.input)}: no pictures in it")
+        if args.shard:
+            jobs.keep(args.input, *args.shard)
         return jobs
     except BadPath as error:
         parser.error(str(error))

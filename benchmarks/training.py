@@ -19,12 +19,12 @@ from PIL import Image
 import configs
 import train
 from benchmarks import authors, pictures
+from benchmarks.cost import MACS
 from benchmarks.measure import Row, in_turns, process_json, seconds
-from data import pipeline
+from data import pipeline, prepare
 from data.preprocess import target, training_inputs
+from models import devices
 from models.colorizer import native_precision
-
-MACS = 10.48e9  # multiplications of the network for one picture of 256 x 256, forwards; training is three times that
 
 
 def input_rows(folder):
@@ -57,6 +57,29 @@ def input_rows(folder):
         yield Row(
             f"input path against decoding alone, {kind}", ratio, ">= 0.7",
             f"{n / fast:,.0f} against {n / slow:,.0f} pictures/s",
+        )  # fmt: skip
+
+
+def shard_rows(folder):
+    """One thread: pictures out of prepared shards against the same out of JPEG files of 256 x 256."""
+    paths = pictures.write_small(folder / "small", 512)
+    prepare.main([str(folder / "small"), str(folder / "prepared")])
+    stored = pipeline.paths(pipeline.survey([folder / "prepared"], share=0, progress=False, size=256), "train")
+
+    def all_of(files, crop, mirror):
+        batches = pipeline.Batches(files, 256, 16, pipeline.Order(0, 0, crop, mirror))
+        draws = np.random.default_rng(0).random((len(stored), pipeline.DRAWS))
+        return lambda: [np.stack([batches.picture(i, d)[0] for i, d in enumerate(some, 16 * j)])
+                        for j, some in enumerate(np.split(draws, range(16, len(stored), 16)))]  # fmt: skip
+
+    for crop, mirror, kind in ((1.0, False, "whole pictures"), (0.6, True, "random crops and mirroring")):
+        fast, slow, ratio = in_turns(
+            all_of(stored, crop, mirror), all_of(paths, crop, mirror), clock=time.process_time
+        )  # fmt: skip
+        n = len(stored)
+        yield Row(
+            f"prepared shards against the folder, {kind}, in processor time, files in the cache", ratio, "",
+            f"{n / fast:,.0f} against {n / slow:,.0f} pictures/s, as batches",
         )  # fmt: skip
 
 
@@ -107,13 +130,17 @@ def step_rows(folder):
 
 def batch_table():
     """Pictures/s and peak memory of training by precision, XLA and batch, each in a process of its own."""
-    if train.device().endswith("GPU"):
+    if on_gpu():
         precisions, batches = ("float32", "tf32", "mixed_bfloat16"), (16, 64, 256)
         xla = (False, True) if keras.backend.backend() == "tensorflow" else (keras.backend.backend() == "jax",)
     else:
         precisions, batches, xla = dict.fromkeys(("float32", native_precision())), (1, 16, 64), (False,)
     modes = itertools.product(precisions, xla, batches)
     return [process_json("-m", "benchmarks.training", precision, x, batch) for precision, x, batch in modes]
+
+
+def on_gpu():
+    return str(devices.use(1)).endswith("GPU")
 
 
 def set_tf32(wanted):
@@ -148,7 +175,7 @@ def main(precision, xla, batch):
     while len(times) < 3 or (len(times) < 30 and time.monotonic() < deadline):
         times.append(seconds(lambda: model.train_on_batch(rgb)))
     row = {"precision": precision, "xla": xla, "batch": batch, "rate": batch / float(np.median(times))}
-    print(json.dumps(row | ({"memory": gpu_memory()} if train.device().endswith("GPU") else {})))
+    print(json.dumps(row | ({"memory": gpu_memory()} if on_gpu() else {})))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Folders -> manifest -> batches of uint8 pictures. The CPU decodes, crops and mirrors; all else is the device's work."""
+"""Folders, of files or prepared, -> manifest -> batches of uint8 pictures. The CPU decodes, crops and mirrors; all else is
+the device's work."""
 
 import csv
 import math
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import ImageOps
 from tqdm import tqdm
 
+from data import shards
 from data.places2 import is_natural
 from data.preprocess import fit
 from utils import atomic, find_files, looks_like_picture, opened
@@ -62,37 +64,48 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
     return fit(cv2.flip(rgb, 1) if mirror and turn < 0.5 else rgb, size, size)
 
 
-def survey(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True):
+def survey(
+    folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True, size=None, crop=1.0
+):  # fmt: skip
     """Look at every file once and decide what it is for.
 
     Args:
-        folders: directories with the training pictures, searched recursively.
+        folders: directories with the training pictures, searched recursively, or prepared ones (data.prepare).
         validation_folders: directories with the validation pictures; none: `share` of the training pictures is split off.
         share: of the pictures that go to validation, chosen by `seed`.
         limit: at most so many pictures of `folders` are taken, chosen by `seed`; 0 is all.
         natural: take only the natural scenes of Places2, by the names of the folders.
+        size, crop: of the batches that will be made; without a size prepared folders are not taken.
 
     Returns:
         list of rows {"folder", "path" (relative to it), "split"}, split one of "train", "val", "gray" (no chroma) and
         "broken" (does not decode), in a stable order.
 
     Raises:
-        ValueError: a folder stands inside another, so that a picture would count twice.
+        ValueError: a folder stands inside another, so that a picture would count twice; or a prepared folder does not
+            give these batches.
     """
     _refuse_overlap([*folders, *validation_folders])
+    for folder in filter(shards.is_prepared, [*folders, *validation_folders] if size else ()):
+        _refuse_other_batches(shards.opened(folder), size, crop)
     rng = np.random.default_rng([seed, 1])
-    taken = {"train": _candidates(folders, natural), "val": _candidates(validation_folders, False)}
+    taken = {
+        "train": candidates(folders, natural, size is not None),
+        "val": candidates(validation_folders, False, size is not None),
+    }
     if limit:
         taken["train"] = [taken["train"][i] for i in sorted(rng.permutation(len(taken["train"]))[:limit])]
     rows = []
     for split, files in taken.items():
-        kinds = _in_order(_kind, (os.path.join(folder, path) for folder, path in files))
+        looked = in_order(kind_of, (os.path.join(folder, path) for folder, path, kind in files if kind is None))
+        kinds = (next(looked) if kind is None else kind for *_, kind in files)
         bar = tqdm(
             kinds, f"looking at {split} pictures", len(files), disable=not progress or not files, leave=False,
             mininterval=0.1 if sys.stderr.isatty() else 60,
         )  # fmt: skip
         rows += [
-            {"folder": str(folder), "path": str(path), "split": kind or split} for (folder, path), kind in zip(files, bar)
+            {"folder": str(folder), "path": str(path), "split": kind or split}
+            for (folder, path, _), kind in zip(files, bar)
         ]
     if not validation_folders:
         good = [row for row in rows if row["split"] == "train"]
@@ -109,20 +122,43 @@ def _refuse_overlap(folders):
                 raise ValueError(f"{folders[i]} is inside {folders[j]}: its pictures would count twice")
 
 
-def _candidates(folders, natural):
-    found = ((folder, os.path.relpath(path, folder)) for folder in folders for path in find_files(folder))
-    return [(f, p) for f, p in found if (not natural or is_natural(p)) and looks_like_picture(os.path.join(f, p))]
+def _refuse_other_batches(prepared, size, crop):
+    if prepared.size != size:
+        raise ValueError(f"{prepared.folder} was prepared for --size {prepared.size}, not {size}")
+    if crop < 1 and prepared.squashed:
+        raise ValueError(
+            f"--crop {crop}: {prepared.folder} holds pictures squashed to {size} x {size}, of which crops would be other "
+            "pictures; prepare it with --as-decoded, or give --crop 1"
+        )
 
 
-def _kind(path):
-    """What keeps a file from being used, "gray" or "broken"; None if nothing does."""
+def candidates(folders, natural, prepared=False):
+    """What could be pictures in some folders: a list of (folder, path relative to it, kind), in a stable order.
+
+    `kind` is that of `kind_of` where the folder is a prepared one, which knows, and else None. Without `prepared` such a
+    folder is as any other, and holds no pictures.
+    """
+    found = []
+    for folder in folders:
+        if prepared and shards.is_prepared(folder):
+            held = shards.opened(folder)
+            found += [(folder, *file) for file in zip(held.paths, held.kinds) if not natural or is_natural(file[0])]
+        else:
+            paths = (os.path.relpath(path, folder) for path in find_files(folder))
+            named = (path for path in paths if not natural or is_natural(path))
+            found += [(folder, path, None) for path in named if looks_like_picture(os.path.join(folder, path))]
+    return found
+
+
+def kind_of(path):
+    """What keeps a file from being used, "gray" or "broken"; "" if nothing does."""
     try:
-        return "gray" if is_gray(read_rgb(path, 64)) else None
+        return "gray" if is_gray(read_rgb(path, 64)) else ""
     except Exception:  # whatever a decoder raises, the file is no use
         return "broken"
 
 
-def _in_order(function, items, ahead=256):
+def in_order(function, items, ahead=256):
     """`POOL.map` that takes items as it goes, so that a million of them do not stand in line at once."""
     items = iter(items)
     waiting = deque(POOL.submit(function, item) for item in islice(items, ahead))
@@ -151,8 +187,22 @@ def read_manifest(path):
 
 
 def paths(rows, split):
-    """The files of one split, in the manifest's order."""
-    return [os.path.join(row["folder"], row["path"]) for row in rows if row["split"] == split]
+    """The pictures of one split, in the manifest's order: paths of files, or `shards.Stored` of a prepared folder.
+
+    Raises:
+        ValueError: a prepared folder is damaged, or no longer holds a picture.
+    """
+    taken = [row for row in rows if row["split"] == split]
+    prepared = {folder: shards.opened(folder) for folder in {row["folder"] for row in taken} if shards.is_prepared(folder)}
+    numbers = {folder: {path: i for i, path in enumerate(held.paths)} for folder, held in prepared.items()}
+    try:
+        return [
+            shards.Stored(prepared[row["folder"]], numbers[row["folder"]][row["path"]])
+            if row["folder"] in prepared else os.path.join(row["folder"], row["path"])
+            for row in taken
+        ]  # fmt: skip
+    except KeyError as error:
+        raise ValueError(f"{error}: no longer in the prepared folder") from error
 
 
 def scenes(rows):
@@ -200,17 +250,19 @@ class Batches(keras.utils.PyDataset):
     every epoch); validation goes through all of them as they stand.
     """
 
-    def __init__(self, files, size, batch, order=None, steps=None, labels=None):
+    def __init__(self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1)):
         """
         Args:
-            files: paths of pictures.
+            files: paths of pictures, or `shards.Stored` ones.
             size, batch: side of the pictures, pictures in a batch.
             order: an Order for training; None takes the pictures in their order, whole.
             steps: range of the epoch's batches to give; None: all.
             labels: NumPy, a number for each of the files; None: none.
+            share: (i, n): give the i-th of n equal parts of each batch, for n processes that train together.
         """
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
         self.files, self.size, self.batch, self.order, self.labels = files, size, batch, order, labels
+        self.own = slice(*(batch * i // share[1] for i in (share[0], share[0] + 1)))
         self.steps = steps or range(len(files) // batch if order else math.ceil(len(files) / batch))
         self.places = range(len(files))
         if order:
@@ -232,10 +284,9 @@ class Batches(keras.utils.PyDataset):
         numbers = self._numbers(index)
         draws = [None] * len(numbers)
         if self.order:
-            draws = np.random.default_rng([self.order.seed, 3, self.order.epoch, numbers.start]).random(
-                (len(numbers), DRAWS)
-            )
-        pictures, files = zip(*POOL.map(self.picture, numbers, draws))
+            rng = np.random.default_rng([self.order.seed, 3, self.order.epoch, numbers.start])
+            draws = rng.random((len(numbers), DRAWS))
+        pictures, files = zip(*POOL.map(self.picture, numbers[self.own], draws[self.own]))
         rgb = np.stack(pictures)  # fresh: a view may be overwritten downstream
         return (rgb,) if self.labels is None else (rgb, self.labels[list(files)])
 
@@ -248,7 +299,7 @@ class Batches(keras.utils.PyDataset):
             file = self.places[(number + i) % len(self.files)]
             path = self.files[file]
             try:
-                rgb = read_rgb(path, self.size)
+                rgb = path.read() if isinstance(path, shards.Stored) else read_rgb(path, self.size)
             except Exception as error:
                 tqdm.write(f"{path}: no longer decodes, the next picture takes its place ({error})")
                 continue
@@ -256,3 +307,22 @@ class Batches(keras.utils.PyDataset):
                 return fit(rgb, self.size, self.size), file
             return crop_and_mirror(rgb, self.size, draws, self.order.crop, self.order.mirror), file
         raise OSError("none of the pictures can be read any more")
+
+
+class Validation(Batches):
+    """All pictures once, whole, in batches of one shape: (pictures, labels or zeros, weights).
+
+    The last batch is filled up with pictures of weight 0. The others have the weight that makes the mean of all weights 1,
+    so that means over the batches, as Keras makes them, are means over the pictures.
+    """
+
+    def __getitem__(self, index):
+        start = index * self.batch
+        numbers = range(start, start + self.batch)[self.own]
+        real = [number for number in numbers if number < len(self.files)]
+        rgb = np.zeros((len(numbers), self.size, self.size, 3), np.uint8)
+        labels, weights = np.zeros(len(numbers), np.int32), np.zeros(len(numbers), np.float32)
+        for i, (picture, file) in enumerate(POOL.map(self.picture, real, [None] * len(real))):
+            rgb[i], weights[i] = picture, len(self) * self.batch / len(self.files)
+            labels[i] = 0 if self.labels is None else self.labels[file]
+        return rgb, labels, weights

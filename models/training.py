@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from data.preprocess import target, training_inputs
+from models.devices import replicas
 
 
 class Ratio(keras.metrics.Metric):
@@ -18,9 +19,10 @@ class Ratio(keras.metrics.Metric):
         self.error = self.add_weight(name="error", initializer="zeros")
         self.gray = self.add_weight(name="gray", initializer="zeros")
 
-    def update_state(self, ab, target):
+    def update_state(self, ab, target, sample_weight=None):
         for total, difference in ((self.error, ab - target), (self.gray, target)):
-            total.assign_add(ops.sum(ops.mean(ops.square(difference / 128), axis=(1, 2, 3))))  # / 128: sums stay small
+            errors = ops.mean(ops.square(difference / 128), axis=(1, 2, 3))  # / 128: sums stay small
+            total.assign_add(ops.sum(errors if sample_weight is None else errors * sample_weight))
 
     def result(self):
         return self.error / ops.maximum(self.gray, 1e-12)
@@ -30,7 +32,8 @@ class Training(keras.Model):
     """uint8 sRGB pictures (N, S, S, 3) -> {"ab": output, "target": K}, both float32 (N, S, S, 2) in Lab units, and more.
 
     Lab, the saturation boost and Canny run here, on the device, inside the compiled step. Where a classifier is trained
-    along, the scenes' numbers (N,) come beside the pictures.
+    along, the scenes' numbers (N,) come beside the pictures. Weights (N,) may come with them, for losses and metrics; their
+    mean over an epoch is 1.
     """
 
     def __init__(self, network, loss, saturation, clip_saturation=False, loss_layer=None, scenes=None, scene_weight=0.0):
@@ -51,20 +54,24 @@ class Training(keras.Model):
         self.trained = keras.Model(network.input, outputs)  # the network and the classifier: all that is learned
         self.saturation, self.clip_saturation = saturation, clip_saturation
         self.ratio = Ratio()
+        if replicas() > 1:  # JAX normalises by the statistics of the whole batch as it is
+            for norm in _norms(self.trained):
+                norm.synchronized = True
 
     def call(self, rgb, training=None):
         outputs = self.trained(training_inputs(rgb, self.network.input), training=training)
         return outputs | {"target": target(rgb, self.saturation, self.clip_saturation)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = ops.mean(self.picture_loss(y_pred["compared"], y_pred["target"]))
-        if y is not None:
+        losses = self.picture_loss(y_pred["compared"], y_pred["target"])
+        if "scenes" in y_pred:
             entropy = keras.losses.sparse_categorical_crossentropy(y, y_pred["scenes"], from_logits=True)
-            loss += self.scene_weight * ops.mean(entropy)
-        return loss
+            losses += self.scene_weight * entropy
+        # TensorFlow's optimizer adds up the gradients of the devices, each of which sees its share of the batch alone.
+        return ops.mean(losses if sample_weight is None else losses * sample_weight) / replicas()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.ratio.update_state(y_pred["ab"], y_pred["target"])
+        self.ratio.update_state(y_pred["ab"], y_pred["target"], sample_weight)
         return self.get_metrics_result()
 
 

@@ -255,6 +255,51 @@ def test_a_stopped_run_goes_on(tmp_path, run):
     assert (tmp_path / "out/1.png").stat().st_mtime_ns == stamp and (tmp_path / "out/2.png").exists()
 
 
+def test_shards_make_what_one_run_makes(tmp_path, run):
+    """Byte for byte, though they see the pictures in other company; and again after some were lost."""
+    for i in range(22):
+        save(tmp_path / "in" / f"{i % 3}" / f"{i}.png", PICTURES["camera"][i : 90 + 2 * i, i : 150 - 3 * i])
+    run(tmp_path / "in", tmp_path / "whole")
+    whole = {p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole").rglob("*.png")}
+    assert len(whole) == 22 and len(set(whole.values())) == 22
+    done = []
+    for i in range(4):
+        status, out, _ = run(tmp_path / "in", tmp_path / "out", "--shard", f"{i}/4")
+        done.append(int(out.split()[0]))
+        assert status == 0 and out.split()[1:4] == ["done,", "0", "skipped,"]
+    assert sum(done) == 22 and max(done) < 22
+    assert {p.relative_to(tmp_path / "out"): p.read_bytes() for p in (tmp_path / "out").rglob("*.png")} == whole
+    lost = tmp_path / "out" / sorted(whole)[5]
+    lost.unlink()
+    again = [run(tmp_path / "in", tmp_path / "out", "--shard", f"{i}/4")[1].split()[0] for i in range(4)]
+    assert sorted(again) == ["0", "0", "0", "1"] and lost.read_bytes() == whole[lost.relative_to(tmp_path / "out")]
+
+
+def test_shards_are_stable(tmp_path):
+    """Other files in the folder move no picture, nor does the folder's place; the shares are about equal."""
+
+    def shares(root):
+        found = {}
+        for i in range(3):
+            jobs = utils.find_jobs(root, tmp_path / "out", ".png")
+            jobs.keep(root, i, 3)
+            found |= {str(source.relative_to(root)): i for source, _ in jobs.pairs}
+        return found
+
+    for root, count in ((tmp_path / "few", 150), (tmp_path / "elsewhere/many", 300)):
+        for i in range(count):
+            path = root / f"{i % 7}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    os.mkdir(os.path.join(os.fsencode(tmp_path / "few"), b"\xff"))
+    (tmp_path / "few/\udcff/a.png").touch()
+    few, many = shares(tmp_path / "few"), shares(tmp_path / "elsewhere/many")
+    assert len(few) == 151 and len(many) == 300 and few.pop("\udcff/a.png") in range(3)
+    assert few.items() <= many.items()
+    assert all(70 < list(many.values()).count(i) < 130 for i in range(3))
+    assert [utils.share_of(f"a/{i}.jpg", 1000) for i in range(3)] == [21, 780, 2]  # the same in every release
+
+
 def test_one_file_to_a_folder_or_to_a_name(tmp_path, run):
     source = save(tmp_path / "a.jpg", PICTURES["tall"])
     run(source, tmp_path / "folder")
@@ -429,6 +474,11 @@ def test_sizes_at_the_edge(tmp_path, run, size):
     (["{}/in", "{}/out", "--sheet", "{}/in/a.png"], "is a folder, an input or a result"),
     (["{}/in", "{}/out", "--sheet", "{}/out/a.png"], "is a folder, an input or a result"),
     (["{}/in", "{}/out", "--model", "{}/no.keras"], "no such network"),
+    (["{}/in", "{}/out", "--shard", "4/4"], "'4/4' is no I/N with I from 0 to N - 1"),
+    (["{}/in", "{}/out", "--shard=-1/4"], "'-1/4' is no I/N"),
+    (["{}/in", "{}/out", "--shard", "1"], "'1' is no I/N"),
+    (["{}/in", "{}/out", "--shard", "0/4/2"], "'0/4/2' is no I/N"),
+    (["{}/in", "{}/out", "--shard", "0/2", "--sheet", "{}/s.png"], "the shards would overwrite it"),
     (["{}/in", "{}/out", "--model", "{}/in/a.png"], "not a network"),
 ])  # fmt: skip
 def test_refusals(tmp_path, networks, capsys, arguments, words):

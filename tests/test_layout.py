@@ -7,11 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"train", "test", "evaluate", "figures"}
-LEAVES = {"configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "models.hdf5"}
+LEAVES = {
+    "configs", "utils", "data.color", "data.edges", "data.places2", "data.demo", "data.ink", "data.shards",
+    "models.devices", "models.hdf5",
+}  # fmt: skip
 ALLOWED = {
     **{leaf: set() for leaf in LEAVES},
     "data.preprocess": {"data.color", "data.edges"},
-    "data.pipeline": {"data.preprocess", "data.places2", "utils"},
+    "data.pipeline": {"data.preprocess", "data.places2", "data.shards", "utils"},
+    "data.prepare": {"data.pipeline", "data.preprocess", "data.shards", "utils"},
     "models.aciids2020": set(),
     "models.iizuka2016": set(),
     "models.zhang2016": {"data.color"},
@@ -19,7 +23,7 @@ ALLOWED = {
     "models.colorizer": {"utils", "data.preprocess"},
     "models.export": {"utils", "data.preprocess"},
     "models.publish": {"utils"},
-    "models.training": {"data.preprocess"},
+    "models.training": {"data.preprocess", "models.devices"},
     "models.keras2": {"models.hdf5"},
     "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.hdf5", "models.keras2"},
     "data": set(),

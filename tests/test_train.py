@@ -18,6 +18,7 @@ from keras import ops
 
 import configs
 import models
+from data import prepare
 from data.preprocess import target, training_inputs
 from models import aciids2020, checkpoint
 from models.training import Training, make_optimizer, spread
@@ -224,6 +225,19 @@ def test_the_saved_network_is_the_moving_average(finished):
     assert not np.allclose(saved[0], raw[0], atol=1e-5)
     averages = [a for a in arrays["optimizer"] if a.shape == saved[0].shape]
     assert any(np.array_equal(saved[0], average) for average in averages)
+
+
+def test_a_prepared_folder_trains_the_same_weights(finished, photographs, tmp_path):
+    options, whole, _ = finished
+    assert prepare.main([str(photographs), str(tmp_path / "prepared"), "--size", "64", "--as-decoded"]) == 0
+    options = [tmp_path / "prepared" if value == photographs else value for value in options]
+    done = train(*options, "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert weights_of(tmp_path / "run")[0] == weights_of(whole)[0]
+    assert str(tmp_path / "prepared") in (tmp_path / "run/manifest.csv").read_text()
+    (tmp_path / "prepared/00000.bin").unlink()
+    done = train("--run", tmp_path / "run", "--resume")
+    assert done.returncode == 2 and "00000.bin: missing" in done.stderr.splitlines()[-1]
 
 
 def test_a_run_starts_with_the_weights_of_another(finished, photographs, tmp_path):
