@@ -116,7 +116,7 @@ def _torch(count, coordinator):
     import torch
 
     found = torch.cuda.device_count()
-    if coordinator or (count or 1) > 1:
+    if coordinator or count not in (None, 1):
         raise ValueError("torch trains on one device here; TensorFlow and JAX take several")
     if found > 1 and count is None:
         print(f"torch: one GPU of {found} is used; TensorFlow and JAX take all")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from data.pipeline import Batches, Order, Validation
-from models import aciids2020, checkpoint
+from models import aciids2020, checkpoint, devices
 from models.training import Training
 
 ROOT = Path(__file__).parents[1]
@@ -117,18 +117,39 @@ def test_two_devices_train_as_one(one, photographs, tmp_path):
 
 
 @several
-def test_what_devices_cannot_do_is_one_line(photographs, tmp_path):
-    options = ["--data", photographs, *SMALL, "--run", tmp_path / "run"]
-    for flags, reason in (
-        (["--devices", "9"], "--devices 9: there are 2"),
-        (["--batch", "3"], "--batch 3: not divisible by 2 devices"),
+@pytest.mark.parametrize(
+    "flags, reason",
+    [(["--devices", "9"], "--devices 9: there are 2"), (["--batch", "3"], "--batch 3: not divisible by 2 devices")],
+)
+def test_what_devices_cannot_do_is_one_line(flags, reason, photographs, tmp_path):
+    done = train("--data", photographs, *SMALL, "--run", tmp_path / "run", *flags, two=True)
+    assert done.returncode == 2 and reason in done.stderr.splitlines()[-1] and not (tmp_path / "run").exists(), done.stderr
+
+
+@pytest.mark.parametrize(
+    "flags, reason",
+    [
         (["--coordinator", "localhost:1"], "--coordinator and --process go together"),
-        (["--coordinator", "x:1", "--process", "2/2"], "'2/2' is no I/N"),
-    ):
-        done = train(*options, *flags, two=True)
-        assert done.returncode == 2 and reason in done.stderr.splitlines()[-1], done.stderr
-    done = train(*options, "--devices", "1", "--steps", "1", "--batch", "3", two=True)
-    assert done.returncode == 0 and "on the CPU" in done.stdout
+        (["--coordinator", "localhost:1", "--process", "2/2"], "'2/2' is no I/N"),
+        (["--coordinator", "localhost:1", "--process", "0/2", "--dry-run"], "--dry-run: goes with one process"),
+    ],
+)
+def test_processes_are_named_in_full(flags, reason, tmp_path, monkeypatch, capsys):
+    import train as script
+
+    monkeypatch.setattr(sys, "argv", ["train.py", "--data", str(tmp_path), "--run", "r", *flags])
+    with pytest.raises(SystemExit):
+        script.parse()
+    assert reason in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_one_device_is_one_device():
+    assert len(devices.use(1).names) == 1
+    with pytest.raises(ValueError, match=r"--devices 0: there are \d|torch"):
+        devices.use(0)
+    if BACKEND != "jax":
+        with pytest.raises(ValueError, match="JAX"):
+            devices.use(None, "localhost:1", (0, 2))
 
 
 NORMALISED = """
