@@ -102,6 +102,7 @@ def prepare(args):
     if args.dry_run:
         return 0
 
+    args.out.mkdir(parents=True, exist_ok=True)
     write_description(args.out, description)
     bar = tqdm(desc="preparing", total=len(files), initial=len(files) - left, unit=" pictures",
                mininterval=0.1 if sys.stderr.isatty() else 60)  # fmt: skip
