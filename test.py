@@ -25,6 +25,7 @@ import utils  # what needs Keras is imported when the command line was found goo
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "pretrained" / "colorizer.keras"
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
+RESERVE, PICTURE_BYTES = 300_000_000, 40_000_000  # memory for the work, and for each 256 x 256 of a batch (measured: 30 MB)
 FAINT = 4 / 255  # of full scale, between the channels of a pixel: less is no colour to the eye
 SHEET_PICTURES, THUMBNAIL = 120, 240  # pictures on a contact sheet, their side in pixels: both at most
 
@@ -45,7 +46,15 @@ def main(arguments=None):
         todo = report.todo(jobs, args.overwrite)
         # A share's batches are all of one shape: of another, a GPU might choose other sums, and a pixel could differ.
         batch = args.batch if args.shard else max(1, min(args.batch, len(todo)))
-        colorizer = Colorizer(network, args.size or card["size"], batch)
+        size = args.size or card["size"]
+        fitting = fitting_batch(batch, size)
+        if not fitting:
+            return stop(
+                1, f"{report}; too little memory: {utils.memory_left() / 1e6:.0f} MB are left for one picture at a time"
+            )
+        if fitting < batch:
+            say(f"too little memory for {batch} pictures at a time: {fitting} are taken")
+        colorizer = Colorizer(network, size, fitting)
         started, where = time.monotonic(), args.output
         again = "the same command" + " without --overwrite" * args.overwrite + " goes on from here"
         try:
@@ -60,12 +69,22 @@ def main(arguments=None):
         except Exception as error:
             if not utils.is_out_of_memory(error):
                 raise
-            size = args.size or card["size"]
             return stop(1, f"{report}; out of memory even with one picture at a time: try a smaller --size (now {size})")
     print(f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s")
     if faint := report.counts["faint"]:
         print(f"{faint} done with almost no colour in the result")
     return 1 if report.counts["failed"] else 0
+
+
+def fitting_batch(batch, side):
+    """
+    `batch`, halved until the memory that is left holds that many squares of `side`; 0 if it does not hold one. Asked
+    beforehand, because on a CPU a backend that gets no memory does not say so: it ends the process.
+    """
+    left = utils.memory_left() - RESERVE
+    while batch * PICTURE_BYTES * (side / 256) ** 2 > max(0, left):
+        batch //= 2
+    return batch
 
 
 def stop(status, message):

@@ -11,6 +11,7 @@ import errno
 import functools
 import hashlib
 import io
+import math
 import os
 import re
 import secrets
@@ -32,6 +33,7 @@ from tqdm import tqdm
 
 try:
     import fcntl
+    import resource
 except ImportError:  # Windows
     fcntl = None
 
@@ -134,6 +136,27 @@ def import_keras_quietly():
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def memory_left():
+    """
+    How many bytes this process may still take, by what Linux says of the machine, of its container and of `ulimit -v`;
+    infinitely many on other systems.
+    """
+    try:
+        with open("/proc/self/statm") as file:
+            size, resident = (int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in file.read().split()[:2])
+        with open("/proc/meminfo") as file:
+            free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return math.inf
+    left = [free]
+    if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+        left.append(limit - size)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of the container, in versions 2 and 1 of cgroups
+        with contextlib.suppress(OSError, ValueError):  # "max": none
+            left.append(int(Path("/sys/fs/cgroup", name).read_text()) - resident)
+    return min(left)
 
 
 def is_out_of_memory(error):

@@ -524,6 +524,20 @@ def test_out_of_memory_says_what_to_try(tmp_path, run, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_too_little_memory_is_said_beforehand(tmp_path, run, monkeypatch):
+    for i in range(9):
+        save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
+    one = script.PICTURE_BYTES / 16  # of 64 x 64
+    monkeypatch.setattr(utils, "memory_left", lambda: script.RESERVE + 3.5 * one)
+    status, out, err = run(tmp_path / "in", tmp_path / "out", "--batch", "8")
+    assert status == 0 and out.startswith("9 done, 0 skipped, 0 failed")
+    assert "too little memory for 8 pictures at a time: 2 are taken" in err
+    monkeypatch.setattr(utils, "memory_left", lambda: script.RESERVE + 0.5 * one)
+    status, _, err = run(tmp_path / "in", tmp_path / "none")
+    assert status == 1 and "too little memory: 301 MB are left for one picture at a time" in err
+    assert not (tmp_path / "none").exists()
+
+
 def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -6,7 +6,10 @@ import os
 import random
 import socket
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -572,3 +575,15 @@ def test_strange_names_are_printed(tmp_path, capsys):
     assert utils.main(["gray", str(tmp_path), str(tmp_path / "out")]) == 1
     line = capsys.readouterr().err.strip()
     assert line.encode().count(b"\n") == 0 and r"a\udcff\nb\x1b[1m.jpg: not a picture" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells")
+def test_memory_left_keeps_to_the_limit_of_the_process():
+    code = (
+        "import resource, utils; print(utils.memory_left());"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + 50_000_000,) * 2); print(utils.memory_left())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(utils.__file__).parent, capture_output=True, text=True)
+    free, limited = map(int, done.stdout.split())
+    assert 0 < limited <= 50_000_000 < free
