@@ -133,7 +133,7 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path, capsys):
     """The loss may hide them: a ReLU can make 0 of NaN."""
     model, _ = script.build(configs.make("paper", {"width": 1 / 16, "size": 64}), 10)
     batches = pipeline.Batches([f"{i}.png" for i in range(40)], 64, 4, order=pipeline.Order(0, 0))
-    interrupt = type("Interrupt", (), {"asked": False})
+    interrupt = type("Interrupt", (), {"asked": False, "look": lambda self, step: None})()
     for kind in ("weights", "optimizer"):
         keeper = script.Keeper(tmp_path, {"step": 0}, batches, (), 10, 1, interrupt)
         keeper.set_model(model)
