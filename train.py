@@ -8,14 +8,11 @@ for every epoch.
 """
 
 import argparse
-import csv
 import functools
 import hashlib
-import io
 import json
 import math
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -23,16 +20,12 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from utils import atomic, import_keras_quietly, is_out_of_memory, lock, printable, remove_leftovers, share
+from utils import atomic, import_keras_quietly, is_out_of_memory, lock, remove_leftovers, share
 
 import_keras_quietly()
 
 import keras
 import numpy as np
-from PIL import Image
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 from tqdm import tqdm
 
 import configs
@@ -40,9 +33,9 @@ import models
 from data import pipeline
 from data.preprocess import colorize, fit, target, training_inputs
 from models import checkpoint, devices, zhang2016
+from models.callbacks import Bar, Diverged, Interrupt, Keeper, Log, Plateau, advice
 from models.training import Training, make_optimizer, settle, spread
 
-LOOK = 100  # steps, at most, after which a loss that is not finite is found out
 SAMPLES = 8  # validation pictures on a sheet
 HEALTH = 64  # validation pictures over which the spread of the branches is measured
 COUNTED = 4096  # training pictures, at most, of which zhang2016 learns how rare colours are
@@ -61,6 +54,8 @@ def main():
         try:
             config, rows = prepare(options, team)
             train(options, config, rows, team)
+        except Diverged as error:
+            stop(error, 1)
         except Exception as error:
             if config and is_out_of_memory(error):
                 stop(f"out of memory at --batch {config.batch}: try a smaller one, or --precision mixed_bfloat16", 1)
@@ -149,7 +144,7 @@ def train(options, config, rows, team):
         )  # fmt: skip
         val = model.evaluate(val_batches, verbose=0, return_dict=True)
         if not math.isfinite(val["loss"]):
-            stop(f"val_loss is {val['loss']} after step {last}; {advice(progress)}", 1)
+            raise Diverged(f"val_loss is {val['loss']} after step {last}; {advice(progress)}")
         row = {"epoch": epoch + 1, "step": last, "pictures": last * config.batch}
         row |= {name: values[-1] for name, values in logs.items()} | {f"val_{name}": v for name, v in val.items()}
         if lead:
@@ -171,7 +166,7 @@ def train(options, config, rows, team):
         plateau.step(epoch, row["val_loss"])
         progress |= {"step": last, "plateau": plateau.state()}
         if lead:
-            checkpoint.write(run, state_of(model), progress)
+            checkpoint.write(run, checkpoint.state_of(model), progress)
         if interrupt.asked:
             stop(f"stopped and saved after epoch {epoch + 1}: the same command with --resume goes on", 130)
     print(f"done: {run / 'best.keras'}, val_loss {progress['best']:.5f}")
@@ -376,22 +371,6 @@ def save(path, network, weights, card):
         models.save(temporary, network, weights, card)
 
 
-def state_of(model):
-    """All numbers of the model that a step changes, as lists of arrays by kind."""
-    return {kind: [keras.ops.convert_to_numpy(v) for v in variables] for kind, variables in _variables(model).items()}
-
-
-def _variables(model):
-    return {
-        "weights": model.trained.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables
-    }  # fmt: skip
-
-
-def advice(progress):
-    kept = f"the last checkpoint is of step {progress['step']}" if progress["step"] else "there is no checkpoint yet"
-    return f"{kept}; a new run with a smaller --learning-rate or other pictures may go further"
-
-
 def resume(run, model):
     """Take up the newest sound checkpoint of a run. Returns its progress, None if the run has no checkpoint yet."""
     arrays, progress, refused = checkpoint.read(run)
@@ -401,7 +380,7 @@ def resume(run, model):
         if refused:
             stop(f"no sound checkpoint in {run}: start again with another --run")
         return None
-    for kind, variables in _variables(model).items():
+    for kind, variables in checkpoint.variables_of(model).items():
         if [tuple(v.shape) for v in variables] != [a.shape for a in arrays[kind]]:
             stop(f"the checkpoint in {run} is of another network than its config.json: start anew with another --run")
         for variable, array in zip(variables, arrays[kind]):
@@ -410,175 +389,7 @@ def resume(run, model):
     return progress | {"means": arrays["metrics"]}
 
 
-class Plateau:
-    """Keras' ReduceLROnPlateau with the paper's settings, fed epoch by epoch so that its state can be kept."""
-
-    def __init__(self, model, config, state):
-        self.callback = None
-        if config.schedule == "plateau":
-            self.callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.1, patience=10, verbose=1)
-            self.callback.set_model(model)
-            self.callback.on_train_begin()
-            self.callback.best, self.callback.wait = state or (self.callback.best, self.callback.wait)
-
-    def step(self, epoch, val_loss):
-        if self.callback:
-            self.callback.on_epoch_end(epoch, {"val_loss": val_loss})
-
-    def state(self):
-        return (float(self.callback.best), self.callback.wait) if self.callback else None
-
-
-class Interrupt:
-    """The first Ctrl-C or SIGTERM asks for a stop after the step in hand, the second stops at once.
-
-    Several processes stop after the same step, on which JAX's preemption service agrees when one of them gets a SIGTERM.
-    """
-
-    def __init__(self, team):
-        self.asked, self.team = False, team
-        if team.processes > 1:
-            signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def look(self, step):
-        """After every step: is this the last?"""
-        if self.team.processes > 1:
-            self.asked |= self.team.asked_to_stop(step)
-
-    def _ask(self, number, frame):
-        if self.asked:
-            sys.exit(130)
-        self.asked = True
-        tqdm.write("stopping after this step; once more stops at once")
-
-
-class Keeper(keras.callbacks.Callback):
-    """Checkpoints inside an epoch; and the raw weights at its end, before `fit` puts their moving average in place."""
-
-    def __init__(self, run, progress, batches, means, last, every, interrupt, write=True):
-        """`means`: the state of the metrics of an epoch that is taken up in its middle; `last`: the step it ends with."""
-        super().__init__()
-        self.run, self.progress, self.batches, self.means, self.last = run, progress, batches, means, last
-        self.write = write
-        self.every, self.interrupt = every, interrupt
-        self.first, self.stopped, self.losses = progress["step"], False, []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        for variable, array in zip(self.model.metrics_variables, self.means):
-            variable.assign(array)
-
-    def on_train_batch_end(self, batch, logs=None):
-        step = self.first + batch + 1
-        self.interrupt.look(step)
-        self.losses.append(logs["loss"])  # looked at later: a look waits for the device
-        if len(self.losses) == LOOK:
-            self.look(step)
-        if step == self.last:  # the end of an epoch is saved when it was validated
-            return
-        if self.interrupt.asked or step % self.every == 0:
-            state = self.sound_state(step)
-            self.progress["step"] = step
-            if self.write:
-                checkpoint.write(self.run, state, self.progress)
-        if self.interrupt.asked:
-            self.stopped = self.model.stop_training = True
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.weights = self.sound_state(self.last)["weights"]
-
-    def look(self, step):
-        """Stop if a loss since the last look, up to that of `step`, is not finite. They are running means: it stays so."""
-        losses = [float(loss) for loss in self.losses]
-        self.losses.clear()
-        for i, loss in enumerate(losses, start=step - len(losses) + 1):
-            if not math.isfinite(loss):
-                self.give_up(i, f"the loss is {loss}")
-
-    def sound_state(self, step):
-        """`state_of` the model after `step`; stops if a number in it is not finite."""
-        self.look(step)
-        state = state_of(self.model)
-        if not all(np.isfinite(array).all() for arrays in state.values() for array in arrays):
-            self.give_up(step, "weights are no longer finite, as is found")
-        return state
-
-    def give_up(self, step, reason):
-        pictures = ", ".join(map(printable, self.batches.paths(step - self.first - 1)))
-        stop(f"{reason} at step {step}, of the pictures {pictures}; {advice(self.progress)}", 1)
-
-
 # --- what is shown
-
-
-class Bar(keras.callbacks.Callback):
-    """The progress bar of one epoch, with the last validation beside the running loss.
-
-    On several devices of TensorFlow the running loss is that of the first one's pictures; what is logged is of all.
-    """
-
-    def __init__(self, title, steps, batch, history, shown=True):
-        super().__init__()
-        self.bar = tqdm(
-            desc=title, total=steps.stop * batch, initial=steps.start * batch, unit="picture", unit_scale=True,
-            disable=not shown, mininterval=0.5 if sys.stderr.isatty() else 60,
-        )  # fmt: skip
-        self.batch = batch
-        self.last = f", val_loss {history[-1]['val_loss']:.4f} ratio {history[-1]['val_ratio']:.3f}" if history else ""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.bar.update(self.batch):  # drawn just now: only then are the numbers fetched from the device
-            self.bar.set_postfix_str(f"loss {float(logs['loss']):.4f} ratio {float(logs['ratio']):.3f}{self.last}", False)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.bar.close()
-
-
-class Log:
-    """log.csv and TensorBoard's events, a line on the screen and a sheet of pictures for every epoch."""
-
-    def __init__(self, run):
-        self.run = run
-        (run / "samples").mkdir(exist_ok=True)
-        (run / "tensorboard").mkdir(exist_ok=True)
-        self.events = run / "tensorboard" / f"events.out.tfevents.{time.time():.6f}"  # a file of its own for each start
-        self.add(Event(file_version="brain.Event:2"))
-
-    def add(self, event):
-        """Append to the events. Not by TensorBoard's own writer: its thread shows a full disk as anything but that."""
-        event.wall_time = time.time()
-        with open(self.events, "ab") as file:
-            RecordWriter(file).write(event.SerializeToString())
-
-    def write(self, history, picture):
-        row = history[-1]
-        with atomic(self.run / "log.csv") as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            writer.writeheader()
-            writer.writerows(history)
-        png = io.BytesIO()
-        Image.fromarray(picture).save(png, "png")
-        with atomic(self.run / "samples" / f"epoch-{row['epoch']:03d}.png") as temporary:
-            temporary.write_bytes(png.getvalue())
-        image = Summary.Image(
-            height=picture.shape[0], width=picture.shape[1], colorspace=3, encoded_image_string=png.getvalue()
-        )
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "epoch"]
-        values.append(Summary.Value(tag="samples", image=image))
-        self.add(Event(step=row["epoch"], summary=Summary(value=values)))
-
-        spreads = " ".join(f"{name[7:]} {v:.2g}" for name, v in row.items() if name.startswith("spread_"))
-        print(
-            f"epoch {row['epoch']}: loss {row['loss']:.5f} (ratio {row['ratio']:.4f}), val_loss {row['val_loss']:.5f} "
-            f"(ratio {row['val_ratio']:.4f}), spread {spreads or '-'}, {row['pictures_per_second']:.1f} pictures/s"
-        )
-        if row.get("spread_CN", 1) < 1e-3:
-            print("warning: the classification network is dead, its vector is the same for every picture")
 
 
 def choose_samples(files, config):

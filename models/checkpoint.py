@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from utils import atomic
@@ -61,3 +62,15 @@ def read(folder):
                     arrays.setdefault(key.partition("/")[0], []).append(file[key])
             return arrays, json.loads(file["progress"].tobytes()), refused
     return None, None, refused
+
+
+def state_of(model):
+    """All numbers of a compiled Training that a step changes, as lists of arrays by kind: what `write` takes."""
+    return {kind: [keras.ops.convert_to_numpy(v) for v in variables] for kind, variables in variables_of(model).items()}
+
+
+def variables_of(model):
+    """The variables that a step changes, of a compiled Training, as lists by kind."""
+    return {
+        "weights": model.trained.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables
+    }  # fmt: skip

@@ -20,6 +20,7 @@ ALLOWED = {
     "models.iizuka2016": set(),
     "models.zhang2016": {"data.color"},
     "models.checkpoint": {"utils"},
+    "models.callbacks": {"models.checkpoint", "utils"},
     "models.colorizer": {"utils", "data.preprocess"},
     "models.export": {"utils", "data.preprocess"},
     "models.publish": {"utils"},
