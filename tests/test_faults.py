@@ -105,6 +105,7 @@ Training.compute_loss = poisoned
 """
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="a traced step of JAX does not see at which step it is")
 @pytest.mark.parametrize(("step", "every", "kept"), [(7, 500, 5), pytest.param(8, 1, 7, marks=pytest.mark.soak)])
 def test_a_loss_that_is_no_number_ends_the_run(step, every, kept, photographs, tmp_path):
     """NaN at one step: it and its pictures are named, and what is kept was written before it."""
@@ -132,7 +133,7 @@ def test_the_pictures_named_are_those_of_the_batch(photographs):
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     """The loss may hide them: a ReLU can make 0 of NaN."""
-    model, _ = script.build(configs.make("paper", {"width": 1 / 16, "size": 64}), 10)
+    model, _ = script.build(configs.make("tuned", {"width": 1 / 16, "size": 64}), 10)
     batches = pipeline.Batches([f"{i}.png" for i in range(40)], 64, 4, order=pipeline.Order(0, 0))
     interrupt = type("Interrupt", (), {"asked": False, "look": lambda self, step: None})()
     for kind in ("weights", "optimizer"):
@@ -141,7 +142,7 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path):
         keeper.on_train_batch_end(0, {"loss": 0.5})
         assert checkpoint.read(tmp_path)[1]["step"] == 1
         variables = {"weights": model.trained.variables, "optimizer": model.optimizer.variables}[kind]
-        variable = next(v for v in variables if v.shape and "float" in v.dtype)
+        variable = next(v for v in variables if len(v.shape) and "float" in v.dtype)
         sound = keras.ops.convert_to_numpy(variable).copy()
         variable.assign(np.full(sound.shape, np.inf))
         for late in (
