@@ -491,3 +491,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:  # a full disk, a folder that vanished
+        stop(f"{utils.printable(error.filename or 'output')}: {error.strerror or error}", 1)

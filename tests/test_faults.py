@@ -279,6 +279,17 @@ def test_a_log_that_cannot_be_written_says_so(tmp_path):
         assert not leftovers(tmp_path), name
 
 
+@pytest.mark.parametrize("command", [["evaluate.py", "--size", "64"], ["figures.py", "saturation"]])
+def test_measuring_on_a_full_disk_is_one_line(command, photographs, tmp_path):
+    script, *options = command
+    options += ["--data", photographs, "--limit", "1", "--out", tmp_path / "out"]
+    with largest_file(100):
+        done = subprocess.run([sys.executable, ROOT / script, *map(str, options)], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"{script}: ") and line.endswith("File too large") and not leftovers(tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     "size", [250_000, *(pytest.param(s, marks=pytest.mark.soak) for s in (4_000, 320_000, 700_000, 950_000))]
 )
