@@ -24,8 +24,9 @@ import models
 from data import color, pipeline
 from data.preprocess import colorize, unit
 from evaluation import metrics, report, summary
-from evaluation.candidates import Candidate, Target, ceiling, constant, load, predict, trained
+from evaluation.candidates import BATCH, Candidate, Target, ablated, ceiling, constant, load, predict, trained
 from evaluation.measure import PROTOCOLS, Truth, common_colors, measure, read, select, write_rows
+from models.aciids2020 import BRANCHES
 
 PRIOR_PICTURES = 2000  # of --prior-data, chosen by --seed: enough for a mean and 23 x 23 shares
 SHOWN = ("ratio", "psnr", "ssim", "ciede2000", "auc", "auc_rebalanced", "bleed", "cf", "delta_cf", "out_of_gamut")
@@ -37,6 +38,7 @@ def main(arguments=None):
     surveyed, files = survey(args.data, args.limit, args.seed)
     common = survey(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
     mean, prior = common_colors(common, args.size)
+    networks |= ablations(networks, files, args)
     candidates = references(networks, mean, args)
     candidates += [trained(name, network, args.size, args.saturation) for name, network in networks.items()]
 
@@ -98,6 +100,8 @@ def parse(arguments):
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the choice and of the intervals")
     parser.add_argument("--prior-data", type=Path, help="photographs that say which colours are common: the training "
                         "set (default: --data)")  # fmt: skip
+    parser.add_argument("--ablate", nargs="+", choices=BRANCHES, default=[], help="also measure each network with this "
+                        "branch saying the same of every picture: its mean over them")  # fmt: skip
     parser.add_argument("--paired", action="store_true", help="compare every two networks picture by picture")
     args = parser.parse_args(arguments)
     if args.size % 8:
@@ -134,6 +138,19 @@ def load_all(paths):
         return {n if short.count(n) == 1 else str(path): load(path) for path, n in zip(paths, short)}
     except models.BadModel as error:
         stop(error)
+
+
+def ablations(networks, files, args):
+    """The networks once more for each of --ablate, without what that branch tells of a picture: {name: Network}."""
+    found = {}
+    for branch in args.ablate:
+        for name, network in networks.items():
+            pictures = (batch for (batch,) in pipeline.Batches(files, args.size, BATCH))
+            try:
+                found[f"{name} without {branch}"] = ablated(network, branch, pictures, args.size)
+            except ValueError as error:
+                stop(error)
+    return found
 
 
 def references(networks, mean, args):

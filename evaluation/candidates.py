@@ -1,7 +1,7 @@
 """What is measured: photographs themselves, chroma that needs no network, and what trained networks give."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -10,6 +10,7 @@ import numpy as np
 import configs
 import models
 from data.preprocess import target
+from models import aciids2020
 from models.colorizer import Colorizer
 
 BATCH = 8  # pictures that a candidate is given at a time, at most
@@ -64,6 +65,29 @@ class Candidate:
 def load(path):
     """The network in a file. Raises models.BadModel."""
     return Network(path, *models.load(path))
+
+
+def ablated(network, branch, pictures, size):
+    """A network whose branch gives every picture and place the mean of what it gave the pictures: what it brings is lost.
+
+    Args:
+        network: the Network.
+        branch: a key of `models.aciids2020.BRANCHES`.
+        pictures: batches of uint8 pictures (N, size, size, 3).
+        size: side of the squares that the network sees.
+
+    Raises:
+        ValueError: the network has no such branch.
+    """
+    layer = aciids2020.BRANCHES[branch]
+    if network.card["network"] != "aciids2020" or layer not in [own.name for own in network.model.layers]:
+        raise ValueError(f"{network.path}: the network has no {branch}")
+    probe = Colorizer(network.model, size, BATCH, layer)
+    outputs = (output for batch in pictures for output in probe.chroma([probe.views(picture) for picture in batch]))
+    mean = np.mean([output.reshape(-1, output.shape[-1]).mean(axis=0) for output in outputs], axis=0)
+    model = keras.models.clone_model(network.model)
+    model.set_weights(aciids2020.ablated(network.model, branch, mean))
+    return replace(network, model=model)
 
 
 def constant(ab):

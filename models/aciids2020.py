@@ -131,6 +131,30 @@ def grown(network, whole):
     return arrays
 
 
+def ablated(network, branch, mean):
+    """The weights of a network to which one branch says the same of every picture and every place (mean ablation).
+
+    Up to its ReLU the fusion is linear in each branch, so what is constant joins its bias, and nothing is approximated.
+
+    Args:
+        network: of `build`.
+        branch: a key of BRANCHES.
+        mean: (channels,) that take the place of the branch's output.
+
+    Returns:
+        Arrays in the order of `get_weights()`.
+    """
+    arrays = {v.path: array for v, array in zip(network.variables, network.get_weights())}
+    if branch == "CN":
+        rows = arrays["fusion_cn/kernel"]
+    else:
+        first = 0 if branch == "LFN" else network.get_layer(BRANCHES["LFN"]).output.shape[-1]
+        rows = arrays["fusion_conv/kernel"][0, 0, first : first + len(mean)]
+    arrays["fusion_conv/bias"] += mean @ rows
+    rows[:] = 0
+    return list(arrays.values())
+
+
 def scenes(network, classes):
     """A scene classifier on CN's vector: logits (N, classes), float32. Not the paper's, whose CN learns from colours alone.
 

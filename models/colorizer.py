@@ -10,15 +10,16 @@ from utils import is_out_of_memory
 class Colorizer(keras.Model):
     """Pictures -> chroma, before the network enlarges it last. All batches have one shape, so it is compiled once."""
 
-    def __init__(self, network, side, batch):
+    def __init__(self, network, side, batch, layer="ab"):
         """
         Args:
             network: as `models.load` gives it.
             side: of the square that each picture is fitted to, divisible by 8.
             batch: pictures at a time; shorter batches are filled up.
+            layer: whose output is asked for; "ab" is the chroma.
         """
         super().__init__()
-        self.trunk = keras.Model(network.input, network.get_layer("ab").output)
+        self.trunk = keras.Model(network.input, network.get_layer(layer).output)
         self.sides = {name: x.shape[1] or side for name, x in network.input.items() if name != "edges"}
         self.batch = batch
 
@@ -31,7 +32,7 @@ class Colorizer(keras.Model):
         return {name: small[side] for name, side in self.sides.items()}
 
     def chroma(self, views):
-        """Views of pictures -> ab in Lab units, float32 (n, side/2, side/2, 2); side/4 for zhang2016.
+        """Views of pictures -> ab, float32 (n, side/2, side/2, 2), side/4 for zhang2016; or what `layer` gives.
 
         Where memory runs out the batch is halved for good. Raises what the backend raises where one picture is too much.
         """

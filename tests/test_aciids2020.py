@@ -99,6 +99,20 @@ def test_fusion_equals_the_literal_repeat_and_concatenation():
     assert found.std() > 0.1 and np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max())
 
 
+@pytest.mark.parametrize("branch", aciids2020.BRANCHES)
+def test_an_ablated_branch_is_a_constant_in_the_fusion(branch):
+    network, blind = aciids2020.build(**SMALL), aciids2020.build(**SMALL)
+    parts = keras.Model(network.inputs, {k: network.get_layer(v).output for k, v in aciids2020.BRANCHES.items()})(inputs())
+    mean = np.random.default_rng(0).uniform(0, 9, parts[branch].shape[-1]).astype("float32")
+    blind.set_weights(aciids2020.ablated(network, branch, mean))
+    parts[branch] = ops.broadcast_to(mean, parts[branch].shape)
+    places = network.get_layer("fusion_conv")(ops.concatenate([parts["LFN"], parts["EDN"]], axis=-1))
+    expected = ops.relu(places + network.get_layer("fusion_cn")(parts["CN"])[:, None, None])
+    found = run(keras.Model(blind.inputs, blind.get_layer("fusion").output), inputs())
+    assert np.allclose(found, ops.convert_to_numpy(expected), rtol=1e-4, atol=1e-4)
+    assert not np.allclose(run(blind, inputs()), run(network, inputs()), atol=0.1)
+
+
 @pytest.mark.parametrize("initializer", ["glorot_uniform", "he_uniform"])
 def test_the_two_fusion_kernels_are_drawn_as_the_one_of_the_paper(initializer):
     network = aciids2020.build(initializer=initializer)

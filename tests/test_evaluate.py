@@ -216,6 +216,34 @@ def test_options(networks, folder, tmp_path, capsys):
     assert "all-gray" in capsys.readouterr().out
 
 
+def test_ablation(networks, folder, tmp_path):
+    """Without CN, a further row; on pictures that are all the same it is that of the whole network."""
+    path, name = networks / "strong.keras", model_name(networks, "strong")
+    (tmp_path / "same").mkdir()
+    for i in range(3):
+        shutil.copy(folder / "0.png", tmp_path / "same" / f"{i}.png")
+    ratios = {}
+    for data_folder in (folder, tmp_path / "same"):
+        arguments = ["--data", data_folder, "--model", path, "--size", SIZE, "--out", tmp_path, "--ablate", "CN", "EDN"]
+        evaluate.main([*map(str, arguments)])
+        table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
+        assert list(table)[-3:] == [name, f"{name} without CN", f"{name} without EDN"]
+        ratios[data_folder] = [table[row]["ratio"]["mean"] for row in list(table)[-3:]]
+    (whole, no_cn, no_edn), (whole_same, no_cn_same, no_edn_same) = ratios.values()
+    assert no_cn_same == pytest.approx(whole_same, rel=1e-5)
+    assert abs(no_cn - whole) > 1e-4 and abs(no_edn - whole) > 1e-4 and abs(no_edn_same - whole_same) > 1e-4
+
+
+def test_a_branch_that_a_network_lacks_cannot_be_ablated(folder, tmp_path, capsys):
+    arguments = ARGUMENTS | {"edges": False}
+    weights = aciids2020.build(**arguments).get_weights()
+    models.save(tmp_path / "plain.keras", "aciids2020", weights, {"arguments": arguments, "size": SIZE})
+    command = ["--data", folder, "--model", tmp_path / "plain.keras", "--size", SIZE, "--out", tmp_path, "--ablate", "EDN"]
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main([*map(str, command)])
+    assert stopped.value.code == 2 and "plain.keras: the network has no EDN" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "wrong, said",
     [

@@ -30,7 +30,7 @@ ALLOWED = {
     "data": set(),
     "evaluation": set(),
     "evaluation.metrics": {"data.color"},
-    "evaluation.candidates": {"configs", "data.preprocess", "models.colorizer"},
+    "evaluation.candidates": {"configs", "data.preprocess", "models.aciids2020", "models.colorizer"},
     "evaluation.measure": {
         "utils",
         "data.color",
