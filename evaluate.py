@@ -24,7 +24,7 @@ import models
 from data import color, pipeline
 from data.preprocess import colorize, unit
 from evaluation import metrics, report, summary
-from evaluation.candidates import BATCH, Candidate, Target, ablated, ceiling, constant, load, predict, trained
+from evaluation.candidates import BATCH, Candidate, Target, ablated, at_each, ceiling, constant, load, predict, trained
 from evaluation.measure import PROTOCOLS, Truth, common_colors, measure, read, select, write_rows
 from models.aciids2020 import BRANCHES
 
@@ -39,8 +39,11 @@ def main(arguments=None):
     common = survey(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
     mean, prior = common_colors(common, args.size)
     networks |= ablations(networks, files, args)
-    candidates = references(networks, mean, args)
-    candidates += [trained(name, network, args.size, args.saturation) for name, network in networks.items()]
+    owners = {
+        candidate: network for name, network in networks.items()
+        for candidate in at_each(args.saturation, trained(name, network, args.size))
+    }  # fmt: skip
+    candidates = [*references(networks, mean, args), *owners]
 
     started = time.monotonic()
     rows = measure(files, candidates, prior, args.size)
@@ -60,7 +63,7 @@ def main(arguments=None):
         },
         "common_colors": {"data": str(args.prior_data or args.data), "pictures": len(common), "mean_ab": mean.tolist()},
         "candidates": {
-            c.name: {"file": str(networks[c.name].path) if c.name in networks else None, "target": str(c.target)}
+            c.name: {"file": str(owners[c].path) if c in owners else None, "target": str(c.target), "factor": c.factor}
             for c in candidates
         },
         "protocols": {
@@ -71,14 +74,14 @@ def main(arguments=None):
     if args.paired:
         result["paired"] = {
             protocol: [
-                {"first": a, "second": b} | summary.compare(table[a], table[b], args.seed)
-                for a, b in combinations(networks, 2)
+                {"first": a.name, "second": b.name} | summary.compare(table[a.name], table[b.name], args.seed)
+                for a, b in combinations(owners, 2) if a.factor == b.factor
             ]
             for protocol, table in of.items()
         }  # fmt: skip
     show(result)
     write(args.out, result, rows)
-    looks = {c.name: examples(c, of["squashed"][c.name], args) for c in candidates if c.name in networks}
+    looks = {c.name: examples(c, of["squashed"][c.name], args) for c in owners}
     report.write(args.out / "report.html", result, of, looks)
     print(f"{printable(args.out / 'report.html')}: {seconds / measured:.2f} s a picture and {len(candidates)} candidates")
 
@@ -94,8 +97,8 @@ def parse(arguments):
     parser.add_argument("--out", type=Path, required=True, help="folder of the results, made if absent")
     parser.add_argument("--size", type=number(int, 16, 4096), default=256, help="side of the squashed pictures, which is "
                         "what the networks see (default 256)")  # fmt: skip
-    parser.add_argument("--saturation", type=number(float, 0, 10), default=1.0, help="factor on the chroma of networks and "
-                        "ceiling when they colour (default 1)")  # fmt: skip
+    parser.add_argument("--saturation", type=number(float, 0, 10), nargs="+", default=[1.0], help="factor on the chroma of "
+                        "networks and ceiling when they colour (default 1); a row for each")  # fmt: skip
     parser.add_argument("--limit", type=number(int, 0, 10**9), default=0, help="at most so many files; 0: all")
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the choice and of the intervals")
     parser.add_argument("--prior-data", type=Path, help="photographs that say which colours are common: the training "
@@ -104,6 +107,7 @@ def parse(arguments):
                         "branch saying the same of every picture: its mean over them")  # fmt: skip
     parser.add_argument("--paired", action="store_true", help="compare every two networks picture by picture")
     args = parser.parse_args(arguments)
+    args.saturation = list(dict.fromkeys(args.saturation))
     if args.size % 8:
         stop(f"--size {args.size}: must be divisible by 8")
     for folder in filter(None, (args.data, args.prior_data)):
@@ -160,7 +164,7 @@ def references(networks, mean, args):
         Candidate("all-gray", constant((0, 0)), targets[0]),
         Candidate("mean chroma", constant(mean), targets[0]),
         Candidate("photograph", None, targets[0]),
-        *(ceiling(goal, factor=args.saturation) for goal in targets),
+        *(candidate for goal in targets for candidate in at_each(args.saturation, ceiling(goal))),
     ]
 
 

@@ -95,22 +95,29 @@ def constant(ab):
     return lambda rgb, goals: np.broadcast_to(np.float32(ab), (*rgb.shape[:3], 2))
 
 
-def ceiling(goal, name="ceiling", factor=1.0):
+def ceiling(goal, name="ceiling"):
     """The target itself as a candidate: what a perfect fit would give."""
-    return Candidate(f"{name}, {goal}", lambda rgb, goals: goals[goal], goal, factor)
+    return Candidate(f"{name}, {goal}", lambda rgb, goals: goals[goal], goal)
 
 
-def trained(name, network, size, factor=1.0):
+def trained(name, network, size):
     """A network as a candidate that sees squares of side `size`."""
     colorizer = Colorizer(network.model, size, BATCH)
 
     def chroma(rgb, goals):
         return colorizer.chroma([colorizer.views(picture) for picture in rgb])
 
-    return Candidate(name, chroma, network.target, factor)
+    return Candidate(name, chroma, network.target)
+
+
+def at_each(factors, candidate):
+    """A candidate once for each factor on its chroma, which its name tells if there are several."""
+    names = [f"{candidate.name}, x {factor:g}" if len(factors) > 1 else candidate.name for factor in factors]
+    return [replace(candidate, name=name, factor=factor) for name, factor in zip(names, factors)]
 
 
 def predict(candidates, rgb):
     """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the chroma that each candidate gives them."""
     goals = {t: keras.ops.convert_to_numpy(target(rgb, t.saturation, t.clip)) for t in {c.target for c in candidates}}
-    return goals, [c.chroma and c.chroma(rgb, goals) for c in candidates]
+    given = {chroma: chroma(rgb, goals) for chroma in {c.chroma for c in candidates} - {None}}  # candidates may share it
+    return goals, [given.get(c.chroma) for c in candidates]

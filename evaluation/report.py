@@ -49,12 +49,13 @@ def write(path, result, rows, examples):
         examples: {model: [Example]}.
     """
     counts, common = result["pictures"], result["common_colors"]
+    factors = ", ".join(f"{factor:g}" for factor in result["saturation"])
     parts = [
         "<h1>Colorization, measured</h1>",
         f"<p>{counts['measured']} photographs of {text(result['data'])}; passed over: {counts['gray']} gray, "
         f"{counts['broken']} broken. The mean chroma and the rarity of colours are those of {common['pictures']} pictures "
         f"of {text(common['data'])}{', the measured ones themselves' * (common['data'] == result['data'])}. The chroma of "
-        f"networks and ceiling is taken times {result['saturation']:g}. Small: 95 % interval of the mean over pictures. "
+        f"networks and ceiling is taken times {factors}. Small: 95 % interval of the mean over pictures. "
         "The ceiling is the training target joined to the photographs' own lightness: what a perfect fit would give.</p>",
     ]
     for protocol, table in result["protocols"].items():

@@ -244,6 +244,29 @@ def test_a_branch_that_a_network_lacks_cannot_be_ablated(folder, tmp_path, capsy
     assert stopped.value.code == 2 and "plain.keras: the network has no EDN" in capsys.readouterr().err
 
 
+def test_several_saturations(networks, folder, tmp_path):
+    """A row of networks and ceiling for each; networks are compared at the same one."""
+    files = [networks / "strong.keras", networks / "other.keras"]
+    strong, other = (model_name(networks, path.stem) for path in files)
+    arguments = ["--data", folder, "--model", *files, "--size", SIZE, "--out", tmp_path, "--paired", "--saturation"]
+    evaluate.main([*map(str, arguments), "0.5", "1", "0.5"])
+    several = json.loads((tmp_path / "summary.json").read_text())
+    evaluate.main([*map(str, arguments), "0.5"])
+    table, single = (
+        several["protocols"]["squashed"],
+        json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"],
+    )
+    assert len(table) == 3 + 2 * 4 and len(single) == 3 + 4
+    for name in (strong, other, "ceiling, T = 1.8"):
+        assert (
+            table[f"{name}, x 0.5"] == single[name]
+            and table[f"{name}, x 1"]["cf"]["mean"] > 1.2 * single[name]["cf"]["mean"]
+        )
+    assert several["candidates"][f"{strong}, x 0.5"]["factor"] == 0.5
+    pairs = [(pair["first"], pair["second"]) for pair in several["paired"]["own"]]
+    assert pairs == [(f"{strong}, x {factor}", f"{other}, x {factor}") for factor in ("0.5", "1")]
+
+
 @pytest.mark.parametrize(
     "wrong, said",
     [
