@@ -92,15 +92,16 @@ def train(options, config, rows, team):
     if options.dry_run:
         batches = pipeline.Batches(train_files, config.size, config.batch, labels=train_labels)
         return dry_run(model, batches, total_steps)
-    progress = {"step": 0, "history": [], "best": None, "plateau": None}
+    progress = {"step": 0, "history": [], "best": None, "plateau": None, "before": None}
     stored = resume(run, model) if options.resume else None
     if stored:
         progress = stored
     elif config.start:
         try:
-            models.start(model.network, card["arguments"], config.start)
+            progress["before"] = models.start(model.network, card["arguments"], config.start)
         except models.BadModel as error:
             stop(error)
+    card["training"]["before"] = progress["before"]
     plateau = Plateau(model, config, progress["plateau"])
     if lead:
         log = Log(run)

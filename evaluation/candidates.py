@@ -42,8 +42,11 @@ class Network:
 
     @property
     def pictures(self):
-        """How many it saw in training, repetitions counted; None if that is not known."""
-        return self.card.get("training", {}).get("pictures")
+        """How many it saw in training, repetitions and the runs before (`--start`) counted; None if that is not known."""
+        seen, training = 0, self.card.get("training")
+        while training:
+            seen, training = seen + training.get("pictures", 0), training.get("before")
+        return seen or None
 
 
 @dataclass(frozen=True)

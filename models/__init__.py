@@ -82,6 +82,9 @@ def start(network, arguments, path):
         network: of `build(**arguments)`.
         path: of a file that `load` reads, of the same network and arguments but for "whole" and "initializer".
 
+    Returns:
+        What the file's card says of its training.
+
     Raises:
         BadModel: as `load` does, or the file's network differs; the message is one line.
     """
@@ -98,6 +101,7 @@ def start(network, arguments, path):
             raise BadModel(f"{path}: was trained at size {its['whole']}, of which {own['whole']} is no multiple")
         weights = aciids2020.grown(source, own["whole"])
     network.set_weights(weights)
+    return card.get("training")
 
 
 def _from_archive(archive, precision, limit):
@@ -107,6 +111,7 @@ def _from_archive(archive, precision, limit):
     _check_arguments(module.build, arguments)
     if type(side) is not int or side % 8 or not 8 <= side <= MAX_SIDE:
         raise BadModel(f"its card says size {side!r}, expected a multiple of 8 up to {MAX_SIDE}")
+    _check_story(card)
     stored = io.BytesIO(_unpacked(archive, "model.weights.h5", limit))
     model = module.build(**arguments, precision=precision)
     with opened(stored, "weights that Keras wrote") as file:
@@ -153,6 +158,20 @@ def _check_arguments(build, arguments):
         raise BadModel(f"its card says width {width}, expected up to {MAX_WIDTH}")
     if not 0 < whole <= MAX_SIDE or whole % 8:
         raise BadModel(f"its card says whole {whole}, expected a multiple of 8 up to {MAX_SIDE}")
+
+
+def _check_story(card):
+    """What a card says of the training, and of colouring, is of the kinds that train.py and `models.publish` write."""
+    for name in ("saturation", "colorize_saturation"):
+        value = card.get(name, 1)
+        if type(value) not in (int, float) or not 0 <= value < math.inf:
+            raise BadModel(f"its card says {name} {value!r}, expected a number from 0 up")
+    training = card.get("training")
+    while training is not None:
+        kinds = {"pictures": int, "clip_saturation": bool}
+        if type(training) is not dict or any(type(training.get(name, kind())) is not kind for name, kind in kinds.items()):
+            raise BadModel("what its card says of the training is not what train.py writes")
+        training = training.get("before")
 
 
 def _layers(group, seen):

@@ -385,6 +385,12 @@ def test_absurd_arguments(copy, change, words, nothing_is_built):
         ({"network": ["aciids2020"]}, "not a network that train.py saved"),
         ({"network": "zhang2016"}, "whole 64, which the network does not take"),
         ({"arguments": [1, 2]}, "not a network that train.py saved"),
+        ({"saturation": "1.8"}, "saturation '1.8', expected a number"),
+        ({"colorize_saturation": float("nan")}, "colorize_saturation nan, expected a number"),
+        ({"colorize_saturation": -1}, "colorize_saturation -1, expected a number"),
+        ({"training": "long"}, "says of the training"),
+        ({"training": {"pictures": "many"}}, "says of the training"),
+        ({"training": {"before": {"before": {"clip_saturation": 2}}}}, "says of the training"),
     ],
 )
 def test_absurd_cards(copy, change, words, nothing_is_built):

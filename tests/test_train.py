@@ -20,6 +20,7 @@ import configs
 import models
 from data import prepare
 from data.preprocess import target, training_inputs
+from evaluation import candidates
 from models import aciids2020, checkpoint
 from models.training import Training, make_optimizer, spread
 
@@ -248,8 +249,10 @@ def test_a_run_starts_with_the_weights_of_another(finished, photographs, tmp_pat
         done = train(*options, "--size", size, "--steps", 1, "--start", run / "best.keras", "--run", started)
         assert done.returncode == 0, done.stderr
         network, card = models.load(started / "best.keras")
-        source, _ = models.load(run / "best.keras")
+        source, before = models.load(run / "best.keras")
         grown = aciids2020.grown(source, size)
+        assert card["training"]["before"] == before["training"] == checkpoint.read(started)[1]["before"]
+        assert candidates.load(started / "best.keras").pictures == before["training"]["pictures"] + 4
         assert card["size"] == size and grown[0].any()
         assert all(np.allclose(a, b, atol=1e-8) for a, b in zip(network.get_weights(), grown, strict=True))
 
