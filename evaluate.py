@@ -26,15 +26,20 @@ from data.preprocess import colorize, unit
 from evaluation import metrics, report, summary
 from evaluation.candidates import BATCH, Candidate, Target, ablated, at_each, ceiling, constant, load, predict, trained
 from evaluation.measure import PROTOCOLS, Truth, common_colors, measure, read, select, write_rows
+from evaluation.perceptual import SMALLEST, Fid, Lpips
 from models.aciids2020 import BRANCHES
 
 PRIOR_PICTURES = 2000  # of --prior-data, chosen by --seed: enough for a mean and 23 x 23 shares
-SHOWN = ("ratio", "psnr", "ssim", "ciede2000", "auc", "auc_rebalanced", "bleed", "cf", "delta_cf", "out_of_gamut")
+SHOWN = (
+    "ratio", "psnr", "ssim", "ciede2000", "lpips", "fid", "auc", "auc_rebalanced", "bleed", "cf", "delta_cf",
+    "out_of_gamut",
+)  # fmt: skip
 
 
 def main(arguments=None):
     args = parse(arguments)
     networks = load_all(args.model)
+    lpips, fid = load_judges(args)
     surveyed, files = survey(args.data, args.limit, args.seed)
     common = survey(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
     mean, prior = common_colors(common, args.size)
@@ -46,7 +51,7 @@ def main(arguments=None):
     candidates = [*references(networks, mean, args), *owners]
 
     started = time.monotonic()
-    rows = measure(files, candidates, prior, args.size)
+    rows = measure(files, candidates, prior, args.size, PROTOCOLS, lpips, fid)
     seconds = time.monotonic() - started
     measured = len(rows) // (len(candidates) * len(PROTOCOLS))
     if not measured:
@@ -71,6 +76,9 @@ def main(arguments=None):
             for protocol, table in of.items()
         },
     }  # fmt: skip
+    if fid:
+        for name, figures in result["protocols"]["squashed"].items():
+            figures["fid"] = {"mean": fid.distance(name, "photograph"), "low": None, "high": None}
     if args.paired:
         result["paired"] = {
             protocol: [
@@ -103,6 +111,9 @@ def parse(arguments):
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the choice and of the intervals")
     parser.add_argument("--prior-data", type=Path, help="photographs that say which colours are common: the training "
                         "set (default: --data)")  # fmt: skip
+    parser.add_argument("--fid", type=Path, metavar="FILE", help="also FID, through pytorch-fid's weights in this file")
+    parser.add_argument("--lpips", type=Path, nargs=2, metavar="FILE", help="also LPIPS, through torchvision's AlexNet and "
+                        "LPIPS's linear layers in these files")  # fmt: skip
     parser.add_argument("--ablate", nargs="+", choices=BRANCHES, default=[], help="also measure each network with this "
                         "branch saying the same of every picture: its mean over them")  # fmt: skip
     parser.add_argument("--paired", action="store_true", help="compare every two networks picture by picture")
@@ -110,6 +121,8 @@ def parse(arguments):
     args.saturation = list(dict.fromkeys(args.saturation))
     if args.size % 8:
         stop(f"--size {args.size}: must be divisible by 8")
+    if args.lpips and args.size < SMALLEST:
+        stop(f"--lpips: AlexNet needs a --size of {SMALLEST} or more")
     for folder in filter(None, (args.data, args.prior_data)):
         if not folder.is_dir():
             stop(f"{printable(folder)}: no such folder")
@@ -140,6 +153,14 @@ def load_all(paths):
     short = [f"{path.resolve().parent.name}/{path.stem}" for path in paths]
     try:
         return {n if short.count(n) == 1 else str(path): load(path) for path, n in zip(paths, short)}
+    except models.BadModel as error:
+        stop(error)
+
+
+def load_judges(args):
+    """The networks that FID and LPIPS look through, None where the command line names none: (lpips, fid)."""
+    try:
+        return args.lpips and Lpips(*args.lpips), args.fid and Fid(args.fid)
     except models.BadModel as error:
         stop(error)
 
@@ -177,9 +198,10 @@ def show(result):
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
     for protocol, table in result["protocols"].items():
         print(f"\n{report.PROTOCOLS[protocol].format(**result)}")
-        print(f"{'':24}" + "".join(f"{name.replace('_', ' '):>15}" for name in SHOWN))
+        columns = [metric for metric in SHOWN if metric in table["photograph"]]
+        print(f"{'':24}" + "".join(f"{metric.replace('_', ' '):>15}" for metric in columns))
         for name, figures in table.items():
-            cells = (f"{figures[m]['mean']:.4g}" if m in figures else "" for m in SHOWN)
+            cells = (f"{figures[metric]['mean']:.4g}" for metric in columns)
             print(f"{name:24}" + "".join(f"{cell:>15}" for cell in cells))
     for protocol, comparisons in result.get("paired", {}).items():
         for pair in comparisons:

@@ -38,8 +38,12 @@ def read(path, size):
         return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
 
 
-def measure(files, candidates, prior, size, protocols=PROTOCOLS):
-    """A dict of figures for every picture that can be read, protocol and candidate, in this order."""
+def measure(files, candidates, prior, size, protocols=PROTOCOLS, lpips=None, fid=None):
+    """A dict of figures for every picture that can be read, protocol and candidate, in this order.
+
+    Through `lpips` and `fid` (`evaluation.perceptual`), where given, the squashed pictures are seen: the distances stand in
+    their rows, the features are counted under the candidates' names.
+    """
     rows = []
     with tqdm(total=len(files), unit=" pictures", disable=None) as bar:
         for start in range(0, len(files), BATCH):
@@ -52,6 +56,9 @@ def measure(files, candidates, prior, size, protocols=PROTOCOLS):
                 parts = pipeline.POOL.map(
                     lambda *x: measure_picture(*x, candidates, prior, protocols), found, goals, chroma
                 )
+                parts = list(parts)
+                if lpips or fid:
+                    perceive(found, chroma, candidates, parts, lpips, fid)
                 rows += [row for part in parts for row in part]
             bar.update(len(batch))
     return rows
@@ -69,6 +76,24 @@ def measure_picture(found, goals, chroma, candidates, prior, protocols):
                 row |= distance(truth.ab if ab is None else ab, goals[candidate.target])
             rows.append(row)
     return rows
+
+
+def perceive(found, chroma, candidates, parts, lpips, fid):
+    """Add the distances through `lpips` to the rows of squashed pictures, and what `fid` sees to its sets."""
+    truth = np.stack([small for _, (small, _) in found])
+    for i, candidate in enumerate(candidates):
+        given = [ab[i] for ab in chroma]
+        rows = [select(part, "squashed", candidate.name)[0] for part in parts]
+        if not all(ab is None or np.isfinite(ab).all() for ab in given):
+            for row in rows:
+                row |= {"lpips": float("nan")} if lpips else {}
+            continue  # its set is then smaller than the photographs', and has no distance
+        result = np.stack([rgb if ab is None else colorize(rgb, ab, candidate.factor) for rgb, ab in zip(truth, given)])
+        if lpips:
+            for row, value in zip(rows, lpips(result, truth)):
+                row["lpips"] = float(value)
+        if fid:
+            fid.add(candidate.name, result)
 
 
 def distance(ab, goal):

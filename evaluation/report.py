@@ -79,11 +79,14 @@ def table_of(table):
     heads = [f"<th>{m.title}<small>{m.unit}</small><small>{m.better}</small></th>" for m in map(METRICS.get, names)]
     lines = []
     for candidate, figures in table.items():
-        cells = [
-            f"<td>{f['mean']:.4g}<small>{f['low']:.3g} .. {f['high']:.3g}</small></td>" for f in map(figures.get, names)
-        ]
+        cells = (f"<td>{f['mean']:.4g}<small>{spread(f)}</small></td>" for f in map(figures.get, names))
         lines.append(f"<tr><td>{text(candidate)}</td>{''.join(cells)}</tr>")
     return f"<div class='wide'><table><tr><th></th>{''.join(heads)}</tr>{''.join(lines)}</table></div>"
+
+
+def spread(found):
+    """An interval in words; FID has none, as a sample drawn anew holds pictures twice."""
+    return "" if found["low"] is None else f"{found['low']:.3g} .. {found['high']:.3g}"
 
 
 def difference(found):

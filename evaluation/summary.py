@@ -28,6 +28,8 @@ METRICS = {
     "psnr": Metric("PSNR", "dB", "higher", "psnr"),
     "ssim": Metric("SSIM", "at most 1", "higher", "ssim"),
     "ciede2000": Metric("CIEDE2000", "mean of pixels", "lower", "ciede2000"),
+    "lpips": Metric("LPIPS", "0.1, AlexNet", "lower", "lpips"),
+    "fid": Metric("FID", "of the whole set", "lower", "fid"),  # no figure of a picture: `evaluate.py` puts it in
     "auc": Metric("AuC", "%", "higher", "auc"),
     "auc_rebalanced": Metric("AuC, rebalanced", "%", "higher", "auc_rebalanced", "rarity"),
     "bleed": Metric("bleed", "% points", "near 0", "bleed"),
@@ -38,7 +40,7 @@ METRICS = {
     "delta_cf_abs": Metric("delta CF_abs", "of the means", "near 0", "cf_abs_difference", absolute=True),
     "out_of_gamut": Metric("out of gamut", "share of pixels", "", "out_of_gamut"),
 }
-PAIRED = ("ab_mse", "psnr", "bleed", "ciede2000")
+PAIRED = ("ab_mse", "psnr", "bleed", "ciede2000", "lpips")
 
 
 def bootstrap(values, weights=None, seed=0):

@@ -39,6 +39,8 @@ ALLOWED = {
         "evaluation.metrics",
         "evaluation.candidates",
     },
+    "evaluation.torchfile": {"models.hdf5"},
+    "evaluation.perceptual": {"evaluation.torchfile", "models.hdf5"},
     "evaluation.page": {"data.preprocess"},
     "evaluation.summary": set(),
     "evaluation.report": {"evaluation.metrics", "evaluation.summary"},
