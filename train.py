@@ -95,7 +95,7 @@ def train(options, config, rows, team):
     progress = {"step": 0, "history": [], "best": None, "plateau": None, "before": None}
     stored = resume(run, model) if options.resume else None
     if stored:
-        progress = stored
+        progress |= stored
     elif config.start:
         try:
             progress["before"] = models.start(model.network, card["arguments"], config.start)

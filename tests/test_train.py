@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -255,6 +256,16 @@ def test_a_run_starts_with_the_weights_of_another(finished, photographs, tmp_pat
         assert candidates.load(started / "best.keras").pictures == before["training"]["pictures"] + 4
         assert card["size"] == size and grown[0].any()
         assert all(np.allclose(a, b, atol=1e-8) for a, b in zip(network.get_weights(), grown, strict=True))
+
+
+def test_a_checkpoint_that_tells_of_no_run_before_is_taken_up(finished, tmp_path):
+    """As those written before networks told where they started."""
+    run = shutil.copytree(finished[1], tmp_path / "run")
+    arrays, progress, _ = checkpoint.read(run)
+    del progress["before"]
+    checkpoint.write(run, arrays, progress)
+    done = train("--run", run, "--resume")
+    assert done.returncode == 0 and "resumed after step 15" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
