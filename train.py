@@ -31,13 +31,13 @@ from tqdm import tqdm
 import configs
 import models
 from data import pipeline
-from data.preprocess import colorize, fit, target, training_inputs
+from data.preprocess import fit, target
 from models import checkpoint, devices, zhang2016
-from models.callbacks import Bar, Diverged, Interrupt, Keeper, Log, Plateau, advice
-from models.training import Training, make_optimizer, settle, spread
+from models.callbacks import Bar, Diverged, Interrupt, Keeper, Plateau, advice
+from models.training import Training, make_optimizer, settle
+from models.watch import Log, Samples
 
-SAMPLES = 8  # validation pictures on a sheet
-HEALTH = 64  # validation pictures over which the spread of the branches is measured
+WATCHED = 64  # validation pictures over which the spread of the branches is measured, and of which a sheet shows some
 COUNTED = 4096  # training pictures, at most, of which zhang2016 learns how rare colours are
 SETTLING = 50  # batches, at most, over which batch normalisation is measured anew for averaged weights
 
@@ -67,101 +67,70 @@ def main():
 
 def train(options, config, rows, team):
     try:
-        train_files, val_files = pipeline.paths(rows, "train"), pipeline.paths(rows, "val")
+        pictures = Pictures(config, rows, team)
     except ValueError as error:  # of prepared pictures
         stop(error)
     counts = Counter(row["split"] for row in rows)
     print("pictures: " + ", ".join(f"{counts[split]} {split}" for split in pipeline.SPLITS))
-    epoch_steps = len(train_files) // config.batch
-    if not epoch_steps or not val_files:
-        stop(f"too few pictures: {len(train_files)} to train on at batch {config.batch}, {len(val_files)} to validate on")
+    found = len(pictures.train), len(pictures.val)
+    epoch_steps = found[0] // config.batch
+    if not epoch_steps or not found[1]:
+        stop(f"too few pictures: {found[0]} to train on at batch {config.batch}, {found[1]} to validate on")
     total_steps = min(config.steps or config.epochs * epoch_steps, config.epochs * epoch_steps)
     print(f"plan: {total_steps} steps of {config.batch} pictures, {epoch_steps} an epoch, on {team}")
     lead = team.process == 0
 
     run = None if options.dry_run else options.run
-    counts = color_counts(train_files, config, run, lead) if config.network == "zhang2016" else None
-    scenes, train_labels, val_labels = [], None, None
-    if config.labels_from_folders:
-        scenes = pipeline.scenes(rows)
-        train_labels, val_labels = (pipeline.labels(rows, split, scenes) for split in ("train", "val"))
+    colors = color_counts(pictures.train, config, run, lead) if config.network == "zhang2016" else None
     with team.scope():
-        model, card = build(config, total_steps, counts, scenes)
+        model, card = build(config, total_steps, colors, pictures.scenes)
     if team.processes > 1 and config.average and model.trained.non_trainable_variables:
         stop("--average: batch normalisation is not measured anew by several processes; leave it out, or train with one")
     if options.dry_run:
-        batches = pipeline.Batches(train_files, config.size, config.batch, labels=train_labels)
-        return dry_run(model, batches, total_steps)
-    progress = {"step": 0, "history": [], "best": None, "plateau": None, "before": None}
-    stored = resume(run, model) if options.resume else None
-    if stored:
-        progress |= stored
-    elif config.start:
-        try:
-            progress["before"] = models.start(model.network, card["arguments"], config.start)
-        except models.BadModel as error:
-            stop(error)
-    card["training"]["before"] = progress["before"]
-    plateau = Plateau(model, config, progress["plateau"])
+        return dry_run(model, pictures.batches(0), total_steps)
+    progress = begin(options, config, model, card)
+    plateau, interrupt = Plateau(model, config, progress["plateau"]), Interrupt(team)
     if lead:
         log = Log(run)
-        samples = choose_samples(val_files, config)
         with team.alone():  # on one device, whatever the training runs on
             copy = models.NETWORKS[config.network].build(**card["arguments"], precision=config.precision)
-            branches = branches_of(copy)
-    interrupt = Interrupt(team)
+            samples = Samples(copy, pictures.watched())
 
     for epoch in range(progress["step"] // epoch_steps, config.epochs):
         first, last = progress["step"], min((epoch + 1) * epoch_steps, total_steps)
         if first >= last:
             break
-        steps = range(first - epoch * epoch_steps, last - epoch * epoch_steps)
-        batches = pipeline.Batches(
-            train_files, config.size, config.batch, order=pipeline.Order(config.seed, epoch, config.crop, config.mirror),
-            steps=steps, labels=train_labels, share=(team.process, team.processes),
-        )  # fmt: skip
+        batches = pictures.batches(epoch, range(first - epoch * epoch_steps, last - epoch * epoch_steps))
         means = progress.pop("means", ())
-        means = means if steps.start else ()
+        means = means if batches.steps.start else ()
         keeper = Keeper(run, progress, batches, means, last, config.checkpoint_steps, interrupt, lead)
         started = time.monotonic()
-        with Bar(f"epoch {epoch + 1}/{config.epochs}", steps, config.batch, progress["history"], lead) as bar:
+        with Bar(f"epoch {epoch + 1}/{config.epochs}", batches.steps, config.batch, progress["history"], lead) as bar:
             logs = model.fit(  # shuffle: not once more, by a state that nobody keeps
                 batches, shuffle=False, initial_epoch=epoch, epochs=epoch + 1, verbose=0, callbacks=[keeper, bar]
             ).history  # fmt: skip
         if keeper.stopped:
             stop(f"stopped and saved at step {progress['step']}: the same command with --resume goes on", 130)
-        speed = len(steps) * config.batch / (time.monotonic() - started)
+        speed = len(batches) * config.batch / (time.monotonic() - started)
 
-        # `fit` ends on the moving average of the weights, where there is one: that is validated, shown and saved. Set anew,
-        # because on JAX the weights now share the memory of the optimizer's average, which `evaluate` would give away.
-        model.trained.set_weights(model.trained.get_weights())
-        if config.average and model.trained.non_trainable_variables:
-            order = pipeline.Order(config.seed, epoch, config.crop, config.mirror)
-            few = range(min(epoch_steps, SETTLING))
-            settle(model, pipeline.Batches(train_files, config.size, config.batch, order=order, steps=few))
-        weights = model.network.get_weights()
-        val_batches = pipeline.Validation(
-            val_files, config.size, config.batch, labels=val_labels, share=(team.process, team.processes)
-        )  # fmt: skip
-        val = model.evaluate(val_batches, verbose=0, return_dict=True)
-        if not math.isfinite(val["loss"]):
-            raise Diverged(f"val_loss is {val['loss']} after step {last}; {advice(progress)}")
         row = {"epoch": epoch + 1, "step": last, "pictures": last * config.batch}
-        row |= {name: values[-1] for name, values in logs.items()} | {f"val_{name}": v for name, v in val.items()}
+        row |= {name: values[-1] for name, values in logs.items()} | validate(model, pictures, epoch)
+        if not math.isfinite(row["val_loss"]):
+            raise Diverged(f"val_loss is {row['val_loss']} after step {last}; {advice(progress)}")
+        weights = model.network.get_weights()
         if lead:
             with team.alone():
-                copy.set_weights(weights)
-                row |= {f"spread_{name}": v for name, v in health(branches, samples["health"]).items()}
+                row |= samples.health(weights)
         row |= {"learning_rate": float(model.optimizer.learning_rate), "pictures_per_second": speed}
-        card["training"] |= {"epoch": epoch + 1, "step": last, "pictures": last * config.batch, "log": row}
         best = progress["best"] is None or row["val_loss"] < progress["best"]
         progress["best"] = row["val_loss"] if best else progress["best"]
         progress["history"].append(row)
+        card["training"] |= {"epoch": epoch + 1, "step": last, "pictures": last * config.batch, "log": row}
         if lead:
             with team.alone():
                 for name in ["last.keras"] + ["best.keras"] * best:
                     save(run / name, config.network, weights, card)
-                log.write(progress["history"], sheet(copy, samples["sheet"]))
+                log.write(progress["history"], samples.sheet(weights))
 
         model.trained.set_weights(keeper.weights)
         plateau.step(epoch, row["val_loss"])
@@ -171,6 +140,46 @@ def train(options, config, rows, team):
         if interrupt.asked:
             stop(f"stopped and saved after epoch {epoch + 1}: the same command with --resume goes on", 130)
     print(f"done: {run / 'best.keras'}, val_loss {progress['best']:.5f}")
+
+
+class Pictures:
+    """What a run is trained and validated on, as its manifest says."""
+
+    def __init__(self, config, rows, team):
+        self.config, self.share = config, (team.process, team.processes)
+        self.train, self.val = (pipeline.paths(rows, split) for split in ("train", "val"))
+        self.scenes = pipeline.scenes(rows) if config.labels_from_folders else []
+        self.labels = {s: pipeline.labels(rows, s, self.scenes) if self.scenes else None for s in ("train", "val")}
+
+    def batches(self, epoch, steps=None):
+        """The batches of an epoch, or those of its steps that are given, of which this process reads its share."""
+        c = self.config
+        order = pipeline.Order(c.seed, epoch, c.crop, c.mirror)
+        return pipeline.Batches(self.train, c.size, c.batch, order, steps, self.labels["train"], self.share)
+
+    def validation(self):
+        c = self.config
+        return pipeline.Validation(self.val, c.size, c.batch, labels=self.labels["val"], share=self.share)
+
+    def watched(self):
+        """Validation pictures, the same in every epoch: uint8 (N, S, S, 3)."""
+        c = self.config
+        chosen = np.random.default_rng(c.seed).permutation(len(self.val))[:WATCHED]
+        return pipeline.Batches([self.val[i] for i in chosen], c.size, len(chosen))[0][0]
+
+
+def validate(model, pictures, epoch):
+    """{"val_loss": ...} of the weights that `fit` ends on, which are their moving average, where there is one.
+
+    They are then what is shown and saved. Set anew, because on JAX they now share the memory of the optimizer's average,
+    which `evaluate` would give away.
+    """
+    model.trained.set_weights(model.trained.get_weights())
+    if pictures.config.average and model.trained.non_trainable_variables:
+        steps = range(min(len(pictures.train) // pictures.config.batch, SETTLING))
+        settle(model, pictures.batches(epoch, steps))
+    found = model.evaluate(pictures.validation(), verbose=0, return_dict=True)
+    return {f"val_{name}": value for name, value in found.items()}
 
 
 # --- the command line and the run folder
@@ -372,6 +381,21 @@ def save(path, network, weights, card):
         models.save(temporary, network, weights, card)
 
 
+def begin(options, config, model, card):
+    """What has been done: by this run, if it is resumed, or nothing yet, from the weights that --start names, if any."""
+    progress = {"step": 0, "history": [], "best": None, "plateau": None, "before": None}
+    stored = resume(options.run, model) if options.resume else None
+    if stored:
+        progress |= stored
+    elif config.start:
+        try:
+            progress["before"] = models.start(model.network, card["arguments"], config.start)
+        except models.BadModel as error:
+            stop(error)
+    card["training"]["before"] = progress["before"]
+    return progress
+
+
 def resume(run, model):
     """Take up the newest sound checkpoint of a run. Returns its progress, None if the run has no checkpoint yet."""
     arrays, progress, refused = checkpoint.read(run)
@@ -388,43 +412,6 @@ def resume(run, model):
             variable.assign(array)
     print(f"resumed after step {progress['step']}")
     return progress | {"means": arrays["metrics"]}
-
-
-# --- what is shown
-
-
-def choose_samples(files, config):
-    """Validation pictures, the same in every epoch: uint8 (N, S, S, 3) for the sheet and for the branches' health."""
-    chosen = np.random.default_rng(config.seed).permutation(len(files))[:HEALTH]
-    pictures = pipeline.Batches([files[i] for i in chosen], config.size, len(chosen))[0][0]
-    return {"sheet": pictures[:SAMPLES], "health": pictures}
-
-
-def branches_of(network):
-    """The network up to the fusion layer: a dict of what each branch hands to it; None if it has no branches."""
-    present = {layer.name: layer for layer in network.layers}
-    named = models.NETWORKS[network.name].BRANCHES
-    outputs = {name: present[layer].output for name, layer in named.items() if layer in present}
-    return keras.Model(network.input, outputs) if outputs else None
-
-
-def health(branches, rgb):
-    """`spread` of each branch's output over some pictures."""
-    if branches is None:
-        return {}
-    batches = (rgb[i : i + SAMPLES] for i in range(0, len(rgb), SAMPLES))
-    parts = [branches.predict_on_batch(training_inputs(batch, branches.input)) for batch in batches]
-    return {name: spread(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-
-
-def sheet(network, rgb):
-    """Pictures in two columns of three: gray, colorized, truth. uint8 (rows, columns, 3)."""
-    tiles = []
-    for picture, ab in zip(rgb, network.predict_on_batch(training_inputs(rgb, network.input))):
-        gray, colored = colorize(picture, np.zeros_like(ab)), colorize(picture, ab)
-        tiles.append(np.concatenate([gray, colored, picture], axis=1))
-    tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)
-    return np.concatenate([np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles), 2)])
 
 
 def dry_run(model, batches, total_steps):

@@ -1,23 +1,16 @@
-"""What happens beside the steps of a training: checkpoints, stops, the rate, and what is shown."""
+"""What happens beside the steps of a training: checkpoints, stops, the rate, the bar."""
 
-import csv
-import io
 import math
 import os
 import signal
 import sys
-import time
 
 import keras
 import numpy as np
-from PIL import Image
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 from tqdm import tqdm
 
 from models import checkpoint
-from utils import atomic, printable
+from utils import printable
 
 LOOK = 100  # steps, at most, after which a loss that is not finite is found out
 
@@ -155,45 +148,3 @@ class Bar(keras.callbacks.Callback):
 
     def __exit__(self, *error):
         self.bar.close()
-
-
-class Log:
-    """log.csv and TensorBoard's events, a line on the screen and a sheet of pictures for every epoch."""
-
-    def __init__(self, run):
-        self.run = run
-        (run / "samples").mkdir(exist_ok=True)
-        (run / "tensorboard").mkdir(exist_ok=True)
-        self.events = run / "tensorboard" / f"events.out.tfevents.{time.time():.6f}"  # a file of its own for each start
-        self.add(Event(file_version="brain.Event:2"))
-
-    def add(self, event):
-        """Append to the events. Not by TensorBoard's own writer: its thread shows a full disk as anything but that."""
-        event.wall_time = time.time()
-        with open(self.events, "ab") as file:
-            RecordWriter(file).write(event.SerializeToString())
-
-    def write(self, history, picture):
-        row = history[-1]
-        with atomic(self.run / "log.csv") as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            writer.writeheader()
-            writer.writerows(history)
-        png = io.BytesIO()
-        Image.fromarray(picture).save(png, "png")
-        with atomic(self.run / "samples" / f"epoch-{row['epoch']:03d}.png") as temporary:
-            temporary.write_bytes(png.getvalue())
-        image = Summary.Image(
-            height=picture.shape[0], width=picture.shape[1], colorspace=3, encoded_image_string=png.getvalue()
-        )
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "epoch"]
-        values.append(Summary.Value(tag="samples", image=image))
-        self.add(Event(step=row["epoch"], summary=Summary(value=values)))
-
-        spreads = " ".join(f"{name[7:]} {v:.2g}" for name, v in row.items() if name.startswith("spread_"))
-        print(
-            f"epoch {row['epoch']}: loss {row['loss']:.5f} (ratio {row['ratio']:.4f}), val_loss {row['val_loss']:.5f} "
-            f"(ratio {row['val_ratio']:.4f}), spread {spreads or '-'}, {row['pictures_per_second']:.1f} pictures/s"
-        )
-        if row.get("spread_CN", 1) < 1e-3:
-            print("warning: the classification network is dead, its vector is the same for every picture")

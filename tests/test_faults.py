@@ -27,6 +27,7 @@ import utils
 from data import pipeline
 from models import aciids2020, checkpoint
 from models.callbacks import Diverged
+from models.watch import Log
 
 ROOT = Path(__file__).parent.parent
 
@@ -270,7 +271,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
 
 def test_a_log_that_cannot_be_written_says_so(tmp_path):
     row = dict.fromkeys(("loss", "ratio", "val_loss", "val_ratio", "pictures_per_second"), 0.5) | {"epoch": 1}
-    log = script.Log(tmp_path)
+    log = Log(tmp_path)
     log.write([row], data.astronaut()[:64, :64])
     for name, size in (("tensorboard", 12_000), ("log.csv", 10)):
         with largest_file(size), pytest.raises(OSError):

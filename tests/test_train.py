@@ -24,6 +24,7 @@ from data.preprocess import target, training_inputs
 from evaluation import candidates
 from models import aciids2020, checkpoint
 from models.training import Training, make_optimizer, spread
+from models.watch import Log, Samples
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--width", "0.0625", "--size", "64", "--batch", "4"]
@@ -112,18 +113,15 @@ def test_spread():
 
 
 def test_a_dead_classification_network_is_seen_and_said(tmp_path, capsys):
-    import train as script
-
     network = aciids2020.build(width=1 / 16, whole=64, input_scale=0.01, initializer="he_gentle")
-    branches, row = script.branches_of(network), dict.fromkeys(("loss", "ratio", "val_loss", "val_ratio"), 0.5)
+    samples, row = Samples(network, pictures(20)), dict.fromkeys(("loss", "ratio", "val_loss", "val_ratio"), 0.5)
     row |= {"epoch": 1, "pictures_per_second": 1.0}
     for dead in (False, True):
         if dead:
             network.get_layer("cn_conv10").set_weights([network.get_layer("cn_conv10").get_weights()[0], np.array([-1e6])])
-        found = script.health(branches, pictures(20))
-        assert (found["CN"] == 0) == dead and found["LFN"] > 0.01 and found["EDN"] > 0.01
-        named = {f"spread_{name}": value for name, value in found.items()}
-        script.Log(tmp_path).write([row | named], pictures(1)[0])
+        found = samples.health(network.get_weights())
+        assert (found["spread_CN"] == 0) == dead and found["spread_LFN"] > 0.01 and found["spread_EDN"] > 0.01
+        Log(tmp_path).write([row | found], pictures(1)[0])
         assert ("the classification network is dead" in capsys.readouterr().out) == dead
 
 

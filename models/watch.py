@@ -1,0 +1,95 @@
+"""How a training does, after every epoch: figures in a log, pictures on a sheet, the health of the branches."""
+
+import csv
+import io
+import time
+
+import keras
+import numpy as np
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+import models
+from data.preprocess import colorize, training_inputs
+from models.training import spread
+from utils import atomic
+
+SAMPLES = 8  # validation pictures on a sheet
+
+
+class Samples:
+    """A copy of the network that is trained, and the pictures that it looks at after every epoch."""
+
+    def __init__(self, network, rgb):
+        """
+        Args:
+            network: from the `build` of a module of models/.
+            rgb: validation pictures, uint8 (N, S, S, 3), the first of them for the sheet.
+        """
+        self.network, self.pictures = network, rgb
+        present = {layer.name: layer.output for layer in network.layers}
+        outputs = {name: present[at] for name, at in models.NETWORKS[network.name].BRANCHES.items() if at in present}
+        self.branches = keras.Model(network.input, outputs) if outputs else None
+
+    def health(self, weights):
+        """`spread` of what each branch hands to the fusion: {"spread_CN": ...}, empty for a network without branches."""
+        if self.branches is None:
+            return {}
+        self.network.set_weights(weights)
+        batches = (self.pictures[i : i + SAMPLES] for i in range(0, len(self.pictures), SAMPLES))
+        parts = [self.branches.predict_on_batch(training_inputs(batch, self.branches.input)) for batch in batches]
+        return {f"spread_{name}": spread(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+    def sheet(self, weights):
+        """Pictures in two columns of three: gray, colorized, truth. uint8 (rows, columns, 3)."""
+        self.network.set_weights(weights)
+        tiles, rgb = [], self.pictures[:SAMPLES]
+        for picture, ab in zip(rgb, self.network.predict_on_batch(training_inputs(rgb, self.network.input))):
+            gray, colored = colorize(picture, np.zeros_like(ab)), colorize(picture, ab)
+            tiles.append(np.concatenate([gray, colored, picture], axis=1))
+        tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)
+        return np.concatenate([np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles), 2)])
+
+
+class Log:
+    """log.csv and TensorBoard's events, a line on the screen and a sheet of pictures for every epoch."""
+
+    def __init__(self, run):
+        self.run = run
+        (run / "samples").mkdir(exist_ok=True)
+        (run / "tensorboard").mkdir(exist_ok=True)
+        self.events = run / "tensorboard" / f"events.out.tfevents.{time.time():.6f}"  # a file of its own for each start
+        self.add(Event(file_version="brain.Event:2"))
+
+    def add(self, event):
+        """Append to the events. Not by TensorBoard's own writer: its thread shows a full disk as anything but that."""
+        event.wall_time = time.time()
+        with open(self.events, "ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
+
+    def write(self, history, picture):
+        row = history[-1]
+        with atomic(self.run / "log.csv") as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerows(history)
+        png = io.BytesIO()
+        Image.fromarray(picture).save(png, "png")
+        with atomic(self.run / "samples" / f"epoch-{row['epoch']:03d}.png") as temporary:
+            temporary.write_bytes(png.getvalue())
+        image = Summary.Image(
+            height=picture.shape[0], width=picture.shape[1], colorspace=3, encoded_image_string=png.getvalue()
+        )
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "epoch"]
+        values.append(Summary.Value(tag="samples", image=image))
+        self.add(Event(step=row["epoch"], summary=Summary(value=values)))
+
+        spreads = " ".join(f"{name[7:]} {v:.2g}" for name, v in row.items() if name.startswith("spread_"))
+        print(
+            f"epoch {row['epoch']}: loss {row['loss']:.5f} (ratio {row['ratio']:.4f}), val_loss {row['val_loss']:.5f} "
+            f"(ratio {row['val_ratio']:.4f}), spread {spreads or '-'}, {row['pictures_per_second']:.1f} pictures/s"
+        )
+        if row.get("spread_CN", 1) < 1e-3:
+            print("warning: the classification network is dead, its vector is the same for every picture")
