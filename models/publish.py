@@ -36,7 +36,10 @@ def publish(source, path, saturation):
     rounded = [array.astype(np.float16).astype(np.float32) for array in weights]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
-        models.save(temporary, network.name, rounded, card | {"colorize_saturation": saturation})
+        card |= {"colorize_saturation": saturation}
+        if "training" in card:
+            card["training"] = pathless(card["training"])
+        models.save(temporary, network.name, rounded, card)
         with zipfile.ZipFile(temporary) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -46,6 +49,16 @@ def publish(source, path, saturation):
     with atomic(models.checksum_of(path)) as temporary:
         temporary.write_text(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")  # as sha256sum writes and checks it
     return max(float(np.abs(a - b).max()) for a, b in zip(weights, rounded))
+
+
+def pathless(training):
+    """What a card tells of a training, and of those before it, without the folders of the machine that it ran on."""
+    told = dict(training)
+    if told.get("start"):
+        told["start"] = Path(told["start"]).name
+    if told.get("before"):
+        told["before"] = pathless(told["before"])
+    return told
 
 
 def main():

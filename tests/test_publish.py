@@ -24,7 +24,9 @@ def published(tmp_path_factory):
     arguments = {"width": 1 / 4, "whole": 64, "input_scale": 0.01, "input_offset": -0.5}
     *rest, kernel, bias = aciids2020.build(**arguments).get_weights()
     weights = [*rest, 8 * kernel, bias + (0.3, -0.4)]
-    models.save(folder / "own.keras", "aciids2020", weights, {"arguments": arguments, "size": 64})
+    training = {"start": "/home/me/a/start.keras", "pictures": 7, "before": {"start": "/home/me/b/start.keras"}}
+    card = {"arguments": arguments, "size": 64, "training": training}
+    models.save(folder / "own.keras", "aciids2020", weights, card)
     command = [sys.executable, "-m", "models.publish", folder / "own.keras", folder / "out.keras", "--saturation", "0.5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "out.keras" in done.stdout, done.stderr
@@ -40,6 +42,11 @@ def test_the_published_file_is_small_and_loads_anywhere(published):
         found = network.get_weights()
         assert all(np.allclose(a, b, rtol=2**-11, atol=1e-7) for a, b in zip(found, weights, strict=True))
         assert any(not np.array_equal(a, b) for a, b in zip(found, weights))  # they were rounded
+
+
+def test_it_tells_how_it_was_trained_and_no_folder(published):
+    training = models.load(published[1])[1]["training"]
+    assert training == {"start": "start.keras", "pictures": 7, "before": {"start": "start.keras"}}
 
 
 def test_the_checksum_is_what_sha256sum_checks(published):
