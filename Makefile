@@ -12,15 +12,13 @@ setup: .venv/.done
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# Trains for about three minutes on photographs that scikit-image carries and colorizes grayscale versions of them.
+# Colorizes photographs that scikit-image carries, made gray, by the network that comes with the repository.
 DEMO = runs/demo
 run: setup
-	$(BIN)/python -m data.demo $(DEMO)
-	$(BIN)/python train.py --data $(DEMO)/photographs --run $(DEMO)/run --resume --preset tuned --width 0.5 --batch 8 \
-	    --epochs 8 --warmup 30 --average 0.95
-	$(BIN)/python utils.py gray $(DEMO)/originals $(DEMO)/gray
-	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color --model $(DEMO)/run/best.keras --sheet $(DEMO)/sheet.png
-	@echo "Look at $(DEMO)/sheet.png: grayscale | colorized, by a network that knows these five photographs alone."
+	$(BIN)/python -m data.demo $(DEMO)/photographs
+	$(BIN)/python utils.py gray $(DEMO)/photographs $(DEMO)/gray
+	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color --sheet $(DEMO)/sheet.png
+	@echo "Look at $(DEMO)/sheet.png: grayscale | colorized."
 
 test: setup
 	$(BIN)/ruff check .

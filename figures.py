@@ -278,7 +278,7 @@ def photographs(folder):
         yield folder
     else:
         with tempfile.TemporaryDirectory() as temporary:
-            demo.write_originals(Path(temporary))
+            demo.write(Path(temporary), demo.photographs())
             yield temporary
 
 

@@ -1,17 +1,10 @@
-"""Photographs that scikit-image carries, for a trial without any other data: `python -m data.demo OUT`.
-
-OUT/originals holds the photographs, OUT/photographs crops of them to train on. A network that is trained on five
-photographs knows these five: the trial shows that the path works, not what the method can do.
-"""
+"""Photographs that scikit-image carries, to try everything on without any other data: `python -m data.demo OUT`."""
 
 import sys
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from skimage import data
-
-CROPS = 60  # of each photograph
 
 
 def photographs():
@@ -25,25 +18,14 @@ def photographs():
     }
 
 
-def write_originals(folder):
+def write(folder, pictures):
+    """Write pictures, name -> uint8 (H, W) or (H, W, 3), as PNG files into a folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in photographs().items():
+    for name, picture in pictures.items():
         Image.fromarray(picture).save(folder / f"{name}.png")
-
-
-def write_crops(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    for name, picture in photographs().items():
-        for i in range(CROPS):
-            side = rng.integers(200, min(picture.shape[:2]) + 1)
-            top, left = (rng.integers(0, n - side + 1) for n in picture.shape[:2])
-            crop = Image.fromarray(picture[top : top + side, left : left + side]).resize((256, 256))
-            crop.save(folder / f"{name}-{i:02d}.jpg", quality=95, subsampling=0)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m data.demo OUT")
-    write_originals(Path(sys.argv[1]) / "originals")
-    write_crops(Path(sys.argv[1]) / "photographs")
+    write(Path(sys.argv[1]), photographs() | {"camera": data.camera()})  # the last has been gray ever since

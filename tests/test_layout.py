@@ -25,6 +25,7 @@ ALLOWED = {
     "models.export": {"utils", "data.preprocess"},
     "models.publish": {"utils"},
     "models.training": {"data.preprocess", "models.devices"},
+    "models.watch": {"data.preprocess", "models.training", "utils"},
     "models.keras2": {"models.hdf5"},
     "models": {"models.aciids2020", "models.iizuka2016", "models.zhang2016", "models.hdf5", "models.keras2"},
     "data": set(),
