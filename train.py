@@ -153,19 +153,19 @@ class Pictures:
 
     def batches(self, epoch, steps=None):
         """The batches of an epoch, or those of its steps that are given, of which this process reads its share."""
-        c = self.config
-        order = pipeline.Order(c.seed, epoch, c.crop, c.mirror)
-        return pipeline.Batches(self.train, c.size, c.batch, order, steps, self.labels["train"], self.share)
+        config = self.config
+        order = pipeline.Order(config.seed, epoch, config.crop, config.mirror)
+        return pipeline.Batches(self.train, config.size, config.batch, order, steps, self.labels["train"], self.share)
 
     def validation(self):
-        c = self.config
-        return pipeline.Validation(self.val, c.size, c.batch, labels=self.labels["val"], share=self.share)
+        config = self.config
+        return pipeline.Validation(self.val, config.size, config.batch, labels=self.labels["val"], share=self.share)
 
     def watched(self):
         """Validation pictures, the same in every epoch: uint8 (N, S, S, 3)."""
-        c = self.config
-        chosen = np.random.default_rng(c.seed).permutation(len(self.val))[:WATCHED]
-        return pipeline.Batches([self.val[i] for i in chosen], c.size, len(chosen))[0][0]
+        config = self.config
+        chosen = np.random.default_rng(config.seed).permutation(len(self.val))[:WATCHED]
+        return pipeline.Batches([self.val[i] for i in chosen], config.size, len(chosen))[0][0]
 
 
 def validate(model, pictures, epoch):

@@ -1,4 +1,5 @@
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+
+# A shell's background job ignores Ctrl-C, and so would the commands that are tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COLOR = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry", "motorcycle")
 
