@@ -124,7 +124,7 @@ def edges(networks, size, args):
     block.rows.append([tile[_inside(window)] for tile in block.rows[index]])
     block.rows[index] = [page.outlined(tile, window) for tile in block.rows[index]]
     title = (
-        f"With and without the edge detection network (EDN): bleed in % points, {study.counted}. With less without: "
+        f"With and without the edge detection network (EDN): bleed in % points, {study.counted}. With minus without: "
         f"{found['difference']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]. The last row enlarges the window in "
         "which the two differ most, of the pictures shown"
     )
