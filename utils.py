@@ -31,6 +31,8 @@ import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 from tqdm import tqdm
 
+from data import profiles
+
 try:
     import fcntl
     import resource
@@ -407,11 +409,11 @@ def _read_pixels(image, notes):
     if image.mode in ("I", "F"):
         return _from_wide(np.asarray(image, np.float64), image.mode, notes), None
     if image.mode == "LAB":
-        image = ImageCms.profileToProfile(image, ImageCms.createProfile("LAB"), _lcms(SRGB), outputMode="RGB")
+        image = profiles.rgb_image(image, profiles.LAB)
     icc = image.info.get("icc_profile") or b""
     if image.mode == "CMYK" and icc[16:20] == b"CMYK":
         with contextlib.suppress(OSError, ImageCms.PyCMSError):  # broken: Pillow's plain conversion is left
-            image = ImageCms.profileToProfile(image, _lcms(icc), _lcms(SRGB), outputMode="RGB")
+            image = profiles.rgb_image(image, icc)
     gray, clear = image.mode in ("1", "L", "LA", "La"), image.has_transparency_data
     values = np.array(image.convert(("L" if gray else "RGB") + ("A" if clear else "")))
     if not clear:
@@ -458,6 +460,26 @@ def _read_deep_colour(path, image):
     return np.ascontiguousarray(values[..., 2::-1]), alpha
 
 
+def _read_profile(pixels, image, notes):
+    """(pixels in sRGB, the profile for a colour result): an RGB profile stays, gray or CMYK ones cannot describe it."""
+    icc = image.info.get("icc_profile") or b""
+    if not icc or image.mode == "LAB":
+        return pixels, b""
+    space = icc[16:20]
+    try:
+        if space == b"CMYK" and image.mode == "CMYK":
+            profiles.opened(icc)
+            return pixels, profiles.SRGB  # converted while decoding
+        if space == b"RGB " and (pixels.ndim == 3 or image.mode != "CMYK"):
+            return profiles.convert(pixels, icc, profiles.SRGB), icc
+        if space == b"GRAY" and pixels.ndim == 2:
+            return profiles.convert(pixels, icc, profiles.SRGB), profiles.SRGB
+    except Exception:  # LittleCMS and a hostile profile: again any kind of error
+        pass
+    notes.append("its colour profile cannot be used, taken as sRGB")
+    return pixels, b""
+
+
 _EXIF_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, 40091, 40092, 40093, 40094, 40095)
 _EXIF, _GPS, _SIZE_AND_INTEROP = 0x8769, 0x8825, (0xA002, 0xA003, 0xA005)
 
@@ -488,108 +510,6 @@ def _read_dpi(image):
     return dpi if len(dpi) == 2 and all(0 < value < 1e6 for value in dpi) else None
 
 
-# ------------------------------------------------------------------------------------------- colour profiles
-
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def _lcms(icc):
-    return ImageCms.ImageCmsProfile(io.BytesIO(icc))
-
-
-def _read_profile(pixels, image, notes):
-    """(pixels in sRGB, the profile for a colour result): an RGB profile stays, gray or CMYK ones cannot describe it."""
-    icc = image.info.get("icc_profile") or b""
-    if not icc or image.mode == "LAB":
-        return pixels, b""
-    space = icc[16:20]
-    try:
-        if space == b"CMYK" and image.mode == "CMYK":
-            _lcms(icc)
-            return pixels, SRGB  # converted while decoding
-        if space == b"RGB " and (pixels.ndim == 3 or image.mode != "CMYK"):
-            return _convert(pixels, icc, SRGB), icc
-        if space == b"GRAY" and pixels.ndim == 2:
-            return _convert(pixels, icc, SRGB), SRGB
-    except Exception:  # LittleCMS and a hostile profile: again any kind of error
-        pass
-    notes.append("its colour profile cannot be used, taken as sRGB")
-    return pixels, b""
-
-
-@functools.lru_cache(maxsize=64)
-def _is_srgb(icc):
-    """Whether the RGB profile is sRGB, to one level in 8 bits."""
-    levels = np.linspace(0, 255, 9).astype(np.uint8)
-    colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(27, 27, 3)
-    converted = ImageCms.profileToProfile(Image.fromarray(colours), _lcms(icc), _lcms(SRGB))
-    return np.abs(np.asarray(converted).astype(int) - colours).max() <= 1
-
-
-def _convert(pixels, source, target):
-    """
-    Pixels (H, W) or (H, W, 3), uint8 or uint16, from one profile to another; a gray picture stays gray.
-    8-bit colour goes through LittleCMS, which is fast; its binding in Pillow knows no 16-bit colour, worked out here.
-    """
-    if all(icc[16:20] == b"RGB " and _is_srgb(icc) for icc in (source, target)):
-        return pixels
-    top = np.iinfo(pixels.dtype).max
-    grid = np.linspace(0, 1, top + 1)
-    if pixels.ndim == 2:  # in every RGB profile that works in practice the three curves are one
-        light = _curve(source, "kTRC" if source[16:20] == b"GRAY" else "rTRC")(grid)
-        return np.rint(top * _inverse(_curve(target, "rTRC"))(light)).astype(pixels.dtype)[pixels]
-    if pixels.dtype == np.uint8:
-        image = Image.fromarray(pixels)
-        return np.asarray(ImageCms.profileToProfile(image, _lcms(source), _lcms(target)))
-    light = np.stack([_curve(source, f"{c}TRC")(grid)[pixels[..., i]] for i, c in enumerate("rgb")], -1)
-    light = np.clip(light @ (np.linalg.inv(_primaries(target)) @ _primaries(source)).T, 0, 1)
-    codes = [_inverse(_curve(target, f"{c}TRC"))(light[..., i]) for i, c in enumerate("rgb")]
-    return np.rint(top * np.stack(codes, -1)).astype(pixels.dtype)
-
-
-def _tag(icc, name):
-    """The data of one tag of an ICC profile; KeyError where it has none."""
-    for i in range(struct.unpack_from(">I", icc, 128)[0]):
-        signature, offset, size = struct.unpack_from(">4sII", icc, 132 + 12 * i)
-        if signature == name.encode():
-            return icc[offset : offset + size]
-    raise KeyError(name)
-
-
-def _primaries(icc):
-    """(3, 3): linear RGB -> XYZ under D50."""
-    return np.array([struct.unpack_from(">3i", _tag(icc, f"{c}XYZ"), 8) for c in "rgb"]).T / 65536
-
-
-def _curve(icc, name):
-    """The tone curve of a profile, code 0..1 -> light 0..1 (ICC.1:2022, 10.6 and 10.18)."""
-    data = _tag(icc, name)
-    if data[:4] == b"curv":
-        (count,) = struct.unpack_from(">I", data, 8)
-        table = np.frombuffer(data, ">u2", count, 12)
-        if count > 1:
-            return lambda x: np.interp(x, np.linspace(0, 1, count), table / 65535)
-        gamma = table[0] / 256 if count else 1.0
-        return lambda x: x**gamma
-    if data[:4] != b"para":
-        raise ValueError(f"unknown kind of tone curve {data[:4]}")
-    kind = struct.unpack_from(">H", data, 8)[0]
-    g, *rest = np.frombuffer(data, ">i4", (1, 3, 4, 5, 7)[kind], 12) / 65536
-    a, b, c, d, e, f = {  # light = (a x + b)^g + e from d on, c x + f below
-        0: lambda: (1, 0, 0, 0, 0, 0),
-        1: lambda a, b: (a, b, 0, -b / a, 0, 0),
-        2: lambda a, b, c: (a, b, 0, -b / a, c, c),
-        3: lambda a, b, c, d: (a, b, c, d, 0, 0),
-        4: lambda a, b, c, d, e, f: (a, b, c, d, e, f),
-    }[kind](*rest)
-    return lambda x: np.clip(np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f), 0, 1)
-
-
-def _inverse(curve):
-    grid = np.linspace(0, 1, 65536)
-    return functools.partial(np.interp, xp=curve(grid), fp=grid)
-
-
 # -------------------------------------------------------------------------------------------------- writing
 
 
@@ -602,7 +522,7 @@ def write_picture(path, pixels, like, format="png", quality=95):
     lost = []
     # A gray result is plain sRGB gray: an RGB profile may not stand in a gray file.
     icc = like.icc if pixels.ndim == 3 else b""
-    pixels = _convert(pixels, SRGB, icc) if icc else pixels
+    pixels = profiles.convert(pixels, profiles.SRGB, icc) if icc else pixels
     alpha = like.alpha
     if format in ("jpg", "webp") and pixels.dtype == np.uint16:
         lost.append("16 bits")

@@ -467,7 +467,7 @@ def test_gray_profile_becomes_srgb(tmp_path):
         expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * top
         assert picture.pixels.dtype == pixels.dtype
         assert np.abs(picture.pixels - expected).max() < (1 if top == 255 else 9)
-        assert picture.icc == utils.SRGB  # a gray profile cannot describe the result
+        assert picture.icc == SRGB  # a gray profile cannot describe the result
 
 
 def test_rgb_profile_is_kept_and_means_the_same(tmp_path):
