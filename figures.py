@@ -12,16 +12,10 @@ in their own shape.
 
 import argparse
 import contextlib
-import csv
 import json
 import os
-import re
-import signal
-import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 
 import utils
@@ -36,25 +30,18 @@ import models
 from data import color, demo, pipeline
 from data.ink import landscape
 from data.preprocess import colorize, fit, unit
-from evaluation import page, summary
+from evaluation import page, summary, variants
 from evaluation.candidates import Candidate, Target, ceiling, constant, load, predict, trained
 from evaluation.measure import common_colors, measure, read, write_rows
 from evaluation.metrics import colorfulness
+from evaluation.variants import SATURATIONS
 
-TRAIN = Path(__file__).parent / "train.py"
-SATURATIONS = (1.0, 1.4, 1.6, 1.8, 2.0)  # the paper's T
 SHOWN = 4  # pictures on a page, at most
 VIEW = 1080  # px, the longer side of a picture that is shown: half the page
 WINDOW = 4  # the enlarged window is one in so many of each side
 GRAY = Candidate("gray", constant((0, 0)), Target())
 PHOTOGRAPH = Candidate("photograph", None, Target())
 MAIN = ("psnr", "ssim", "ciede2000", "auc", "auc_rebalanced", "bleed", "cf")
-
-# The runs that the figures need: what they differ in, all else being the preset's. The networks of other papers are trained
-# towards their own target, the photograph's colours.
-VARIANTS = {f"t{t:g}": {"network": "aciids2020", "edges": True, "saturation": t} for t in SATURATIONS}
-VARIANTS["no-edges"] = {"network": "aciids2020", "edges": False, "saturation": 1.8}
-VARIANTS |= {name: {"network": name, "saturation": 1.0} for name in ("iizuka2016", "zhang2016")}
 
 # figure -> label -> run
 USED = {
@@ -69,7 +56,11 @@ USED = {
 def main(arguments=None):
     args = parse(sys.argv[1:] if arguments is None else arguments)
     if args.figure == "train":
-        return train(args)
+        used = {run for figure in args.figures for run in USED[figure].values()}
+        try:
+            return variants.train(used, args.data, args.val, args.out, args.pictures, args.preset, args.flags)
+        except variants.Failed as error:
+            stop(*error.args)
     networks = load_all(args)
     sizes = {network.card["size"] for network in networks.values()} or {configs.Config.size}
     if len(sizes) > 1:
@@ -382,108 +373,6 @@ def load_all(args):
 def stop(message, status=2):
     print(f"figures.py: {message}", file=sys.stderr)
     sys.exit(status)
-
-
-# --- training
-
-
-def train(args):
-    """Train what the figures need, one run after the other; what is done stays as it is."""
-    given = flags_given(args.flags)
-    fixed = sorted({"network", "edges", "saturation", "steps", "epochs"} & given.keys())
-    if fixed:
-        stop(f"--{fixed[0]}: is decided by the run")
-    used = {run for figure in args.figures for run in USED[figure].values()}
-    try:
-        batch = configs.make(args.preset, given).batch
-        steps = -(-args.pictures // batch)
-        # At most as many passes as steps: however few the photographs, every run sees its number of pictures.
-        needed = {name: changes | {"steps": steps, "epochs": steps} for name, changes in VARIANTS.items() if name in used}
-        wanted = {name: configs.make(args.preset, given | changes) for name, changes in needed.items()}
-    except ValueError as error:
-        stop(error)
-    folders = ["--data", *map(str, args.data), *(["--val", *map(str, args.val)] if args.val else [])]
-    todo = {}
-    for name, changes in needed.items():
-        if step := reached(args, name, wanted[name]):
-            print(f"{name}: at step {step} of {steps}", flush=True)
-        if step < steps:
-            todo[name] = [*folders, "--preset", args.preset, *args.flags, *flags_of(changes)]
-    if todo:
-        announce(todo, steps, batch)
-    for name, arguments in todo.items():
-        print(f"\n{name}: {utils.printable(args.out / name)}", flush=True)
-        status = run([*arguments, "--run", str(args.out / name), "--resume"])
-        if status:
-            stop(f"{name} ended with status {status}; the same command goes on from there", status)
-    print(f"done: {', '.join(needed)}")
-
-
-def flags_given(flags):
-    """What flags of train.py set, as fields of configs.Config."""
-    parser = argparse.ArgumentParser(prog="figures.py train ... --", allow_abbrev=False)
-    configs.add_flags(parser)
-    return configs.given(parser.parse_args(flags))
-
-
-def flags_of(changes):
-    """Fields of configs.Config as flags of train.py."""
-    flags = []
-    for name, value in changes.items():
-        flag = name.replace("_", "-")
-        flags += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
-    return flags
-
-
-def reached(args, name, config):
-    """The step up to which a run was trained and validated, 0 if it is not there. Another run in its place is refused."""
-    folder = args.out / name
-    if not (folder / "config.json").exists():
-        return 0
-    asked = {"preset": args.preset, "config": asdict(config)}
-    asked |= {key: [str(path.resolve()) for path in getattr(args, key)] for key in ("data", "val")}
-    held = json.loads((folder / "config.json").read_text())
-    if {name: held.get(name) for name in asked} != asked:
-        stop(f"{utils.printable(folder)} holds a run with other settings: give them again, or another --out")
-    if not (folder / "log.csv").exists():
-        return 0
-    with open(folder / "log.csv", newline="") as file:
-        return int(list(csv.DictReader(file))[-1]["step"])
-
-
-def announce(todo, steps, batch):
-    """Say what will be run and how long that takes. T costs nothing: of runs that differ in it one is timed."""
-    seconds, total = {}, 0
-    print(f"{len(todo)} runs of {steps} steps, {batch} pictures each; expected, without validation:", flush=True)
-    for name, arguments in todo.items():
-        kind = VARIANTS[name]["network"], VARIANTS[name].get("edges")
-        if kind not in seconds:
-            seconds[kind] = expected_seconds(arguments)
-        total += seconds[kind]
-        print(f"  {name:12} {timedelta(seconds=seconds[kind])}", flush=True)
-    print(f"  {'in all':12} {timedelta(seconds=total)} (h:mm:ss)", flush=True)
-
-
-def expected_seconds(arguments):
-    """What train.py expects of a run, by a few steps of it."""
-    command = [sys.executable, str(TRAIN), *arguments, "--dry-run"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    found = re.search(r"expected time: (?:(\d+) days?, )?(\d+):(\d+):(\d+)", done.stdout)
-    if done.returncode or not found:
-        sys.stderr.write(done.stderr)
-        stop("train.py --dry-run gives no expected time", done.returncode or 1)
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-
-
-def run(arguments):
-    """train.py in a process of its own, which hears of Ctrl-C from here and once: twice would end it unsaved."""
-    child = subprocess.Popen([sys.executable, str(TRAIN), *arguments], start_new_session=True)
-    before = {n: signal.signal(n, lambda number, frame: child.send_signal(number)) for n in (signal.SIGINT, signal.SIGTERM)}
-    status = child.wait()
-    for signum, handler in before.items():
-        signal.signal(signum, handler)
-    return status if status >= 0 else 128 - status  # as a shell says it
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import evaluate
 import figures
 import models
 from data import ink, preprocess
-from evaluation import page
+from evaluation import page, variants
 from models import aciids2020
 
 SIZE = 64
@@ -246,26 +246,26 @@ def test_training_makes_the_runs_and_is_done_then(photographs, tmp_path, capfd):
 
 
 def test_every_run_that_a_figure_uses_is_trained_and_differs():
-    assert {run for used in figures.USED.values() for run in used.values()} == set(figures.VARIANTS)
+    assert {run for used in figures.USED.values() for run in used.values()} == set(variants.VARIANTS)
     assert set(figures.USED) == set(figures.FIGURES)
-    flags = [" ".join(figures.flags_of(changes)) for changes in figures.VARIANTS.values()]
+    flags = [" ".join(variants.flags_of(changes)) for changes in variants.VARIANTS.values()]
     assert len(set(flags)) == len(flags) == 8
-    for changes in figures.VARIANTS.values():
-        assert figures.flags_given(figures.flags_of(changes)) == changes
+    for changes in variants.VARIANTS.values():
+        assert variants.flags_given(variants.flags_of(changes)) == changes
 
 
 def test_the_time_expected_is_read_from_train(tmp_path, monkeypatch, capsys):
     script = tmp_path / "train.py"
-    monkeypatch.setattr(figures, "TRAIN", script)
+    monkeypatch.setattr(variants, "TRAIN", script)
     for said, seconds in (("0:00:09", 9), ("1:02:03", 3723), ("2 days, 1:00:00", 49 * 3600)):
         script.write_text(f"print('plan: ...'); print('expected time: {said} (h:mm:ss) for 5 steps, without validation')")
-        assert figures.expected_seconds([]) == seconds
-    figures.announce({"t1.4": [], "t1.8": [], "no-edges": []}, 5, 4)
+        assert variants.expected_seconds([]) == seconds
+    variants.announce({"t1.4": [], "t1.8": [], "no-edges": []}, 5, 4)
     assert f"in all       {3 * 49 // 24} days, {3 * 49 % 24}:00:00" in capsys.readouterr().out
     script.write_text("import sys; sys.exit('train.py: too few pictures')")
-    with pytest.raises(SystemExit) as stopped:
-        figures.expected_seconds([])
-    assert stopped.value.code == 1 and "too few pictures" in capsys.readouterr().err
+    with pytest.raises(variants.Failed) as failed:
+        variants.expected_seconds([])
+    assert failed.value.args[1] == 1 and "too few pictures" in capsys.readouterr().err
 
 
 def test_ctrl_c_reaches_the_run_once(tmp_path, monkeypatch):
@@ -283,7 +283,7 @@ while not pathlib.Path({str(heard)!r}).exists():
 time.sleep(0.3)
 sys.exit(130)
 """)
-    monkeypatch.setattr(figures, "TRAIN", tmp_path / "train.py")
+    monkeypatch.setattr(variants, "TRAIN", tmp_path / "train.py")
 
     def interrupt():
         while not (tmp_path / "ready").exists():
@@ -292,10 +292,10 @@ sys.exit(130)
 
     before = signal.getsignal(signal.SIGINT)
     threading.Thread(target=interrupt, daemon=True).start()
-    assert figures.run([]) == 130 and heard.read_text() == "asked "
+    assert variants.run([]) == 130 and heard.read_text() == "asked "
     assert signal.getsignal(signal.SIGINT) is before
     (tmp_path / "train.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert figures.run([]) == 128 + 9
+    assert variants.run([]) == 128 + 9
 
 
 # --- what is refused

@@ -45,6 +45,7 @@ ALLOWED = {
     "evaluation.perceptual": {"evaluation.torchfile", "models.hdf5"},
     "evaluation.page": {"data.preprocess"},
     "evaluation.summary": set(),
+    "evaluation.variants": {"configs", "utils"},
     "evaluation.report": {"evaluation.metrics", "evaluation.summary"},
 }
 
