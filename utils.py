@@ -11,6 +11,7 @@ import errno
 import functools
 import hashlib
 import io
+import logging
 import math
 import os
 import re
@@ -134,6 +135,8 @@ def import_keras_quietly():
 
         if keras.backend.backend() == "tensorflow":
             keras.distribution.list_devices()
+            # each of several networks is traced once, which TensorFlow takes for one that is traced again and again
+            logging.getLogger("tensorflow").setLevel("ERROR")
     finally:
         os.dup2(kept, 2)
         os.close(kept)

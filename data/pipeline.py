@@ -99,8 +99,9 @@ def survey(
     for split, files in taken.items():
         looked = in_order(kind_of, (os.path.join(folder, path) for folder, path, kind in files if kind is None))
         kinds = (next(looked) if kind is None else kind for *_, kind in files)
+        title = "looking at validation pictures" if split == "val" else "looking at pictures"
         bar = tqdm(
-            kinds, f"looking at {split} pictures", len(files), disable=not progress or not files, leave=False,
+            kinds, title, len(files), disable=not progress or not files, leave=False,
             mininterval=0.1 if sys.stderr.isatty() else 60,
         )  # fmt: skip
         rows += [
