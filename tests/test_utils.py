@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from PIL import EpsImagePlugin, Image, ImageCms
 from skimage import data
 
 import utils
+from data import profiles
 from utils import BadPicture, Picture, find_files, looks_like_picture, output_names, read_picture, write_picture
 
 GRAY = data.camera()[:40, :60].copy()  # uint8 (40, 60)
@@ -467,7 +469,14 @@ def test_gray_profile_becomes_srgb(tmp_path):
         expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * top
         assert picture.pixels.dtype == pixels.dtype
         assert np.abs(picture.pixels - expected).max() < (1 if top == 255 else 9)
-        assert picture.icc == SRGB  # a gray profile cannot describe the result
+        assert picture.icc == profiles.SRGB  # a gray profile cannot describe the result
+
+
+def test_made_profiles_are_the_same_in_every_run():
+    time.sleep(1.1)  # LittleCMS writes the second into them
+    code = "import sys; from data import profiles; sys.stdout.buffer.write(profiles.SRGB + profiles.LAB)"
+    later = subprocess.run([sys.executable, "-c", code], cwd=Path(utils.__file__).parent, capture_output=True, check=True)
+    assert later.stdout == profiles.SRGB + profiles.LAB
 
 
 def test_rgb_profile_is_kept_and_means_the_same(tmp_path):
