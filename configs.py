@@ -38,6 +38,7 @@ class Config:
     size: int = option(256, "side of the training pictures in pixels, divisible by 8")
     crop: float = option(1.0, "smallest share of each side that a random crop keeps; 1: whole pictures, as in the paper")
     mirror: bool = option(False, "exchange left and right at random")
+    degrade: float = option(0.0, "share of the training pictures whose L gets faults of old photographs and scans")
     validation: float = option(0.1, "share of the pictures that is split off for validation, unless --val names folders")
     limit: int = option(0, "use at most so many of the pictures; 0: all")
     places2_natural: bool = option(False, "use only the natural scenes of Places2, chosen by the names of the folders")
@@ -46,7 +47,7 @@ class Config:
     batch: int = option(16, "pictures in a step")
     epochs: int = option(40, "passes over the training pictures")
     steps: int = option(0, "end after so many steps, within the epochs; 0: all of them")
-    optimizer: str = option("sgd", "optimizer with Keras' defaults but for the options below", ("sgd", "adamw", "adadelta"))
+    optimizer: str = option("sgd", "optimizer with Keras' defaults but for the options below", ("sgd", "adamw", "muon", "adadelta"))
     learning_rate: float = option(0.01, "highest learning rate")
     classification_rate: float = option(1.0, "factor on the learning rate of aciids2020's classification network")
     weight_decay: float = option(0.0, "decoupled weight decay per step, times the learning rate")
@@ -87,8 +88,11 @@ PRESETS = {
     ),
     # Zhang et al. 2016: Adam, which is AdamW without decay
     "zhang": Config(network="zhang2016", saturation=1.0, batch=40, optimizer="adamw", learning_rate=3e-5),
-    # of the network in models/pretrained: few pictures and two CPU cores, so small steps and many of them
-    "pretrained": replace(TUNED, batch=8, learning_rate=4.2e-4, epochs=9, checkpoint_steps=250),
+    # of the network in models/pretrained
+    "pretrained": replace(
+        TUNED, size=64, batch=64, optimizer="muon", learning_rate=1e-3, warmup=200, average=0.998, degrade=0.5,
+        epochs=40, checkpoint_steps=250,
+    ),
 }
 
 
@@ -124,6 +128,7 @@ def check(config):
     need(0 < config.width <= 2, f"--width {config.width}: above 0, at most 2")
     need(0 < config.validation < 1, f"--validation {config.validation}: between 0 and 1")
     need(0 <= config.average < 1, f"--average {config.average}: 0 or more, below 1")
+    need(0 <= config.degrade <= 1, f"--degrade {config.degrade}: 0 to 1")
     need(config.learning_rate > 0, f"--learning-rate {config.learning_rate}: above 0")
     for name in ("saturation", "classification_weight", "classification_rate", "weight_decay"):
         need(getattr(config, name) >= 0, f"--{name.replace('_', '-')} {getattr(config, name)}: 0 or more")

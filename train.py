@@ -337,12 +337,12 @@ def build(config, total_steps, counts=None, scenes=()):
     classifier = module.scenes(network, len(scenes)) if scenes else None
     model = Training(
         network, loss, config.saturation, config.clip_saturation, loss_layer=module.LOSS_LAYER, scenes=classifier,
-        scene_weight=config.classification_weight,
+        scene_weight=config.classification_weight, degraded=config.degrade, seed=config.seed,
     )  # fmt: skip
     optimizer = make_optimizer(
         config.optimizer, config.learning_rate, total_steps=total_steps, schedule=config.schedule, warmup=config.warmup,
         weight_decay=config.weight_decay, average=config.average, classification_rate=config.classification_rate,
-        loss_scaling=config.precision == "mixed_float16",
+        precision=config.precision,
     )  # fmt: skip
     # XLA is what JAX runs on; on TensorFlow it pays on a GPU, costs on a CPU, and is not for steps that are split
     gpu = keras.backend.backend() == "tensorflow" and keras.distribution.list_devices()[0].startswith("gpu")

@@ -72,14 +72,14 @@ def network_inputs(lightness, whole=None, names=("lightness", "whole", "edges"))
     return {name: make[name]() for name in names}
 
 
-def training_inputs(rgb, inputs):
+def training_inputs(rgb, inputs, spoil=lambda lightness: lightness):
     """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network.
 
-    `inputs` is the network's `input`, a dict of symbolic tensors. Where "whole" has a side of its own there, L is resized
+    `spoil` is applied to L, (N, H, W, 1). `inputs` is the network's `input`, a dict of symbolic tensors. Where "whole" has a side of its own there, L is resized
     on the device. Colorizing resizes the picture with `fit`: 0.2 of L apart on average for a picture of 256 x 256, less
     than 1 for a large one, which training resizes twice.
     """
-    lightness = whole = lightness_of(ops.convert_to_tensor(rgb))[..., None]
+    lightness = whole = spoil(lightness_of(ops.convert_to_tensor(rgb))[..., None])
     side = inputs["whole"].shape[1] if "whole" in inputs else lightness.shape[1]
     if side != lightness.shape[1]:
         whole = ops.image.resize(lightness, (side, side), antialias=True, data_format="channels_last")

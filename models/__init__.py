@@ -97,8 +97,8 @@ def start(network, arguments, path):
         raise BadModel(f"{path}: has {differ[0]} {its.get(differ[0])}, the new network {own[differ[0]]}")
     weights = source.get_weights()
     if "whole" in own and its["whole"] != own["whole"]:
-        if own["whole"] % its["whole"]:
-            raise BadModel(f"{path}: was trained at size {its['whole']}, of which {own['whole']} is no multiple")
+        if own["whole"] < its["whole"]:
+            raise BadModel(f"{path}: was trained at size {its['whole']}, which is larger than {own['whole']}")
         weights = aciids2020.grown(source, own["whole"])
     network.set_weights(weights)
     return card.get("training")

@@ -112,22 +112,22 @@ def build(
 def grown(network, whole):
     """The weights of a network for a classification network that sees a larger picture.
 
-    CN's first dense layer has a row for each place of an 8th of that picture. Each row is shared out evenly among the
-    places that take its place, so that CN's vector starts as that of the same view at more pixels.
+    CN's first dense layer has a row for each place of an 8th of that picture. The rows of the larger picture are interpolated
+    between them, and lowered by the factor by which the places grow in number, so that CN's vector starts as about that of
+    the same view at more pixels.
 
     Args:
         network: of `build`.
-        whole: side of the larger picture, a multiple of the network's own.
+        whole: side of the larger picture, a multiple of 8.
 
     Returns:
         Arrays in the order of `get_weights()` of `build(whole=whole)`.
     """
     arrays = network.get_weights()
-    factor = whole // network.input["whole"].shape[1]
     row = next(i for i, v in enumerate(network.variables) if v.path == "cn_dense1/kernel")
-    side = round(len(arrays[row]) ** 0.5)
-    kernel = arrays[row].reshape(side, side, -1).repeat(factor, axis=0).repeat(factor, axis=1)
-    arrays[row] = kernel.reshape(-1, kernel.shape[-1]) / factor**2
+    units, old, new = arrays[row].shape[1], network.input["whole"].shape[1] // 8, whole // 8
+    kernel = ops.image.resize(arrays[row].reshape(old, old, units), (new, new), data_format="channels_last")
+    arrays[row] = ops.convert_to_numpy(kernel).reshape(-1, units) * (old / new) ** 2
     return arrays
 
 

@@ -72,5 +72,6 @@ def state_of(model):
 def variables_of(model):
     """The variables that a step changes, of a compiled Training, as lists by kind."""
     return {
-        "weights": model.trained.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables
+        "weights": model.trained.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables,
+        "seeds": [model.seeds.state],
     }  # fmt: skip

@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
 from models.devices import replicas
+from models.muon import Muon
 
 
 class Ratio(keras.metrics.Metric):
@@ -36,7 +38,10 @@ class Training(keras.Model):
     mean over an epoch is 1.
     """
 
-    def __init__(self, network, loss, saturation, clip_saturation=False, loss_layer=None, scenes=None, scene_weight=0.0):
+    def __init__(
+        self, network, loss, saturation, clip_saturation=False, loss_layer=None, scenes=None, scene_weight=0.0,
+        degraded=0.0, seed=0,
+    ):  # fmt: skip
         """
         Args:
             network: from the `build` of a module of models/.
@@ -45,6 +50,8 @@ class Training(keras.Model):
             loss_layer: the layer whose output the loss takes; None: the network's own output.
             scenes: from that module's `scenes`: logits (N, classes) of a classifier that is trained along; None: none.
             scene_weight: of the classifier's cross-entropy in the loss.
+            degraded: share of the training pictures whose L gets faults (`data.degrade`); the target stays the clean one's.
+            seed: of the faults.
         """
         super().__init__()
         self.network, self.picture_loss, self.scene_weight = network, loss, scene_weight
@@ -53,14 +60,20 @@ class Training(keras.Model):
             outputs["scenes"] = scenes
         self.trained = keras.Model(network.input, outputs)  # the network and the classifier: all that is learned
         self.saturation, self.clip_saturation = saturation, clip_saturation
+        self.degraded, self.seeds = degraded, keras.random.SeedGenerator(seed)
         self.ratio = Ratio()
         if replicas() > 1:  # JAX normalises by the statistics of the whole batch as it is
             for norm in _norms(self.trained):
                 norm.synchronized = True
 
     def call(self, rgb, training=None):
-        outputs = self.trained(training_inputs(rgb, self.network.input), training=training)
+        spoil = {"spoil": self.spoil} if training and self.degraded else {}
+        outputs = self.trained(training_inputs(rgb, self.network.input, **spoil), training=training)
         return outputs | {"target": target(rgb, self.saturation, self.clip_saturation)}
+
+    def spoil(self, lightness):
+        draws = keras.random.uniform((ops.shape(lightness)[0], DRAWS), seed=self.seeds)
+        return degrade(lightness, draws, keras.random.normal(ops.shape(lightness), seed=self.seeds), self.degraded)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses = self.picture_loss(y_pred["compared"], y_pred["target"])
@@ -77,21 +90,28 @@ class Training(keras.Model):
 
 def make_optimizer(
     name, learning_rate, *, total_steps, schedule="plateau", warmup=0, weight_decay=0.0, average=0.0,
-    classification_rate=1.0, loss_scaling=False,
+    classification_rate=1.0, precision="float32",
 ):  # fmt: skip
     """The optimizer of a run.
 
     Args:
-        name: "sgd", "adamw" or "adadelta", with Keras' defaults for what is not given here.
+        name: "sgd", "adamw", "muon" or "adadelta", with Keras' defaults for what is not given here. "muon" takes the
+            inner 3x3 convolutions (models/muon.py) and leaves all else to AdamW.
         schedule: "plateau" leaves the rate to a callback; "cosine" rises over `warmup` steps and falls to 0 at
             `total_steps`.
         average: momentum of the moving average of the weights, 0 for none.
         classification_rate: factor on the rate of the classification network and its way into the fusion. Its dense
             layers take up to 1,500 inputs, so that an Adam step of a given size changes their output far more than a
             3x3 convolution's.
-        loss_scaling: for float16, whose gradients underflow otherwise.
+        precision: of the training, a Keras dtype policy; float16, whose gradients underflow otherwise, scales the loss.
     """
-    kinds = {"sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW, "adadelta": keras.optimizers.Adadelta}
+    kinds = {
+        "sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW, "muon": Muon, "adadelta": keras.optimizers.Adadelta
+    }  # fmt: skip
+    options = {}
+    if name == "muon":
+        options = {"exclude_layers": ["dense", "^cn_", "^fusion_cn", "scenes"], "adam_weight_decay": weight_decay}
+        options["products"] = keras.DTypePolicy(precision).compute_dtype
 
     class PerBranch(kinds[name]):
         def build(self, variables):
@@ -109,8 +129,8 @@ def make_optimizer(
         }  # fmt: skip
         rate = keras.optimizers.schedules.CosineDecay(decay_steps=max(1, total_steps - warmup), **start)
     moving = {"use_ema": True, "ema_momentum": average} if average else {}
-    optimizer = PerBranch(rate, weight_decay=weight_decay, **moving)
-    return keras.optimizers.LossScaleOptimizer(optimizer) if loss_scaling else optimizer
+    optimizer = PerBranch(rate, weight_decay=weight_decay, **moving, **options)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
 def settle(model, batches):
