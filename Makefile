@@ -16,7 +16,7 @@ setup: .venv/.done
 DEMO = runs/demo
 run: setup
 	$(BIN)/python -m data.demo $(DEMO)/photographs
-	$(BIN)/python utils.py gray $(DEMO)/photographs $(DEMO)/gray
+	$(BIN)/python -m data.gray $(DEMO)/photographs $(DEMO)/gray
 	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color --sheet $(DEMO)/sheet.png
 	@echo "Look at $(DEMO)/sheet.png: grayscale | colorized."
 

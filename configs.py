@@ -47,7 +47,9 @@ class Config:
     batch: int = option(16, "pictures in a step")
     epochs: int = option(40, "passes over the training pictures")
     steps: int = option(0, "end after so many steps, within the epochs; 0: all of them")
-    optimizer: str = option("sgd", "optimizer with Keras' defaults but for the options below", ("sgd", "adamw", "muon", "adadelta"))
+    optimizer: str = option(
+        "sgd", "optimizer with Keras' defaults but for the options below", ("sgd", "adamw", "muon", "adadelta")
+    )
     learning_rate: float = option(0.01, "highest learning rate")
     classification_rate: float = option(1.0, "factor on the learning rate of aciids2020's classification network")
     weight_decay: float = option(0.0, "decoupled weight decay per step, times the learning rate")
@@ -90,8 +92,16 @@ PRESETS = {
     "zhang": Config(network="zhang2016", saturation=1.0, batch=40, optimizer="adamw", learning_rate=3e-5),
     # of the network in models/pretrained
     "pretrained": replace(
-        TUNED, size=64, batch=64, optimizer="muon", learning_rate=1e-3, warmup=200, average=0.998, degrade=0.5,
-        epochs=40, checkpoint_steps=250,
+        TUNED,
+        size=64,
+        batch=64,
+        optimizer="muon",
+        learning_rate=1e-3,
+        warmup=200,
+        average=0.998,
+        degrade=0.5,
+        epochs=40,
+        checkpoint_steps=250,
     ),
 }
 
@@ -119,7 +129,7 @@ def check(config):
         if not condition:
             raise ValueError(text)
 
-    # the upper limits of size and width are those of the files that `models.load` takes
+    # the upper limits of size and width are those of the files that `model_file.load` takes
     need(16 <= config.size <= 1024 and config.size % 8 == 0, f"--size {config.size}: a multiple of 8, 16 to 1024")
     need(config.batch >= 1, f"--batch {config.batch}: 1 or more")
     need(config.epochs >= 1, f"--epochs {config.epochs}: 1 or more")

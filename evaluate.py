@@ -20,13 +20,14 @@ import_keras_quietly()
 
 import numpy as np
 
-import models
-from data import color, pipeline
-from data.preprocess import colorize, unit
-from evaluation import metrics, report, summary
-from evaluation.candidates import BATCH, Candidate, Target, ablated, at_each, ceiling, constant, load, predict, trained
-from evaluation.measure import PROTOCOLS, Truth, common_colors, measure, read, select, write_rows
+from data import color, manifest
+from data.batches import Batches
+from data.preprocess import colorize, to_float
+from evaluation import metrics, report, statistics
+from evaluation.measure import PROTOCOLS, Reference, common_colors, measure, read, select, write_rows
+from evaluation.methods import BATCH, Method, Target, ablated, at_each, ceiling, constant, load, predict, trained
 from evaluation.perceptual import SMALLEST, Fid, Lpips
+from inference import model_file
 from models.aciids2020 import BRANCHES
 
 PRIOR_PICTURES = 2000  # of --prior-data, chosen by --seed: enough for a mean and 23 x 23 shares
@@ -40,8 +41,8 @@ def main(arguments=None):
     args = parse(arguments)
     networks = load_all(args.model)
     lpips, fid = load_judges(args)
-    surveyed, files = survey(args.data, args.limit, args.seed)
-    common = survey(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
+    surveyed, files = scan_dataset(args.data, args.limit, args.seed)
+    common = scan_dataset(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
     mean, prior = common_colors(common, args.size)
     networks |= ablations(networks, files, args)
     owners = {
@@ -63,8 +64,8 @@ def main(arguments=None):
     result = {
         "data": str(args.data), "limit": args.limit, "seed": args.seed, "size": args.size, "saturation": args.saturation,
         "pictures": {
-            "measured": measured, "gray": len(pipeline.paths(surveyed, "gray")),
-            "broken": len(pipeline.paths(surveyed, "broken")) + len(files) - measured,
+            "measured": measured, "gray": len(manifest.paths(surveyed, "gray")),
+            "broken": len(manifest.paths(surveyed, "broken")) + len(files) - measured,
         },
         "common_colors": {"data": str(args.prior_data or args.data), "pictures": len(common), "mean_ab": mean.tolist()},
         "candidates": {
@@ -72,7 +73,7 @@ def main(arguments=None):
             for c in candidates
         },
         "protocols": {
-            protocol: {name: summary.summarise(figures, args.seed) for name, figures in table.items()}
+            protocol: {name: statistics.summarise(figures, args.seed) for name, figures in table.items()}
             for protocol, table in of.items()
         },
     }  # fmt: skip
@@ -82,7 +83,7 @@ def main(arguments=None):
     if args.paired:
         result["paired"] = {
             protocol: [
-                {"first": a.name, "second": b.name} | summary.compare(table[a.name], table[b.name], args.seed)
+                {"first": a.name, "second": b.name} | statistics.compare(table[a.name], table[b.name], args.seed)
                 for a, b in combinations(owners, 2) if a.factor == b.factor
             ]
             for protocol, table in of.items()
@@ -138,10 +139,10 @@ def stop(message, status=2):
     sys.exit(status)
 
 
-def survey(folder, limit, seed):
+def scan_dataset(folder, limit, seed):
     """(manifest, colour photographs) of a folder, at most `limit` of its pictures."""
-    rows = pipeline.survey([folder], share=0, seed=seed, limit=limit)
-    files = pipeline.paths(rows, "train")
+    rows = manifest.scan_dataset([folder], share=0, seed=seed, limit=limit)
+    files = manifest.paths(rows, "train")
     if not files:
         stop(f"{printable(folder)}: no colour photographs in it")
     return rows, files
@@ -153,7 +154,7 @@ def load_all(paths):
     short = [f"{path.resolve().parent.name}/{path.stem}" for path in paths]
     try:
         return {n if short.count(n) == 1 else str(path): load(path) for path, n in zip(paths, short)}
-    except models.BadModel as error:
+    except model_file.BadModel as error:
         stop(error)
 
 
@@ -161,7 +162,7 @@ def load_judges(args):
     """The networks that FID and LPIPS look through, None where the command line names none: (lpips, fid)."""
     try:
         return args.lpips and Lpips(*args.lpips), args.fid and Fid(args.fid)
-    except models.BadModel as error:
+    except model_file.BadModel as error:
         stop(error)
 
 
@@ -170,7 +171,7 @@ def ablations(networks, files, args):
     found = {}
     for branch in args.ablate:
         for name, network in networks.items():
-            pictures = (batch for (batch,) in pipeline.Batches(files, args.size, BATCH))
+            pictures = (batch for (batch,) in Batches(files, args.size, BATCH))
             try:
                 found[f"{name} without {branch}"] = ablated(network, branch, pictures, args.size)
             except ValueError as error:
@@ -182,9 +183,9 @@ def references(networks, mean, args):
     """What needs no training. Each target has its ceiling; the other references are held against the first."""
     targets = list(dict.fromkeys(network.target for network in networks.values())) or [Target()]
     return [
-        Candidate("all-gray", constant((0, 0)), targets[0]),
-        Candidate("mean chroma", constant(mean), targets[0]),
-        Candidate("photograph", None, targets[0]),
+        Method("all-gray", constant((0, 0)), targets[0]),
+        Method("mean chroma", constant(mean), targets[0]),
+        Method("photograph", None, targets[0]),
         *(candidate for goal in targets for candidate in at_each(args.saturation, ceiling(goal))),
     ]
 
@@ -206,21 +207,21 @@ def show(result):
     for protocol, comparisons in result.get("paired", {}).items():
         for pair in comparisons:
             print(f"\n{pair['second']} minus {pair['first']}, {protocol}")
-            for name in summary.PAIRED:
+            for name in statistics.PAIRED:
                 if found := pair.get(name):
-                    print(f"  {summary.METRICS[name].title:10} {report.difference(found)}")
+                    print(f"  {statistics.METRICS[name].title:10} {report.difference(found)}")
 
 
 def write(out, result, rows):
     write_rows(out / "metrics.csv", rows)
-    with atomic(out / "summary.csv") as temporary, open(temporary, "w", newline="") as file:
+    with atomic(out / "statistics.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["protocol", "candidate", "metric", "mean", "low", "high"])
         for protocol, table in result["protocols"].items():
             for name, figures in table.items():
                 writer.writerows([protocol, name, metric, *found.values()] for metric, found in figures.items())
-    with atomic(out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary.plain(result), indent=1, allow_nan=False))
+    with atomic(out / "statistics.json") as temporary:
+        temporary.write_text(json.dumps(statistics.plain(result), indent=1, allow_nan=False))
 
 
 def examples(candidate, rows, args):
@@ -229,10 +230,10 @@ def examples(candidate, rows, args):
     found = []
     for label, place in (("best", 0), ("median", len(ranked) // 2), ("worst", -1)) if ranked else ():
         row = ranked[place]
-        truth = Truth(read(args.data / row["picture"], args.size)[0], np.ones((23, 23)))
+        truth = Reference(read(args.data / row["picture"], args.size)[0], np.ones((23, 23)))
         _, (ab,) = predict([candidate], truth.rgb[None])
         result = colorize(truth.rgb, ab[0], candidate.factor)
-        error = metrics.ciede2000(color.lab_from_srgb(unit(result)), truth.lab)
+        error = metrics.ciede2000(color.lab_from_srgb(to_float(result)), truth.lab)
         found.append(report.Example(label, row, colorize(truth.rgb, 0 * ab[0]), result, truth.rgb, error))
     return found
 

@@ -26,21 +26,21 @@ import cv2
 import numpy as np
 
 import configs
-import models
-from data import color, demo, pipeline
+from data import color, demo, manifest, reader, writer
 from data.ink import landscape
-from data.preprocess import colorize, fit, unit
-from evaluation import page, summary, variants
-from evaluation.candidates import Candidate, Target, ceiling, constant, load, predict, trained
+from data.preprocess import colorize, resize, to_float
+from evaluation import page, runs, statistics
 from evaluation.measure import common_colors, measure, read, write_rows
+from evaluation.methods import Method, Target, ceiling, constant, load, predict, trained
 from evaluation.metrics import colorfulness
-from evaluation.variants import SATURATIONS
+from evaluation.runs import SATURATIONS
+from inference import model_file
 
 SHOWN = 4  # pictures on a page, at most
 VIEW = 1080  # px, the longer side of a picture that is shown: half the page
 WINDOW = 4  # the enlarged window is one in so many of each side
-GRAY = Candidate("gray", constant((0, 0)), Target())
-PHOTOGRAPH = Candidate("photograph", None, Target())
+GRAY = Method("gray", constant((0, 0)), Target())
+PHOTOGRAPH = Method("photograph", None, Target())
 MAIN = ("psnr", "ssim", "ciede2000", "auc", "auc_rebalanced", "bleed", "cf")
 
 # figure -> label -> run
@@ -58,8 +58,8 @@ def main(arguments=None):
     if args.figure == "train":
         used = {run for figure in args.figures for run in USED[figure].values()}
         try:
-            return variants.train(used, args.data, args.val, args.out, args.pictures, args.preset, args.flags)
-        except variants.Failed as error:
+            return runs.train(used, args.data, args.val, args.out, args.pictures, args.preset, args.flags)
+        except runs.Failed as error:
             stop(*error.args)
     networks = load_all(args)
     sizes = {network.card["size"] for network in networks.values()} or {configs.Config.size}
@@ -94,8 +94,8 @@ def rises(study, columns, seed):
     cf = np.array([[row["cf"] for row in study.rows[column]] for column in columns])
     if len(cf) < 2:
         return []
-    means, draws = summary.bootstrap(np.diff(cf, axis=0).T, seed=seed)
-    found = zip(columns, columns[1:], means, *summary.interval(draws))
+    means, draws = statistics.bootstrap(np.diff(cf, axis=0).T, seed=seed)
+    found = zip(columns, columns[1:], means, *statistics.interval(draws))
     return [dict(zip(("first", "second", "difference", "low", "high"), (a, b, *map(float, v)))) for a, b, *v in found]
 
 
@@ -107,7 +107,7 @@ def edges(networks, size, args):
         stop(f"edges takes a network without edge detection and one with it, not {len(pair[0])} and {len(pair[1])}")
     named = dict(zip(("without EDN", "with EDN"), sum(pair, [])))
     study = of_photographs(named, size, args)
-    found = summary.compare(*(study.rows[name] for name in named), args.seed)["bleed"]
+    found = statistics.compare(*(study.rows[name] for name in named), args.seed)["bleed"]
     block = study.block(["gray", *named, "photograph"], ["bleed"])
     index, window = where_they_differ([row[1:3] for row in block.rows])
     study.numbers["difference"] = {"first": "without EDN", "second": "with EDN", "bleed": found}
@@ -126,7 +126,7 @@ def where_they_differ(pairs):
     """Of pairs of pictures: the number of one and its window (top, left, height, width) in which ab differs most."""
     best = (-1, 0, None)
     for index, pair in enumerate(pairs):
-        first, second = (color.lab_from_srgb(unit(picture))[..., 1:] for picture in pair)
+        first, second = (color.lab_from_srgb(to_float(picture))[..., 1:] for picture in pair)
         height, width = (max(1, n // WINDOW) for n in first.shape[:2])
         sums = cv2.integral(np.sqrt(np.square(first - second).sum(axis=-1)))
         windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
@@ -164,7 +164,7 @@ def ink(networks, size, args):
     for picture, painting in paintings(args):
         panels[picture] = {"painting": painting}
         for candidate in columns:
-            ab = finite(candidate.chroma(fit(painting, size, size)[None], {})[0], candidate.name)
+            ab = finite(candidate.chroma(resize(painting, size, size)[None], {})[0], candidate.name)
             result = panels[picture][candidate.name] = colorize(painting, ab)
             rows[candidate.name].append({"picture": picture, "candidate": candidate.name, "cf": colorfulness(result)})
     study = Study(rows, panels, "painting" + "s" * (len(panels) > 1), networks, size, args)
@@ -184,13 +184,13 @@ class Study:
     def __init__(self, rows, panels, kind, networks, size, args):
         """
         Args:
-            rows: {column: [figures of a picture]}, see `evaluation.summary`.
+            rows: {column: [figures of a picture]}, see `evaluation.statistics`.
             panels: {picture: {column: uint8 (h, w, 3)}}, of SHOWN pictures.
             kind: what the pictures are called.
             networks: {column: Network}.
         """
         self.rows, self.shown = rows, panels
-        self.means = {column: summary.summarise(figures, args.seed) for column, figures in rows.items()}
+        self.means = {column: statistics.summarise(figures, args.seed) for column, figures in rows.items()}
         count = len(next(iter(rows.values())))
         self.counted = f"mean [95 % interval] of {count} {kind}" if count > 1 else f"1 {kind}"
         if len(panels) < count:
@@ -214,14 +214,14 @@ class Study:
 def spoken(metric, means):
     """A mean with its interval, where it has one, in words."""
     mean, low, high = (f"{value:.{3 if metric == 'ssim' else 1}f}" for value in means[metric].values())
-    return f"{summary.METRICS[metric].title} {mean}" + f" [{low}, {high}]" * (low != high)
+    return f"{statistics.METRICS[metric].title} {mean}" + f" [{low}, {high}]" * (low != high)
 
 
 def of_photographs(networks, size, args, goals=()):
     """Gray, networks {column: Network}, the photograph and further candidates, measured on the colour photographs given."""
     columns = [GRAY, *(trained(name, network, size) for name, network in networks.items()), PHOTOGRAPH, *goals]
     with photographs(args.data) as folder:
-        files = pipeline.paths(pipeline.survey([folder], share=0, seed=args.seed, limit=args.limit), "train")
+        files = manifest.paths(manifest.scan_dataset([folder], share=0, seed=args.seed, limit=args.limit), "train")
         if not files:
             stop(f"{utils.printable(folder)}: no colour photographs in it")
         rows = measure(files, columns, common_colors(files, size)[1], size, ["squashed"])
@@ -247,7 +247,7 @@ def panels_of(path, columns, size):
 def view(pixels):
     """A picture no larger than it is shown."""
     shrink = min(1, VIEW / max(pixels.shape[:2]))
-    return fit(pixels, *(max(1, round(n * shrink)) for n in pixels.shape[:2]))
+    return resize(pixels, *(max(1, round(n * shrink)) for n in pixels.shape[:2]))
 
 
 def finite(ab, name):
@@ -279,14 +279,17 @@ def paintings(args):
         return [("landscape", neutral(landscape(args.seed)))]
     paths = [args.data]
     if args.data.is_dir():
-        paths = [path for path in utils.find_files(args.data) if utils.looks_like_picture(path)]
+        paths = [path for path in utils.find_files(args.data) if reader.looks_like_picture(path)]
     found = []
     for path in drawn(paths, args.seed, min(args.limit or SHOWN, SHOWN)):
         try:
             found.append(
-                (os.path.relpath(path, args.data.parent), neutral(view(utils.eight_bits(utils.read_picture(path).pixels))))
+                (
+                    os.path.relpath(path, args.data.parent),
+                    neutral(view(writer.eight_bits(reader.read_picture(path).pixels))),
+                )
             )
-        except utils.BadPicture as error:
+        except reader.BadPicture as error:
             print(f"{utils.printable(path)}: {error}", file=sys.stderr)
     return found or stop(f"{utils.printable(args.data)}: no pictures in it")
 
@@ -300,7 +303,7 @@ def write(args, sheet, numbers, rows):
     with utils.atomic(target.with_suffix(".png")) as temporary:
         page.save(temporary, sheet)
     with utils.atomic(target.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(summary.plain(numbers), indent=1, allow_nan=False))
+        temporary.write_text(json.dumps(statistics.plain(numbers), indent=1, allow_nan=False))
     write_rows(target.with_suffix(".csv"), sum(rows.values(), []))
 
 
@@ -366,7 +369,7 @@ def load_all(args):
             stop(f"--model {label}=...: this label is taken")
     try:
         return {label: load(path) for label, path in pairs}
-    except models.BadModel as error:
+    except model_file.BadModel as error:
         stop(f"{error}; figures.py train makes it" if args.runs else error)
 
 

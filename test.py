@@ -22,6 +22,9 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 import utils  # what needs Keras is imported when the command line was found good: that takes seconds
+from data import reader, writer
+from data.jobs import add_output_options, parse_jobs
+from inference import model_file
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "pretrained" / "colorizer.keras"
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
@@ -33,12 +36,11 @@ SHEET_PICTURES, THUMBNAIL = 120, 240  # pictures on a contact sheet, their side 
 def main(arguments=None):
     args, jobs = parse(arguments)
     utils.import_keras_quietly()
-    import models
-    from models.colorizer import Colorizer, native_precision
+    from inference.view import Colorizer, native_precision
 
     try:
-        network, card = models.load(args.model, native_precision() if args.precision == "auto" else args.precision)
-    except models.BadModel as error:
+        network, card = model_file.load(args.model, native_precision() if args.precision == "auto" else args.precision)
+    except model_file.BadModel as error:
         return stop(2, error)
     if args.saturation is None:
         args.saturation = card.get("colorize_saturation", 1.0)
@@ -99,7 +101,7 @@ def say(message):
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    utils.add_output_options(parser)
+    add_output_options(parser)
     number, side = utils.number, multiple_of_8
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py")
     parser.add_argument("--size", type=side, help="side of the square that the network sees (default: as trained)")
@@ -121,13 +123,13 @@ def parse(arguments):
     args = parser.parse_args(arguments)
     if not args.model.is_file():
         parser.error(f"{utils.printable(args.model)}: no such network; --model takes the best.keras of a training run")
-    jobs = utils.parse_jobs(parser, args)
+    jobs = parse_jobs(parser, args)
     if args.sheet:
         if args.shard:
             parser.error("--sheet: the shards would overwrite it; the same command without --shard writes it afterwards")
         name = f"--sheet {utils.printable(args.sheet)}"
-        if args.sheet.suffix.lower() not in utils.FORMATS:
-            parser.error(f"{name}: must end in one of {', '.join(utils.FORMATS)}")
+        if args.sheet.suffix.lower() not in writer.FORMATS:
+            parser.error(f"{name}: must end in one of {', '.join(writer.FORMATS)}")
         namesakes = (path for pair in jobs.pairs for path in pair if path.name == args.sheet.name)
         if args.sheet.is_dir() or any(path.resolve() == args.sheet.resolve() for path in namesakes):
             parser.error(f"{name}: is a folder, an input or a result")
@@ -148,13 +150,13 @@ def colorize_all(todo, colorizer, args, report):
 
     def read(source, target):
         with report.failures_of(source):
-            picture = utils.read_picture(source)
+            picture = reader.read_picture(source)
             return source, target, picture, colorizer.views(picture.pixels)
 
     def write(source, target, picture, ab):
         with report.failures_of(source):
             if not np.isfinite(ab).all():
-                raise utils.BadPicture("the network gave no finite colours for it")
+                raise reader.BadPicture("the network gave no finite colours for it")
             result = colorize(picture.pixels, ab, args.saturation, args.gamut, args.guided)
             faint = is_faint(result)
             lost = write_result(target, result, picture, args)
@@ -190,7 +192,7 @@ def in_groups(todo, batch, report):
     for source, target in todo:
         size = 0
         with report.failures_of(source):
-            width, height = utils.picture_size(source)
+            width, height = reader.picture_size(source)
             size = width * height
         if group and (len(group) == batch or pixels + size > GROUP_PIXELS):
             yield group
@@ -214,7 +216,7 @@ def write_result(path, result, picture, args):
     if args.side_by_side:
         result = np.hstack([rgb(picture.pixels), result])
         picture = replace(picture, alpha=None if picture.alpha is None else np.hstack([picture.alpha] * 2))
-    return utils.write_picture(path, result, picture, args.format, args.quality)
+    return writer.write_picture(path, result, picture, args.format, args.quality)
 
 
 def rgb(pixels):
@@ -232,21 +234,21 @@ def write_sheet(pairs, args):
     for source, target in shown:
         try:
             files = [target] if args.side_by_side else [source, target]
-            tiles.append(np.hstack([thumbnail(utils.read_picture(file).pixels, len(files)) for file in files]))
-        except utils.BadPicture as error:
+            tiles.append(np.hstack([thumbnail(reader.read_picture(file).pixels, len(files)) for file in files]))
+        except reader.BadPicture as error:
             say(f"{utils.printable(source)}: not on the sheet: {error}")
     if not tiles:
         return say("no contact sheet: there is no result to show")
     columns = math.ceil(math.sqrt(len(tiles) / 2))  # each is twice as wide as high
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-    utils.write_picture(args.sheet, np.vstack(rows), utils.Picture(rows[0]), utils.FORMATS[args.sheet.suffix.lower()])
+    writer.write_picture(args.sheet, np.vstack(rows), reader.Picture(rows[0]), writer.FORMATS[args.sheet.suffix.lower()])
     return say(f"{utils.printable(args.sheet)}: {len(shown)} of {len(pairs)} results, input | result")
 
 
 def thumbnail(pixels, files):
     """A picture fitted into a white tile (THUMBNAIL, 2 * THUMBNAIL / files, 3), uint8, its aspect kept."""
-    image = Image.fromarray(rgb(utils.eight_bits(pixels)))
+    image = Image.fromarray(rgb(writer.eight_bits(pixels)))
     return np.asarray(ImageOps.pad(image, (2 * THUMBNAIL // files, THUMBNAIL), color="white"))
 
 

@@ -30,12 +30,16 @@ from tqdm import tqdm
 
 import configs
 import models
-from data import pipeline
-from data.preprocess import fit, target
-from models import checkpoint, devices, zhang2016
-from models.callbacks import Bar, Diverged, Interrupt, Keeper, Plateau, advice
-from models.training import Training, make_optimizer, settle
-from models.watch import Log, Samples
+from data import manifest
+from data.batches import Batches, Order, Validation
+from data.preprocess import resize, target
+from inference import model_file
+from models import zhang2016
+from training import checkpoint, devices
+from training.callbacks import Bar, CheckpointCallback, Diverged, Interrupt, Plateau, advice
+from training.logging import Log, Samples
+from training.model import TrainingModel, update_batch_norm
+from training.optimizer import make_optimizer
 
 WATCHED = 64  # validation pictures over which the spread of the branches is measured, and of which a sheet shows some
 COUNTED = 4096  # training pictures, at most, of which zhang2016 learns how rare colours are
@@ -71,7 +75,7 @@ def train(options, config, rows, team):
     except ValueError as error:  # of prepared pictures
         stop(error)
     counts = Counter(row["split"] for row in rows)
-    print("pictures: " + ", ".join(f"{counts[split]} {split}" for split in pipeline.SPLITS))
+    print("pictures: " + ", ".join(f"{counts[split]} {split}" for split in manifest.SPLITS))
     found = len(pictures.train), len(pictures.val)
     epoch_steps = found[0] // config.batch
     if not epoch_steps or not found[1]:
@@ -103,7 +107,7 @@ def train(options, config, rows, team):
         batches = pictures.batches(epoch, range(first - epoch * epoch_steps, last - epoch * epoch_steps))
         means = progress.pop("means", ())
         means = means if batches.steps.start else ()
-        keeper = Keeper(run, progress, batches, means, last, config.checkpoint_steps, interrupt, lead)
+        keeper = CheckpointCallback(run, progress, batches, means, last, config.checkpoint_steps, interrupt, lead)
         started = time.monotonic()
         with Bar(f"epoch {epoch + 1}/{config.epochs}", batches.steps, config.batch, progress["history"], lead) as bar:
             logs = model.fit(  # shuffle: not once more, by a state that nobody keeps
@@ -147,25 +151,25 @@ class Pictures:
 
     def __init__(self, config, rows, team):
         self.config, self.share = config, (team.process, team.processes)
-        self.train, self.val = (pipeline.paths(rows, split) for split in ("train", "val"))
-        self.scenes = pipeline.scenes(rows) if config.labels_from_folders else []
-        self.labels = {s: pipeline.labels(rows, s, self.scenes) if self.scenes else None for s in ("train", "val")}
+        self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
+        self.scenes = manifest.scenes(rows) if config.labels_from_folders else []
+        self.labels = {s: manifest.labels(rows, s, self.scenes) if self.scenes else None for s in ("train", "val")}
 
     def batches(self, epoch, steps=None):
         """The batches of an epoch, or those of its steps that are given, of which this process reads its share."""
         config = self.config
-        order = pipeline.Order(config.seed, epoch, config.crop, config.mirror)
-        return pipeline.Batches(self.train, config.size, config.batch, order, steps, self.labels["train"], self.share)
+        order = Order(config.seed, epoch, config.crop, config.mirror)
+        return Batches(self.train, config.size, config.batch, order, steps, self.labels["train"], self.share)
 
     def validation(self):
         config = self.config
-        return pipeline.Validation(self.val, config.size, config.batch, labels=self.labels["val"], share=self.share)
+        return Validation(self.val, config.size, config.batch, labels=self.labels["val"], share=self.share)
 
     def watched(self):
         """Validation pictures, the same in every epoch: uint8 (N, S, S, 3)."""
         config = self.config
         chosen = np.random.default_rng(config.seed).permutation(len(self.val))[:WATCHED]
-        return pipeline.Batches([self.val[i] for i in chosen], config.size, len(chosen))[0][0]
+        return Batches([self.val[i] for i in chosen], config.size, len(chosen))[0][0]
 
 
 def validate(model, pictures, epoch):
@@ -177,7 +181,7 @@ def validate(model, pictures, epoch):
     model.trained.set_weights(model.trained.get_weights())
     if pictures.config.average and model.trained.non_trainable_variables:
         steps = range(min(len(pictures.train) // pictures.config.batch, SETTLING))
-        settle(model, pictures.batches(epoch, steps))
+        update_batch_norm(model, pictures.batches(epoch, steps))
     found = model.evaluate(pictures.validation(), verbose=0, return_dict=True)
     return {f"val_{name}": value for name, value in found.items()}
 
@@ -249,12 +253,12 @@ def prepare_first(options, team):
         refuse_uneven(config, team)
         if config.start and not Path(config.start).is_file():
             raise ValueError(f"--start {config.start}: no such file")
-        rows = pipeline.survey(
+        rows = manifest.scan_dataset(
             asked["data"], asked.get("val", []), config.validation, config.seed, config.limit, config.places2_natural,
             size=config.size, crop=config.crop,
         )  # fmt: skip
         if config.labels_from_folders:
-            pipeline.scenes(rows)  # refuses a folder that gives no labels, before anything is written
+            manifest.scenes(rows)  # refuses a folder that gives no labels, before anything is written
     except ValueError as error:
         stop(error)
     if not options.dry_run:
@@ -262,7 +266,7 @@ def prepare_first(options, team):
         hold(options)
         if path.exists():
             stop(f"{options.run}: another train.py has begun a run in it")
-        pipeline.write_manifest(options.run / "manifest.csv", rows)
+        manifest.write_manifest(options.run / "manifest.csv", rows)
         stored = {"preset": preset, "data": asked["data"], "val": asked.get("val", []), "config": asdict(config)}
         stored["manifest"] = sha256(options.run / "manifest.csv")
         with atomic(path) as temporary:
@@ -289,7 +293,7 @@ def read_run(run):
     except (ValueError, TypeError, LookupError) as error:
         stop(f"{run / 'config.json'}: damaged ({error}); put back the one of this run, or start anew with another --run")
     try:
-        rows = pipeline.read_manifest(run / "manifest.csv")
+        rows = manifest.read_manifest(run / "manifest.csv")
         if stored.get("manifest") not in (None, sha256(run / "manifest.csv")):  # None: of a run begun by an earlier version
             raise ValueError(f"{run / 'manifest.csv'}: changed since the run began")
     except (ValueError, FileNotFoundError) as error:
@@ -335,7 +339,7 @@ def build(config, total_steps, counts=None, scenes=()):
     if config.network == "zhang2016":
         loss = functools.partial(loss, weights=module.rebalancing(counts))
     classifier = module.scenes(network, len(scenes)) if scenes else None
-    model = Training(
+    model = TrainingModel(
         network, loss, config.saturation, config.clip_saturation, loss_layer=module.LOSS_LAYER, scenes=classifier,
         scene_weight=config.classification_weight, degraded=config.degrade, seed=config.seed,
     )  # fmt: skip
@@ -365,10 +369,10 @@ def color_counts(files, config, run, write=True):
         except ValueError:
             stop(f"{path}: damaged; it is made anew when it is removed")
     chosen = np.random.default_rng([config.seed, 4]).permutation(len(files))[:COUNTED]
-    batches = pipeline.Batches([files[i] for i in chosen], config.size, 16)
+    batches = Batches([files[i] for i in chosen], config.size, 16)
     counts = np.zeros(len(zhang2016.bins()), int)
     for i in tqdm(range(len(batches)), "counting colours", leave=False):
-        rgb = np.stack([fit(picture, config.size // 4, config.size // 4) for picture in batches[i][0]])  # as the output
+        rgb = np.stack([resize(picture, config.size // 4, config.size // 4) for picture in batches[i][0]])  # as the output
         counts += zhang2016.count(target(rgb, config.saturation, config.clip_saturation))
     if path and write:
         with atomic(path) as temporary:
@@ -378,7 +382,7 @@ def color_counts(files, config, run, write=True):
 
 def save(path, network, weights, card):
     with atomic(path) as temporary:
-        models.save(temporary, network, weights, card)
+        model_file.save(temporary, network, weights, card)
 
 
 def begin(options, config, model, card):
@@ -389,8 +393,8 @@ def begin(options, config, model, card):
         progress |= stored
     elif config.start:
         try:
-            progress["before"] = models.start(model.network, card["arguments"], config.start)
-        except models.BadModel as error:
+            progress["before"] = model_file.start(model.network, card["arguments"], config.start)
+        except model_file.BadModel as error:
             stop(error)
     card["training"]["before"] = progress["before"]
     return progress

@@ -11,6 +11,8 @@ from PIL import Image
 from skimage.color import gray2rgb, hsv2rgb, lab2rgb, rgb2hsv, rgb2lab
 from skimage.feature import canny
 
+from inference import model_file
+
 
 def training_pair(path, saturation=1.8):
     """Of one file: L, edges and the target ab / 128, each (256, 256, channels), float64."""
@@ -41,6 +43,5 @@ if __name__ == "__main__":
     from utils import import_keras_quietly
 
     import_keras_quietly()
-    import models
 
-    colorize_folder(Path(sys.argv[1]), Path(sys.argv[2]), models.load(sys.argv[3])[0])
+    colorize_folder(Path(sys.argv[1]), Path(sys.argv[2]), model_file.load(sys.argv[3])[0])

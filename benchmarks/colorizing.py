@@ -12,8 +12,10 @@ import models
 import utils
 from benchmarks import pictures
 from benchmarks.measure import ROOT, ROUNDS, Row, in_turns, process
+from data import reader, writer
 from data.preprocess import colorize
-from models.colorizer import Colorizer, native_precision
+from inference import model_file
+from inference.view import Colorizer, native_precision
 
 # "test" is also the name of a package of Python's own, so the script is loaded by its path.
 spec = importlib.util.spec_from_file_location("colorize_script", ROOT / "test.py")
@@ -27,7 +29,7 @@ def untrained(folder):
     arguments = {"input_scale": 0.01, "input_offset": -0.5}
     *rest, kernel, bias = models.NETWORKS["aciids2020"].build(**arguments).get_weights()
     weights = [*rest, 8 * kernel, bias + (0.1, -0.1)]
-    models.save(folder / "network.keras", "aciids2020", weights, {"arguments": arguments, "size": 256})
+    model_file.save(folder / "network.keras", "aciids2020", weights, {"arguments": arguments, "size": 256})
     return folder / "network.keras"
 
 
@@ -38,7 +40,7 @@ class Folder:
         self.args, self.jobs = script.parse(
             [str(source), str(source) + "-out", "--model", str(model), "--saturation", "1", *options]
         )
-        network, card = models.load(model, native_precision())
+        network, card = model_file.load(model, native_precision())
         self.colorizer = Colorizer(network, card["size"], min(self.args.batch, len(self.jobs.pairs)))
 
     def __call__(self):
@@ -48,17 +50,17 @@ class Folder:
 
     def predict(self):
         """The network alone, on batches that are in memory."""
-        views = [self.colorizer.views(utils.read_picture(source).pixels) for source, _ in self.jobs.pairs]
+        views = [self.colorizer.views(reader.read_picture(source).pixels) for source, _ in self.jobs.pairs]
         batches = [views[i : i + self.colorizer.batch] for i in range(0, len(views), self.colorizer.batch)]
         arrays = [{name: np.stack([v[name] for v in batch]) for name in batch[0]} for batch in batches]
         return lambda: [self.colorizer.predict_on_batch(array) for array in arrays]
 
     def decode_and_encode(self):
         """Reading, and writing a colour picture in the same format: on all cores, and one file after the other."""
-        results = {source: utils.read_picture(target).pixels for source, target in self.jobs.pairs}
+        results = {source: reader.read_picture(target).pixels for source, target in self.jobs.pairs}
 
         def one(source, target):
-            utils.write_picture(target, results[source], utils.read_picture(source), self.args.format, self.args.quality)
+            writer.write_picture(target, results[source], reader.read_picture(source), self.args.format, self.args.quality)
 
         def all_of_them():
             with ThreadPoolExecutor() as pool:
@@ -140,7 +142,7 @@ def precision_row(model):
     photographs = list(pictures.crops(64, 256))
     psnr = {}
     for precision in ("float32", "mixed_bfloat16"):
-        network, card = models.load(model, precision)
+        network, card = model_file.load(model, precision)
         colorizer = Colorizer(network, card["size"], len(photographs))
         chroma = colorizer.chroma([colorizer.views(pixels) for pixels in photographs])
         results = [colorize(pixels, ab).astype(float) for pixels, ab in zip(photographs, chroma)]

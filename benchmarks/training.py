@@ -21,10 +21,11 @@ import train
 from benchmarks import authors, pictures
 from benchmarks.cost import MACS
 from benchmarks.measure import Row, in_turns, process_json, seconds
-from data import pipeline, prepare
+from data import manifest, prepare
+from data.batches import Batches, Order
 from data.preprocess import target, training_inputs
-from models import devices
-from models.colorizer import native_precision
+from inference.view import native_precision
+from training import devices
 
 
 def input_rows(folder):
@@ -32,8 +33,8 @@ def input_rows(folder):
     paths = pictures.write_small(folder / "input", 128)
 
     def ours(crop, mirror):
-        batches = pipeline.Batches(paths, 256, 16, pipeline.Order(0, 0, crop, mirror))
-        draws = np.random.default_rng(0).random((len(paths), pipeline.DRAWS))
+        batches = Batches(paths, 256, 16, Order(0, 0, crop, mirror))
+        draws = np.random.default_rng(0).random((len(paths), batches.DRAWS))
         return lambda: [batches.picture(i, draws[i])[0] for i in range(len(paths))]
 
     def theirs():  # an eighth of the pictures: it is that slow
@@ -64,11 +65,11 @@ def shard_rows(folder):
     """One thread: pictures out of prepared shards against the same out of JPEG files of 256 x 256."""
     paths = pictures.write_small(folder / "small", 512)
     prepare.main([str(folder / "small"), str(folder / "prepared")])
-    stored = pipeline.paths(pipeline.survey([folder / "prepared"], share=0, progress=False, size=256), "train")
+    stored = manifest.paths(manifest.scan_dataset([folder / "prepared"], share=0, progress=False, size=256), "train")
 
     def all_of(files, crop, mirror):
-        batches = pipeline.Batches(files, 256, 16, pipeline.Order(0, 0, crop, mirror))
-        draws = np.random.default_rng(0).random((len(stored), pipeline.DRAWS))
+        batches = Batches(files, 256, 16, Order(0, 0, crop, mirror))
+        draws = np.random.default_rng(0).random((len(stored), batches.DRAWS))
         return lambda: [np.stack([batches.picture(i, d)[0] for i, d in enumerate(some, 16 * j)])
                         for j, some in enumerate(np.split(draws, range(16, len(stored), 16)))]  # fmt: skip
 
@@ -107,7 +108,7 @@ def step_rows(folder):
     )  # fmt: skip
 
     paths = pictures.write_small(folder / "fit", 16 * 6)
-    batches = pipeline.Batches(paths, 256, 16, pipeline.Order(0, 0, 0.6, True))
+    batches = Batches(paths, 256, 16, Order(0, 0, 0.6, True))
     fast, slow, ratio = in_turns(
         lambda: model.fit(batches, shuffle=False, verbose=0), lambda: [step() for _ in range(len(batches))]
     )

@@ -9,7 +9,7 @@ from keras import ops
 
 DRAWS = 40  # random numbers for each picture
 SCRATCHES = 3  # at most, on a picture
-CHANCE = 0.35 # of each fault, in a picture that has any
+CHANCE = 0.35  # of each fault, in a picture that has any
 
 # JPEG's example table for luminance (ITU-T T.81, table K.1) and the cosines of the discrete cosine transform (A.3.3)
 TABLE = np.array([
@@ -84,7 +84,12 @@ def _bordered(x, side, draw, tone):
     even = draw() < 0.5  # as wide on all sides
     start, end = ops.arange(side, dtype="float32"), ops.arange(side - 1, -1, -1, dtype="float32")
     cover = ops.zeros_like(x)
-    for shape, distance in (((1, side, 1, 1), start), ((1, side, 1, 1), end), ((1, 1, side, 1), start), ((1, 1, side, 1), end)):
+    for shape, distance in (
+        ((1, side, 1, 1), start),
+        ((1, side, 1, 1), end),
+        ((1, 1, side, 1), start),
+        ((1, 1, side, 1), end),
+    ):
         width = widest * ops.where(even, 1.0, draw())
         cover = ops.maximum(cover, ops.clip(width - ops.reshape(distance, shape), 0, 1))
     tone = ops.clip(tone(-100, 200), 0, 100)

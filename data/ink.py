@@ -25,7 +25,7 @@ def landscape(seed=0, height=800, width=1200):
     lake(rng, ink)
     birds(rng, ink)
     paper = 0.93 + 0.02 * noise(rng, height, width, 3) + rng.normal(0, 0.008, ink.shape).astype(np.float32)
-    return np.clip(255 * paper * (1 - 0.93 * spread(rng, ink)), 0, 255).astype(np.uint8)
+    return np.clip(255 * paper * (1 - 0.93 * variation(rng, ink)), 0, 255).astype(np.uint8)
 
 
 def noise(rng, height, width, cells, octaves=6):
@@ -127,7 +127,7 @@ def birds(rng, ink):
         )
 
 
-def spread(rng, ink):
+def variation(rng, ink):
     """Ink creeps along the fibres of the paper: edges become uneven, and wet places bleed a little."""
     height, width = ink.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)

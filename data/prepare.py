@@ -23,8 +23,8 @@ from utils import atomic, import_keras_quietly, number, printable
 
 import_keras_quietly()
 
-from data import pipeline, shards
-from data.preprocess import fit
+from data import manifest, reader, shards
+from data.preprocess import resize
 
 SAMPLE = 64  # pictures that are looked at to tell how large decoded ones are
 
@@ -72,7 +72,7 @@ def prepare(args):
         raise ValueError(f"{args.folder} is a prepared folder already")
     if args.out.resolve().is_relative_to(args.folder.resolve()):
         raise ValueError(f"{args.out} is inside {args.folder}; choose another place")
-    files = [path for _, path, _ in pipeline.candidates([args.folder], args.places2_natural)]
+    files = [path for _, path, _ in manifest.candidates([args.folder], args.places2_natural)]
     if not files:
         raise ValueError(f"{args.folder}: no pictures in it")
     digest = hashlib.sha256("\0".join(files).encode("utf-8", "surrogateescape")).hexdigest()
@@ -129,7 +129,7 @@ def bytes_of_a_picture(args, files):
     if not args.as_decoded:
         return 3 * args.size**2
     places = np.linspace(0, len(files) - 1, min(len(files), SAMPLE)).astype(int)
-    found = pipeline.in_order(lambda place: load(args, files[place]), places)
+    found = manifest.in_order(lambda place: load(args, files[place]), places)
     return np.mean([0 if rgb is None else rgb.size for _, rgb, _ in found])
 
 
@@ -140,23 +140,23 @@ def write_description(folder, description):
 
 def load(args, path):
     """A file -> (what keeps it from being used, its picture or None, whether it was squashed)."""
-    kind = pipeline.kind_of(args.folder / path)
+    kind = manifest.kind_of(args.folder / path)
     if kind:
         return kind, None, 0
     try:
-        rgb = pipeline.read_rgb(args.folder / path, args.size)
+        rgb = reader.read_rgb(args.folder / path, args.size)
     except Exception:  # as in kind_of, which decodes at another size
         return "broken", None, 0
     if args.as_decoded or rgb.shape[:2] == (args.size, args.size):
         return "", rgb, 0
-    return "", fit(rgb, args.size, args.size), 1
+    return "", resize(rgb, args.size, args.size), 1
 
 
 def write_shard(args, files, table, bar):
     """The two files of a shard. Its table comes last: where there is one, the pictures are all there."""
     rows, partial = [], table.with_suffix(".partial")  # a fixed name: what a killed run left is written over
     with open(partial, "wb") as file:
-        loaded = pipeline.in_order(lambda path: load(args, path), files, ahead=64)
+        loaded = manifest.in_order(lambda path: load(args, path), files, ahead=64)
         for path, (kind, rgb, squashed) in zip(files, loaded):
             height, width = (0, 0) if rgb is None else rgb.shape[:2]
             rows.append((path, kind, height, width, squashed, 0 if rgb is None else zlib.crc32(np.ascontiguousarray(rgb))))
@@ -182,7 +182,7 @@ def check(folder):
             return str(error)
 
     bar = tqdm(
-        pipeline.in_order(fault, range(len(prepared.paths))), "checking", len(prepared.paths), unit=" pictures",
+        manifest.in_order(fault, range(len(prepared.paths))), "checking", len(prepared.paths), unit=" pictures",
         mininterval=0.1 if sys.stderr.isatty() else 60,
     )  # fmt: skip
     faults = [fault for fault in bar if fault]

@@ -16,7 +16,7 @@ from data.edges import canny
 STRIP_PIXELS = 2**16  # pictures are joined in strips of rows whose planes stay in the processor's cache
 
 
-def unit(pixels):
+def to_float(pixels):
     """uint8 0..255 or uint16 0..65535 -> float32 0..1; floats are taken to be 0..1 already. NumPy or tensor."""
     if not isinstance(pixels, np.ndarray):
         peak = {"uint8": 255.0, "uint16": 65535.0}.get(standardize_dtype(pixels.dtype), 1.0)
@@ -25,7 +25,7 @@ def unit(pixels):
     return np.divide(pixels, peak, dtype=np.float32)
 
 
-def fit(pixels, height, width):
+def resize(pixels, height, width):
     """Resize a picture to height x width, the type kept: averaged where it shrinks, cubic where it grows.
 
     The aspect is not kept: the paper squashes every picture to 256 x 256.
@@ -44,11 +44,11 @@ def lightness_of(pixels):
     not the L of that picture's gray file, which holds Rec. 601 luma (pure red: 53.2 against 32.3).
     """
     if pixels.ndim > 2:
-        return color.lightness_from_srgb(unit(pixels))
-    return cv2.LUT(pixels, _LIGHTNESS) if pixels.dtype == np.uint8 else color.lightness_from_gray(unit(pixels))
+        return color.lightness_from_srgb(to_float(pixels))
+    return cv2.LUT(pixels, _LIGHTNESS) if pixels.dtype == np.uint8 else color.lightness_from_gray(to_float(pixels))
 
 
-_LIGHTNESS = color.lightness_from_gray(unit(np.arange(256, dtype=np.uint8)))
+_LIGHTNESS = color.lightness_from_gray(to_float(np.arange(256, dtype=np.uint8)))
 
 
 def network_inputs(lightness, whole=None, names=("lightness", "whole", "edges")):
@@ -75,7 +75,8 @@ def network_inputs(lightness, whole=None, names=("lightness", "whole", "edges"))
 def training_inputs(rgb, inputs, spoil=lambda lightness: lightness):
     """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network.
 
-    `spoil` is applied to L, (N, H, W, 1). `inputs` is the network's `input`, a dict of symbolic tensors. Where "whole" has a side of its own there, L is resized
+    `spoil` is applied to L, (N, H, W, 1). `inputs` is the network's `input`, a dict of symbolic tensors. Where "whole" has
+    a side of its own there, L is resized
     on the device. Colorizing resizes the picture with `fit`: 0.2 of L apart on average for a picture of 256 x 256, less
     than 1 for a large one, which training resizes twice.
     """
@@ -97,7 +98,7 @@ def target(rgb, saturation, clip=False):
     Returns:
         float32 tensor (N, H, W, 2).
     """
-    srgb = unit(ops.convert_to_tensor(rgb))
+    srgb = to_float(ops.convert_to_tensor(rgb))
     return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
 
 
@@ -118,7 +119,7 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
     """
     height, width = pixels.shape[:2]
     ab = ab * np.float32(saturation)
-    slope, offset = _local_model(ab, lightness_of(fit(pixels, *ab.shape[:2]))) if guided else (None, ab)
+    slope, offset = _local_model(ab, lightness_of(resize(pixels, *ab.shape[:2]))) if guided else (None, ab)
     result = np.empty((height, width, 3), pixels.dtype)
     rows = max(1, STRIP_PIXELS // width)
     for start in range(0, height, rows):

@@ -10,11 +10,14 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from data import color, pipeline
-from data.preprocess import colorize, enlarged, fit, unit
+from data import color, manifest, reader
+from data.batches import Batches
+from data.preprocess import colorize, enlarged, resize, to_float
+from data.reader import read_picture
+from data.writer import eight_bits
 from evaluation import metrics
-from evaluation.candidates import BATCH, predict
-from utils import atomic, eight_bits, printable, read_picture
+from evaluation.methods import BATCH, predict
+from utils import atomic, printable
 
 PROTOCOLS = ("squashed", "own")
 
@@ -22,9 +25,9 @@ PROTOCOLS = ("squashed", "own")
 def common_colors(files, size):
     """The mean ab of photographs, float32 (2,), and how common each colour is in them (`evaluation.metrics.prior`)."""
     counts, total = 0, 0
-    batches = pipeline.Batches(files, size, BATCH)
+    batches = Batches(files, size, BATCH)
     for i in tqdm(range(len(batches)), "common colours", disable=None, leave=False):
-        ab = color.lab_from_srgb(unit(batches[i][0]))[..., 1:]
+        ab = color.lab_from_srgb(to_float(batches[i][0]))[..., 1:]
         counts, total = counts + metrics.ab_counts(ab), total + ab.sum(axis=(0, 1, 2), dtype=np.float64)
     return (total / counts.sum()).astype(np.float32), metrics.prior(counts)
 
@@ -33,7 +36,7 @@ def read(path, size):
     """A picture squashed as training sees it, and at its own size: uint8 (H, W, 3). None, and a line, if it is broken."""
     try:
         own = eight_bits(read_picture(path).pixels)
-        return fit(pipeline.read_rgb(path, size), size, size), own if own.ndim == 3 else np.dstack([own] * 3)
+        return resize(reader.read_rgb(path, size), size, size), own if own.ndim == 3 else np.dstack([own] * 3)
     except Exception as error:  # whatever a decoder raises, the picture is passed over
         return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
 
@@ -48,12 +51,12 @@ def measure(files, candidates, prior, size, protocols=PROTOCOLS, lpips=None, fid
     with tqdm(total=len(files), unit=" pictures", disable=None) as bar:
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
-            found = [(path, both) for path, both in zip(batch, pipeline.POOL.map(lambda p: read(p, size), batch)) if both]
+            found = [(path, both) for path, both in zip(batch, manifest.POOL.map(lambda p: read(p, size), batch)) if both]
             if found:
                 goals, chroma = predict(candidates, np.stack([small for _, (small, _) in found]))
                 goals = [{goal: k[i] for goal, k in goals.items()} for i in range(len(found))]
                 chroma = [[None if ab is None else ab[i] for ab in chroma] for i in range(len(found))]
-                parts = pipeline.POOL.map(
+                parts = manifest.POOL.map(
                     lambda *x: measure_picture(*x, candidates, prior, protocols), found, goals, chroma
                 )
                 parts = list(parts)
@@ -69,7 +72,7 @@ def measure_picture(found, goals, chroma, candidates, prior, protocols):
     path, both = found
     rows = []
     for protocol in protocols:
-        truth = Truth(both[PROTOCOLS.index(protocol)], prior)
+        truth = Reference(both[PROTOCOLS.index(protocol)], prior)
         for candidate, ab in zip(candidates, chroma):
             row = {"picture": path, "protocol": protocol, "candidate": candidate.name} | truth.figures(ab, candidate.factor)
             if protocol == "squashed":
@@ -103,11 +106,11 @@ def distance(ab, goal):
     return {"ab_mse": mse, "gray_mse": gray, "ratio": mse / gray if gray else float("nan")}
 
 
-class Truth:
+class Reference:
     """A photograph, and what all comparisons with it share."""
 
     def __init__(self, rgb, prior):
-        self.rgb, self.lab = rgb, color.lab_from_srgb(unit(rgb))
+        self.rgb, self.lab = rgb, color.lab_from_srgb(to_float(rgb))
         self.lightness, self.ab = np.ascontiguousarray(self.lab[..., 0]), self.lab[..., 1:]
         self.rarity = metrics.rarity(self.ab, prior)
         self.cf, self.cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
@@ -119,7 +122,7 @@ class Truth:
         rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
         if ab is not None:
             rgb, planes = colorize(rgb, ab, factor), enlarged(ab * np.float32(factor), slice(0, len(rgb)), *rgb.shape[:2])
-        lab = color.lab_from_srgb(unit(rgb))
+        lab = color.lab_from_srgb(to_float(rgb))
         cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
         return {
             "psnr": metrics.psnr(rgb, self.rgb),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from PIL import Image
 
-from data.preprocess import fit
+from data.preprocess import resize
 
 DPI = 300
 WIDTH, MARGIN, GAP = 2160, 40, 12  # of the page (7.2 inch), its rim, and between two panels: px
@@ -85,7 +85,7 @@ def wrapped(text, width, size):
 def scaled(tile, width):
     """A panel `width` wide, or narrower if it were higher than TALLEST then; its aspect is kept."""
     height = min(round(width * tile.shape[0] / tile.shape[1]), round(TALLEST * width))
-    return fit(tile, height, min(width, round(height * tile.shape[1] / tile.shape[0])))
+    return resize(tile, height, min(width, round(height * tile.shape[1] / tile.shape[0])))
 
 
 def outlined(tile, window):

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from evaluation import torchfile
-from models.hdf5 import BadModel
+from inference.hdf5 import BadModel
 
 INCEPTION_SIDE = 299
 SMALLEST = 32  # side of a picture that AlexNet has anything left of after its poolings

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evaluation.summary import METRICS, PAIRED
+from evaluation.statistics import METRICS, PAIRED
 
 PROTOCOLS = {"squashed": "squashed to {size} x {size}, as training sees them", "own": "at their own size"}
 WORST_ERROR = 30  # CIEDE2000 at which the error map is brightest
@@ -44,7 +44,7 @@ def write(path, result, rows, examples):
     """
     Args:
         path: of the HTML file; overwritten.
-        result: what summary.json holds.
+        result: what statistics.json holds.
         rows: {protocol: {candidate: rows of metrics.csv}}.
         examples: {model: [Example]}.
     """
@@ -79,12 +79,12 @@ def table_of(table):
     heads = [f"<th>{m.title}<small>{m.unit}</small><small>{m.better}</small></th>" for m in map(METRICS.get, names)]
     lines = []
     for candidate, figures in table.items():
-        cells = (f"<td>{f['mean']:.4g}<small>{spread(f)}</small></td>" for f in map(figures.get, names))
+        cells = (f"<td>{f['mean']:.4g}<small>{variation(f)}</small></td>" for f in map(figures.get, names))
         lines.append(f"<tr><td>{text(candidate)}</td>{''.join(cells)}</tr>")
     return f"<div class='wide'><table><tr><th></th>{''.join(heads)}</tr>{''.join(lines)}</table></div>"
 
 
-def spread(found):
+def variation(found):
     """An interval in words; FID has none, as a sample drawn anew holds pictures twice."""
     return "" if found["low"] is None else f"{found['low']:.3g} .. {found['high']:.3g}"
 

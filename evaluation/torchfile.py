@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.hdf5 import BadModel
+from inference.hdf5 import BadModel
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file of the older kind
 DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8", "IntStorage": "<i4"}

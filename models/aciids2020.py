@@ -109,12 +109,12 @@ def build(
     return Model(inputs, x, name="aciids2020")
 
 
-def grown(network, whole):
+def enlarge(network, whole):
     """The weights of a network for a classification network that sees a larger picture.
 
-    CN's first dense layer has a row for each place of an 8th of that picture. The rows of the larger picture are interpolated
-    between them, and lowered by the factor by which the places grow in number, so that CN's vector starts as about that of
-    the same view at more pixels.
+    CN's first dense layer has a row for each place of an 8th of that picture. The rows of the larger picture are
+    interpolated between them, and divided by the factor by which the places grow in number, so that CN's vector starts
+    as about that of the same view at more pixels.
 
     Args:
         network: of `build`.

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from inference import model_file
+
 # A shell's background job ignores Ctrl-C, and so would the commands that are tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -39,9 +41,9 @@ def photographs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def broken_gives_no_numbers():
     """The network of a file broken.keras computes NaN. A file that holds NaN is refused, so it is made so when loaded."""
-    import models
+    from inference import model_file
 
-    load = models.load
+    load = model_file.load
 
     def load_broken(path, *rest):
         network, card = load(path, *rest)
@@ -51,5 +53,5 @@ def broken_gives_no_numbers():
         return network, card
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "load", load_broken)
+        patch.setattr(model_file, "load", load_broken)
         yield

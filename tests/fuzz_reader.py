@@ -22,8 +22,8 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage import data
 
-import utils
-from data.pipeline import read_rgb
+from data import reader, writer
+from data.reader import read_rgb
 
 SECONDS, MEMORY = 20, 4 << 30  # for one file; 200 million pixels, the most that is read, are 0.6 GB in 8-bit colour
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -124,8 +124,8 @@ def check(path):
     """Read a file as test.py does and as train.py does. Returns "read" or "refused"; anything else is an error."""
     outcome = "refused"
     try:
-        utils.picture_size(path)
-        picture = utils.read_picture(path)
+        reader.picture_size(path)
+        picture = reader.read_picture(path)
         height, width = picture.pixels.shape[:2]
         assert picture.pixels.dtype in (np.uint8, np.uint16) and picture.pixels.shape[2:] in ((), (3,)) and height and width
         assert picture.alpha is None or (picture.alpha.shape, picture.alpha.dtype) == (
@@ -134,15 +134,15 @@ def check(path):
         )
         assert "\n" not in picture.note
         if height * width < 10_000:  # what it carried can be written as well
-            utils.write_picture(path.with_name("out.png"), np.dstack([picture.pixels] * 3)[..., :3], picture)
-            utils.write_picture(path.with_name("out.tiff"), picture.pixels, picture, "tiff")
+            writer.write_picture(path.with_name("out.png"), np.dstack([picture.pixels] * 3)[..., :3], picture)
+            writer.write_picture(path.with_name("out.tiff"), picture.pixels, picture, "tiff")
         outcome = "read"
-    except utils.BadPicture as error:
+    except reader.BadPicture as error:
         assert "\n" not in str(error) and str(error)
     try:
         rgb = read_rgb(path, 64)
         assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3
-    except utils.BadPicture:
+    except reader.BadPicture:
         pass
     return outcome
 

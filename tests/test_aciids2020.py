@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-import models
+from inference import model_file
 from models import aciids2020
 
 SMALL = {"width": 1 / 16, "whole": 64}
@@ -58,7 +58,7 @@ def test_a_grown_network_sees_the_same_at_more_pixels(factor):
     """CN's vector of a feature map, and of that map with every place repeated."""
     small = aciids2020.build(**SMALL)
     large = aciids2020.build(**SMALL | {"whole": 64 * factor})
-    large.set_weights(aciids2020.grown(small, 64 * factor))
+    large.set_weights(aciids2020.enlarge(small, 64 * factor))
     places = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 1)).astype("float32")
 
     def vector(network, places):
@@ -158,16 +158,16 @@ def saved(tmp_path_factory):
     network = aciids2020.build(**SMALL, input_scale=0.01)
     path = tmp_path_factory.mktemp("saved") / "network.keras"
     card = {"arguments": SMALL | {"input_scale": 0.01}, "size": 64, "saturation": 1.8, "training": {"steps": 3}}
-    models.save(path, "aciids2020", network.get_weights(), card)
+    model_file.save(path, "aciids2020", network.get_weights(), card)
     return path, run(network, inputs())
 
 
 def test_a_saved_file_gives_the_same_network_and_its_card(saved):
     path, expected = saved
-    network, card = models.load(path)
+    network, card = model_file.load(path)
     assert np.array_equal(run(network, inputs()), expected)
     assert card["saturation"] == 1.8 and card["training"] == {"steps": 3} and card["network"] == "aciids2020"
-    mixed, _ = models.load(path, precision="mixed_bfloat16")
+    mixed, _ = model_file.load(path, precision="mixed_bfloat16")
     assert 0 < np.abs(run(mixed, inputs()) - expected).max() < 0.2 * np.abs(expected).max()
 
 
@@ -194,13 +194,13 @@ def test_a_file_that_cannot_be_used_is_one_line(saved, damage, tmp_path):
     if damage == "no card":
         aciids2020.build(**SMALL).save(path)
     elif damage in ("other network", "other width"):
-        models.save(path, "aciids2020", models.load(saved[0])[0].get_weights(), models.load(saved[0])[1])
+        model_file.save(path, "aciids2020", model_file.load(saved[0])[0].get_weights(), model_file.load(saved[0])[1])
         old, new = {"other network": (b'"aciids2020"', b'"aciids2021"'), "other width": (b"0.0625", b"0.1250")}[damage]
         rewrite_card(path, old, new)
     elif damage != "missing":
         path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "text": b"no network"}[damage])
-    with pytest.raises(models.BadModel) as error:
-        models.load(path)
+    with pytest.raises(model_file.BadModel) as error:
+        model_file.load(path)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
 
 
@@ -209,8 +209,8 @@ def rewrite_card(path, old, new):
 
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    assert old in members[models.CARD]
-    members[models.CARD] = members[models.CARD].replace(old, new)
+    assert old in members[model_file.CARD]
+    members[model_file.CARD] = members[model_file.CARD].replace(old, new)
     with zipfile.ZipFile(path, "w") as archive:
         for name, body in members.items():
             archive.writestr(name, body)

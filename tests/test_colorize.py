@@ -17,11 +17,12 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage import color, data
 
-import models
 import utils
-from data import preprocess
+from data import preprocess, reader, writer
+from data.jobs import find_jobs, share_of
 from data.preprocess import lightness_of
-from models import aciids2020, colorizer
+from inference import model_file, view
+from models import aciids2020
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = {"width": 1 / 16, "whole": 64}
@@ -42,7 +43,7 @@ def networks(tmp_path_factory):
     *rest, last, _ = model.get_weights()
     for name, (kernel, bias) in {"strong": (8 * last, (0.3, -0.4)), "none": (0 * last, (0, 0))}.items():
         card = {"arguments": ARGUMENTS, "size": 64}
-        models.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
+        model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
     return folder
 
 
@@ -104,7 +105,7 @@ def test_colours_are_those_of_the_network(tmp_path, run, networks):
     """The plain way through the recipe, spelled out, gives the same pixels."""
     pixels = PICTURES["camera"]
     run(save(tmp_path / "a.png", pixels), tmp_path / "out.png", "--precision", "float32")
-    model, _ = models.load(networks / "strong.keras")
+    model, _ = model_file.load(networks / "strong.keras")
     small = lightness_of(preprocess.fit(pixels, 64, 64))[None, ..., None]
     ab = model.predict(preprocess.network_inputs(small), verbose=0)[0, ::2, ::2]  # before the nearest doubling
     difference = np.asarray(Image.open(tmp_path / "out.png")).astype(int) - preprocess.colorize(pixels, ab)
@@ -125,13 +126,13 @@ def test_pictures_do_not_depend_on_their_company(tmp_path, run):
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch runs it without compiling")
 def test_network_is_compiled_once_for_all_sizes(tmp_path, run, monkeypatch):
     traces = []
-    inputs = colorizer.network_inputs
+    inputs = view.network_inputs
 
     def traced(**views):
         traces.append(tuple(views["lightness"].shape))
         return inputs(**views)
 
-    monkeypatch.setattr(colorizer, "network_inputs", traced)
+    monkeypatch.setattr(view, "network_inputs", traced)
     for i in range(7):
         save(tmp_path / "in" / f"{i}.png", PICTURES["camera"][: 50 + 9 * i, : 90 - 9 * i])
     assert run(tmp_path / "in", tmp_path / "out", "--batch", "3")[0] == 0
@@ -164,7 +165,7 @@ def test_sixteen_bits_alpha_and_the_rest_are_kept(tmp_path, run):
     )
     status, _, _ = run(tmp_path / "in", tmp_path / "out")
     assert status == 0
-    result = utils.read_picture(tmp_path / "out/deep.png")
+    result = reader.read_picture(tmp_path / "out/deep.png")
     assert result.pixels.dtype == np.uint16 and result.pixels.shape == (64, 64, 3)
     assert lightness_error(deep, result.pixels) < 0.1
     with Image.open(tmp_path / "out/la.png") as image:
@@ -281,7 +282,7 @@ def test_shards_are_stable(tmp_path):
     def shares(root):
         found = {}
         for i in range(3):
-            jobs = utils.find_jobs(root, tmp_path / "out", ".png")
+            jobs = find_jobs(root, tmp_path / "out", ".png")
             jobs.keep(root, i, 3)
             found |= {str(source.relative_to(root)): i for source, _ in jobs.pairs}
         return found
@@ -297,7 +298,7 @@ def test_shards_are_stable(tmp_path):
     assert len(few) == 151 and len(many) == 300 and few.pop("\udcff/a.png") in range(3)
     assert few.items() <= many.items()
     assert all(70 < list(many.values()).count(i) < 130 for i in range(3))
-    assert [utils.share_of(f"a/{i}.jpg", 1000) for i in range(3)] == [21, 780, 2]  # the same in every release
+    assert [share_of(f"a/{i}.jpg", 1000) for i in range(3)] == [21, 780, 2]  # the same in every release
 
 
 def test_one_file_to_a_folder_or_to_a_name(tmp_path, run):
@@ -311,7 +312,7 @@ def test_one_file_to_a_folder_or_to_a_name(tmp_path, run):
 def test_uncoloured_results_never_pass(tmp_path, run, monkeypatch):
     source = save(tmp_path / "a.png", PICTURES["camera"])
     with monkeypatch.context() as context:
-        context.setattr(colorizer.Colorizer, "chroma", lambda self, views: np.full((len(views), 32, 32, 2), np.nan, "f4"))
+        context.setattr(view.Colorizer, "chroma", lambda self, views: np.full((len(views), 32, 32, 2), np.nan, "f4"))
         status, out, err = run(source, tmp_path / "nan")
     assert status == 1 and "1 failed" in out and "a.png: the network gave no finite colours" in err
     assert not (tmp_path / "nan").exists()
@@ -324,7 +325,7 @@ def test_memory_is_bounded_by_pixels(tmp_path, run, monkeypatch):
     """However many and however large: three groups at most are held, a group is at most GROUP_PIXELS or one picture."""
     monkeypatch.setattr(script, "GROUP_PIXELS", 30_000)
     held, most, lock = {}, [0], threading.Lock()
-    read_picture, write_picture = utils.read_picture, utils.write_picture
+    read_picture, write_picture = reader.read_picture, writer.write_picture
 
     def read(path):
         with lock:
@@ -372,7 +373,7 @@ def test_precision(tmp_path, run):
     run(source, tmp_path / "32.png", "--precision", "float32")
     run(source, tmp_path / "16.png", "--precision", "mixed_bfloat16")
     names = {"float32": "32.png", "mixed_bfloat16": "16.png"}
-    same = tmp_path / names[colorizer.native_precision()]
+    same = tmp_path / names[view.native_precision()]
     assert (tmp_path / "auto.png").read_bytes() == same.read_bytes()
     single, half = (np.asarray(Image.open(tmp_path / f"{bits}.png")).astype(int) for bits in (32, 16))
     assert 0 < np.abs(single - half).mean() < 4
@@ -431,7 +432,7 @@ def test_a_result_that_is_refused_alone_fails_alone(tmp_path, run, monkeypatch):
 
 def test_a_folder_that_changes_while_it_is_read(tmp_path, run, monkeypatch):
     """Files go, turn into pipes, folders and text, and come anew, between being found and being read."""
-    source, read = tmp_path / "in", utils.picture_size
+    source, read = tmp_path / "in", reader.picture_size
     for i in range(8):
         save(source / f"{i}.png", PICTURES["tall"])
 
@@ -494,14 +495,14 @@ def test_refusals(tmp_path, networks, capsys, arguments, words):
 
 
 def out_of_memory_above(batch, monkeypatch):
-    predict = colorizer.Colorizer.predict_on_batch
+    predict = view.Colorizer.predict_on_batch
 
     def exhausted(self, views):
         if len(views["lightness"]) > batch:
             raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor")
         return predict(self, views)
 
-    monkeypatch.setattr(colorizer.Colorizer, "predict_on_batch", exhausted)
+    monkeypatch.setattr(view.Colorizer, "predict_on_batch", exhausted)
 
 
 def test_out_of_memory_halves_the_batch(tmp_path, run, monkeypatch):
@@ -542,8 +543,8 @@ def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    read, looked = utils.read_picture, []
-    monkeypatch.setattr(colorizer.Colorizer, "chroma", interrupted)
+    read, looked = reader.read_picture, []
+    monkeypatch.setattr(view.Colorizer, "chroma", interrupted)
     monkeypatch.setattr(script, "ThreadPoolExecutor", lambda threads: ThreadPoolExecutor(1))
     monkeypatch.setattr(utils, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path))
     for i in range(20):
@@ -571,4 +572,4 @@ def test_interrupt_says_how_to_go_on(tmp_path, networks, number):
     assert "stopped: " in err.splitlines()[-1] and "the same command goes on from here" in err.splitlines()[-1]
     made = sorted((tmp_path / "out").iterdir())
     assert 0 < len(made) < 400 and f"stopped: {len(made)} done, " in err
-    assert all(utils.read_picture(path).pixels.shape == (256, 256, 3) for path in made)  # all whole, none begun
+    assert all(reader.read_picture(path).pixels.shape == (256, 256, 3) for path in made)  # all whole, none begun

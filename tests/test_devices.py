@@ -1,4 +1,4 @@
-"""Training on several devices and by several processes gives what training on one device gives.
+"""TrainingModel on several devices and by several processes gives what training on one device gives.
 
 On a CPU that is split into two logical devices; with JAX also two processes on this machine.
 """
@@ -17,9 +17,10 @@ import keras
 import numpy as np
 import pytest
 
-from data.pipeline import Batches, Order, Validation
-from models import aciids2020, checkpoint, devices
-from models.training import Training
+from data.batches import Batches, Order, Validation
+from models import aciids2020
+from training import checkpoint, devices
+from training.model import TrainingModel
 
 ROOT = Path(__file__).parents[1]
 BACKEND = keras.backend.backend()
@@ -158,15 +159,16 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 from skimage import data
-from models import devices, iizuka2016
-from models.training import Training
+from models import iizuka2016
+from training import devices
+from training.model import TrainingModel
 
 rgb = np.stack([data.coffee()[40 * i : 40 * i + 64, 50 * i : 50 * i + 64] for i in range(8)])
 weights = []
 for count in (1, 2):
     with devices.use(count).scope():
         keras.utils.set_random_seed(0)
-        model = Training(iizuka2016.build(width=1 / 16), iizuka2016.loss, 1.0, loss_layer=iizuka2016.LOSS_LAYER)
+        model = TrainingModel(iizuka2016.build(width=1 / 16), iizuka2016.loss, 1.0, loss_layer=iizuka2016.LOSS_LAYER)
         model.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=False)
         model.build((None, 64, 64, 3))
     before = model.trained.get_weights()
@@ -243,7 +245,7 @@ def test_validation_is_over_all_pictures(photographs):
     """Whatever the batch: the same means as those of batches with an uneven end."""
     files = sorted(photographs.rglob("*.png"))[:11]
     keras.utils.set_random_seed(0)
-    model = Training(aciids2020.build(width=1 / 16, whole=64, input_scale=0.01), aciids2020.loss, 1.8)
+    model = TrainingModel(aciids2020.build(width=1 / 16, whole=64, input_scale=0.01), aciids2020.loss, 1.8)
     model.compile(jit_compile=False)
     plain = model.evaluate(Batches(files, 64, 11), verbose=0, return_dict=True)
     for batch in (4, 8, 11, 16):

@@ -12,10 +12,11 @@ from PIL import Image
 from skimage import color, data, metrics
 
 import evaluate
-import models
-from data import pipeline, preprocess
+from data import preprocess
+from data.batches import Batches
+from inference import model_file
 from models import aciids2020
-from models.training import Training
+from training.model import TrainingModel
 
 SIZE = 64
 ARGUMENTS = {"width": 1 / 16, "whole": SIZE}
@@ -35,7 +36,7 @@ def networks(tmp_path_factory, broken_gives_no_numbers):
     ends = {"strong": (20 * last, (0.1, 0.2)), "other": (-10 * last, (0, 0.1)), "broken": (last, (0, 0))}
     for name, (kernel, bias) in ends.items():
         card = {"arguments": ARGUMENTS, "size": SIZE} | cards[name]
-        models.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
+        model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
     return folder
 
 
@@ -63,7 +64,7 @@ def out(networks, folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def summary(out):
-    return json.loads((out / "summary.json").read_text(), parse_constant=lambda text: pytest.fail(f"not JSON: {text}"))
+    return json.loads((out / "statistics.json").read_text(), parse_constant=lambda text: pytest.fail(f"not JSON: {text}"))
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +134,12 @@ def test_the_mean_chroma_is_that_of_the_pictures(summary, folder):
 
 @pytest.mark.parametrize("name", ["strong", "other"])
 def test_the_ratio_is_that_of_training(networks, folder, summary, name):
-    network, card = models.load(networks / f"{name}.keras")
-    model = Training(network, aciids2020.loss, card["saturation"], card.get("training", {}).get("clip_saturation", False))
+    network, card = model_file.load(networks / f"{name}.keras")
+    model = TrainingModel(
+        network, aciids2020.loss, card["saturation"], card.get("training", {}).get("clip_saturation", False)
+    )
     model.compile(optimizer="sgd", jit_compile=False)
-    found = model.evaluate(pipeline.Batches(colour_files(folder), SIZE, 2), verbose=0, return_dict=True)
+    found = model.evaluate(Batches(colour_files(folder), SIZE, 2), verbose=0, return_dict=True)
     table = summary["protocols"]["squashed"][model_name(networks, name)]
     assert table["ratio"]["mean"] == pytest.approx(found["ratio"], rel=1e-4)
     assert table["ab_mse"]["mean"] == pytest.approx(found["loss"], rel=1e-4)
@@ -184,11 +187,16 @@ def test_the_page_needs_nothing_beside_it(out):
     sources = re.findall(r"""(?:src|href)=['"]([^'"]{0,30})""", page)
     assert len(sources) == 2 * 2 + 2 * 3 * 4 and all(source.startswith("data:image/") for source in sources)
     assert "http" not in re.sub(r"base64,[^']*", "", page)
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.csv", "report.html", "summary.csv", "summary.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "metrics.csv",
+        "report.html",
+        "statistics.csv",
+        "statistics.json",
+    ]
 
 
 def test_summary_csv_is_the_json(out, summary):
-    with open(out / "summary.csv", newline="") as file:
+    with open(out / "statistics.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == sum(len(figures) for table in summary["protocols"].values() for figures in table.values())
     for line in lines:
@@ -207,7 +215,7 @@ def test_options(networks, folder, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--data", folder, "--out", out, "--size", SIZE, "--limit", 4, "--saturation", 0, "--prior-data", prior]
     evaluate.main([*map(str, arguments), "--model", str(twin), "--model", str(networks / "strong.keras")])
-    found = json.loads((out / "summary.json").read_text())
+    found = json.loads((out / "statistics.json").read_text())
     assert sum(found["pictures"].values()) == 4 and "paired" not in found
     table = found["protocols"]["squashed"]
     assert table[str(twin)] == table[str(networks / "strong.keras")]
@@ -226,7 +234,7 @@ def test_ablation(networks, folder, tmp_path):
     for data_folder in (folder, tmp_path / "same"):
         arguments = ["--data", data_folder, "--model", path, "--size", SIZE, "--out", tmp_path, "--ablate", "CN", "EDN"]
         evaluate.main([*map(str, arguments)])
-        table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
+        table = json.loads((tmp_path / "statistics.json").read_text())["protocols"]["squashed"]
         assert list(table)[-3:] == [name, f"{name} without CN", f"{name} without EDN"]
         ratios[data_folder] = [table[row]["ratio"]["mean"] for row in list(table)[-3:]]
     (whole, no_cn, no_edn), (whole_same, no_cn_same, no_edn_same) = ratios.values()
@@ -237,7 +245,7 @@ def test_ablation(networks, folder, tmp_path):
 def test_a_branch_that_a_network_lacks_cannot_be_ablated(folder, tmp_path, capsys):
     arguments = ARGUMENTS | {"edges": False}
     weights = aciids2020.build(**arguments).get_weights()
-    models.save(tmp_path / "plain.keras", "aciids2020", weights, {"arguments": arguments, "size": SIZE})
+    model_file.save(tmp_path / "plain.keras", "aciids2020", weights, {"arguments": arguments, "size": SIZE})
     command = ["--data", folder, "--model", tmp_path / "plain.keras", "--size", SIZE, "--out", tmp_path, "--ablate", "EDN"]
     with pytest.raises(SystemExit) as stopped:
         evaluate.main([*map(str, command)])
@@ -250,11 +258,11 @@ def test_several_saturations(networks, folder, tmp_path):
     strong, other = (model_name(networks, path.stem) for path in files)
     arguments = ["--data", folder, "--model", *files, "--size", SIZE, "--out", tmp_path, "--paired", "--saturation"]
     evaluate.main([*map(str, arguments), "0.5", "1", "0.5"])
-    several = json.loads((tmp_path / "summary.json").read_text())
+    several = json.loads((tmp_path / "statistics.json").read_text())
     evaluate.main([*map(str, arguments), "0.5"])
     table, single = (
         several["protocols"]["squashed"],
-        json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"],
+        json.loads((tmp_path / "statistics.json").read_text())["protocols"]["squashed"],
     )
     assert len(table) == 3 + 2 * 4 and len(single) == 3 + 4
     for name in (strong, other, "ceiling, T = 1.8"):

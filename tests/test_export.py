@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-import models
-from data.preprocess import fit, lightness_of, network_inputs
+from data.preprocess import lightness_of, network_inputs, resize
+from inference import model_file
 from models import aciids2020
 
 ROOT = Path(__file__).parents[1]
@@ -24,8 +24,8 @@ def test_onnx_gives_what_keras_gives(tmp_path, edges):
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 8, "whole": 64, "edges": edges}
     network = aciids2020.build(**arguments)
-    models.save(tmp_path / "a.keras", "aciids2020", network.get_weights(), {"arguments": arguments, "size": 64})
-    command = [sys.executable, "-m", "models.export", str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")]
+    model_file.save(tmp_path / "a.keras", "aciids2020", network.get_weights(), {"arguments": arguments, "size": 64})
+    command = [sys.executable, "-m", "inference.export", str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert printed.returncode == 0 and "from Keras" in printed.stdout, printed.stderr
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
@@ -35,8 +35,8 @@ def test_onnx_gives_what_keras_gives(tmp_path, edges):
     for height, width in ((40, 128), (96, 72)):
         photographs = [data.camera(), data.astronaut()]
         views = {
-            "lightness": np.stack([lightness_of(fit(p, height, width)) for p in photographs])[..., None],
-            "whole": np.stack([lightness_of(fit(p, 64, 64)) for p in photographs])[..., None],
+            "lightness": np.stack([lightness_of(resize(p, height, width)) for p in photographs])[..., None],
+            "whole": np.stack([lightness_of(resize(p, 64, 64)) for p in photographs])[..., None],
         }
         expected = keras.ops.convert_to_numpy(network(network_inputs(**views, names=network.input)))
         (found,) = session.run(None, views)
@@ -45,6 +45,6 @@ def test_onnx_gives_what_keras_gives(tmp_path, edges):
 
 def test_what_is_no_network_is_refused(tmp_path):
     (tmp_path / "a.keras").write_text("no network")
-    command = [sys.executable, "-m", "models.export", str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")]
+    command = [sys.executable, "-m", "inference.export", str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode and "Traceback" not in result.stderr and not (tmp_path / "a.onnx").exists()

@@ -21,13 +21,15 @@ from skimage import data
 from test_train import SMALL, rows_of, train, weights_of
 
 import configs
-import models
 import train as script
 import utils
-from data import pipeline
-from models import aciids2020, checkpoint
-from models.callbacks import Diverged
-from models.watch import Log
+from data import manifest, reader
+from data.batches import Batches, Order
+from inference import model_file
+from models import aciids2020
+from training import checkpoint
+from training.callbacks import Diverged
+from training.logging import Log
 
 ROOT = Path(__file__).parent.parent
 
@@ -97,12 +99,12 @@ def run_patched(patch, *arguments):
 POISON = """
 import keras
 from keras import ops
-from models.training import Training
-plain = Training.compute_loss
+from training.model import TrainingModel
+plain = TrainingModel.compute_loss
 def poisoned(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
     loss = plain(self, x, y, y_pred, sample_weight, training)
     return ops.where(self.optimizer.iterations == STEP - 1, float("nan"), loss) if training else loss
-Training.compute_loss = poisoned
+TrainingModel.compute_loss = poisoned
 """
 
 
@@ -114,8 +116,8 @@ def test_a_loss_that_is_no_number_ends_the_run(step, every, kept, photographs, t
     options = ["--data", photographs, *SMALL, "--epochs", 3, "--checkpoint-steps", every, "--run", run]
     line = ended_well(run_patched(f"exec({POISON.replace('STEP', str(step))!r})", *options))
     assert f"the loss is nan at step {step}, of the pictures " in line and f"the last checkpoint is of step {kept};" in line
-    rows = pipeline.read_manifest(run / "manifest.csv")
-    batches = pipeline.Batches(pipeline.paths(rows, "train"), 64, 4, order=pipeline.Order(0, 1))
+    rows = manifest.read_manifest(run / "manifest.csv")
+    batches = Batches(manifest.paths(rows, "train"), 64, 4, order=Order(0, 1))
     named = line.partition("pictures ")[2].partition("; ")[0].split(", ")
     assert named == batches.paths(step - 6) and all(os.path.isfile(path) for path in named)
     arrays, progress, bad = checkpoint.read(run)
@@ -125,20 +127,20 @@ def test_a_loss_that_is_no_number_ends_the_run(step, every, kept, photographs, t
 
 
 def test_the_pictures_named_are_those_of_the_batch(photographs):
-    rows = pipeline.survey([photographs], progress=False)
-    batches = pipeline.Batches(pipeline.paths(rows, "train"), 32, 4, order=pipeline.Order(0, 1), steps=range(2, 5))
+    rows = manifest.scan_dataset([photographs], progress=False)
+    batches = Batches(manifest.paths(rows, "train"), 32, 4, order=Order(0, 1), steps=range(2, 5))
     for i in range(len(batches)):
-        expected = [pipeline.crop_and_mirror(pipeline.read_rgb(path, 32), 32, [0] * 5) for path in batches.paths(i)]
+        expected = [batches.crop_and_mirror(reader.read_rgb(path, 32), 32, [0] * 5) for path in batches.paths(i)]
         np.testing.assert_array_equal(batches[i][0], np.stack(expected))
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     """The loss may hide them: a ReLU can make 0 of NaN."""
     model, _ = script.build(configs.make("tuned", {"width": 1 / 16, "size": 64}), 10)
-    batches = pipeline.Batches([f"{i}.png" for i in range(40)], 64, 4, order=pipeline.Order(0, 0))
+    batches = Batches([f"{i}.png" for i in range(40)], 64, 4, order=Order(0, 0))
     interrupt = type("Interrupt", (), {"asked": False, "look": lambda self, step: None})()
     for kind in ("weights", "optimizer"):
-        keeper = script.Keeper(tmp_path, {"step": 0}, batches, (), 10, 1, interrupt)
+        keeper = script.CheckpointCallback(tmp_path, {"step": 0}, batches, (), 10, 1, interrupt)
         keeper.set_model(model)
         keeper.on_train_batch_end(0, {"loss": 0.5})
         assert checkpoint.read(tmp_path)[1]["step"] == 1
@@ -312,10 +314,9 @@ def test_training_into_a_folder_that_vanishes_or_cannot_be_written(photographs, 
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     assert "Read-only file system" in ended_well(train("--data", photographs, *SMALL, "--run", disk / "run"))
     run = tmp_path / "run"
-    patch = (
-        f"import shutil; train.Keeper.on_epoch_end = lambda self, *_: (self.sound_state(5), shutil.rmtree({str(run)!r}))"
-    )
-    line = ended_well(run_patched(patch + "; train.settle = None", "--data", photographs, *SMALL, "--run", run))
+    gone = f"lambda self, *_: (self.sound_state(5), shutil.rmtree({str(run)!r}))"
+    patch = f"import shutil; train.CheckpointCallback.on_epoch_end = {gone}"
+    line = ended_well(run_patched(patch + "; train.update_batch_norm = None", "--data", photographs, *SMALL, "--run", run))
     assert f"{run}: No such file or directory" in line and not run.exists()
 
 
@@ -368,7 +369,7 @@ def network(tmp_path_factory):
     keras.utils.set_random_seed(0)
     arguments, path = {"width": 1 / 16, "whole": 64}, tmp_path_factory.mktemp("network") / "tiny.keras"
     weights = aciids2020.build(**arguments).get_weights()
-    models.save(path, "aciids2020", weights, {"arguments": arguments, "size": 64})
+    model_file.save(path, "aciids2020", weights, {"arguments": arguments, "size": 64})
     return path
 
 
@@ -390,7 +391,7 @@ def test_kills_of_colorizing_leave_whole_pictures(kills, network, tmp_path):
         assert kill_at_random(command, out, rng, lambda stamp=stamp: len(list(out.glob(whole))) > stamp), f"done at {kill}"
         in_writing += bool(leftovers(out))
         for path in set(out.glob(whole)) - seen:
-            assert utils.read_picture(path).pixels.shape == (256, 256, 3)
+            assert reader.read_picture(path).pixels.shape == (256, 256, 3)
             seen.add(path)
     print(f"{kills} kills, {in_writing} while a file was written, the last after {len(seen)} pictures")
     done = subprocess.run(command, capture_output=True, text=True)

@@ -16,9 +16,9 @@ from skimage import data, metrics
 
 import evaluate
 import figures
-import models
 from data import ink, preprocess
-from evaluation import page, variants
+from evaluation import page, runs
+from inference import model_file
 from models import aciids2020
 
 SIZE = 64
@@ -35,7 +35,7 @@ def networks(tmp_path_factory, broken_gives_no_numbers):
         *rest, last, _ = aciids2020.build(**arguments).get_weights()
         bias = np.array([0.1, 0.2], np.float32)
         card = {"arguments": arguments, "size": size, "saturation": saturation, "training": {"pictures": 1234}}
-        models.save(folder / f"{name}.keras", "aciids2020", [*rest, 20 * last, bias], card)
+        model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, 20 * last, bias], card)
     return {name: f"{name}={folder / name}.keras" for name in cards}
 
 
@@ -113,7 +113,7 @@ def test_networks_score_as_in_evaluate(made, networks, photographs, tmp_path):
     file = networks["late"].partition("=")[2]
     arguments = ["--data", photographs, "--limit", 6, "--model", file, "--out", tmp_path, "--size", SIZE]
     evaluate.main([str(argument) for argument in arguments])
-    table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
+    table = json.loads((tmp_path / "statistics.json").read_text())["protocols"]["squashed"]
     expected = next(figures for name, figures in table.items() if name.endswith("late"))
     assert numbers(made("comparison"), "comparison")["means"]["late"] == expected
 
@@ -227,7 +227,7 @@ def test_training_makes_the_runs_and_is_done_then(photographs, tmp_path, capfd):
     said = capfd.readouterr().out
     assert "1 runs of 2 steps, 4 pictures each" in said and "in all" in said and "done: t1.8" in said
     assert [path.name for path in runs.iterdir()] == ["t1.8"]
-    _, card = models.load(runs / "t1.8" / "best.keras")
+    _, card = model_file.load(runs / "t1.8" / "best.keras")
     assert card["saturation"] == 1.8 and card["training"]["pictures"] == 8 and card["size"] == 32
 
     before = digests(runs)
@@ -246,25 +246,25 @@ def test_training_makes_the_runs_and_is_done_then(photographs, tmp_path, capfd):
 
 
 def test_every_run_that_a_figure_uses_is_trained_and_differs():
-    assert {run for used in figures.USED.values() for run in used.values()} == set(variants.VARIANTS)
+    assert {run for used in figures.USED.values() for run in used.values()} == set(runs.VARIANTS)
     assert set(figures.USED) == set(figures.FIGURES)
-    flags = [" ".join(variants.flags_of(changes)) for changes in variants.VARIANTS.values()]
+    flags = [" ".join(runs.flags_of(changes)) for changes in runs.VARIANTS.values()]
     assert len(set(flags)) == len(flags) == 8
-    for changes in variants.VARIANTS.values():
-        assert variants.flags_given(variants.flags_of(changes)) == changes
+    for changes in runs.VARIANTS.values():
+        assert runs.flags_given(runs.flags_of(changes)) == changes
 
 
 def test_the_time_expected_is_read_from_train(tmp_path, monkeypatch, capsys):
     script = tmp_path / "train.py"
-    monkeypatch.setattr(variants, "TRAIN", script)
+    monkeypatch.setattr(runs, "TRAIN", script)
     for said, seconds in (("0:00:09", 9), ("1:02:03", 3723), ("2 days, 1:00:00", 49 * 3600)):
         script.write_text(f"print('plan: ...'); print('expected time: {said} (h:mm:ss) for 5 steps, without validation')")
-        assert variants.expected_seconds([]) == seconds
-    variants.announce({"t1.4": [], "t1.8": [], "no-edges": []}, 5, 4)
+        assert runs.expected_seconds([]) == seconds
+    runs.announce({"t1.4": [], "t1.8": [], "no-edges": []}, 5, 4)
     assert f"in all       {3 * 49 // 24} days, {3 * 49 % 24}:00:00" in capsys.readouterr().out
     script.write_text("import sys; sys.exit('train.py: too few pictures')")
-    with pytest.raises(variants.Failed) as failed:
-        variants.expected_seconds([])
+    with pytest.raises(runs.Failed) as failed:
+        runs.expected_seconds([])
     assert failed.value.args[1] == 1 and "too few pictures" in capsys.readouterr().err
 
 
@@ -283,7 +283,7 @@ while not pathlib.Path({str(heard)!r}).exists():
 time.sleep(0.3)
 sys.exit(130)
 """)
-    monkeypatch.setattr(variants, "TRAIN", tmp_path / "train.py")
+    monkeypatch.setattr(runs, "TRAIN", tmp_path / "train.py")
 
     def interrupt():
         while not (tmp_path / "ready").exists():
@@ -292,10 +292,10 @@ sys.exit(130)
 
     before = signal.getsignal(signal.SIGINT)
     threading.Thread(target=interrupt, daemon=True).start()
-    assert variants.run([]) == 130 and heard.read_text() == "asked "
+    assert runs.run([]) == 130 and heard.read_text() == "asked "
     assert signal.getsignal(signal.SIGINT) is before
     (tmp_path / "train.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert variants.run([]) == 128 + 9
+    assert runs.run([]) == 128 + 9
 
 
 # --- what is refused

@@ -1,4 +1,4 @@
-"""models.load: a file is data. Whatever else is in it is refused in one line, runs nothing and takes no memory.
+"""model_file.load: a file is data. Whatever else is in it is refused in one line, runs nothing and takes no memory.
 
 Files of Keras 2 are in test_keras2.py.
 """
@@ -23,6 +23,7 @@ import pytest
 
 import configs
 import models
+from inference import model_file
 from models import aciids2020
 
 ARGUMENTS = {"width": 1 / 16, "whole": 64}
@@ -34,7 +35,7 @@ KERNEL = "layers/conv2d/vars/0"
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("hostile") / "sound.keras"
     network = aciids2020.build(**ARGUMENTS)
-    models.save(path, "aciids2020", network.get_weights(), {"arguments": ARGUMENTS, "size": 64})
+    model_file.save(path, "aciids2020", network.get_weights(), {"arguments": ARGUMENTS, "size": 64})
     return path
 
 
@@ -85,8 +86,8 @@ def refusal(path):
     """The message of the refusal; what it cost is bounded."""
     tracemalloc.start()
     try:
-        with pytest.raises(models.BadModel) as caught:
-            models.load(path)
+        with pytest.raises(model_file.BadModel) as caught:
+            model_file.load(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -100,7 +101,7 @@ def test_a_sound_file_is_read(saved, copy):
     exchange(copy, "notes.txt", "of no interest")
     with zipfile.ZipFile(saved) as archive:
         exchange(copy, WEIGHTS, archive.read(WEIGHTS), compress_type=zipfile.ZIP_DEFLATED)
-    expected, found = (models.load(path)[0].get_weights() for path in (saved, copy))
+    expected, found = (model_file.load(path)[0].get_weights() for path in (saved, copy))
     assert len(found) == 55 and all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -111,7 +112,7 @@ def test_weights_in_half_precision_are_read(copy):
         file[KERNEL] = values
 
     edit_weights(copy, halve)
-    kernel = models.load(copy)[0].get_layer("cn_conv1").get_weights()[0]
+    kernel = model_file.load(copy)[0].get_layer("cn_conv1").get_weights()[0]
     assert kernel.dtype == "float32" and kernel.any() and np.array_equal(kernel, kernel.astype("f2"))
 
 
@@ -180,9 +181,9 @@ def test_a_member_that_climbs_out_is_refused(copy, name, nothing_is_built):
     ("name", "method"),
     [
         (WEIGHTS, zipfile.ZIP_DEFLATED),
-        (models.CARD, zipfile.ZIP_DEFLATED),
+        (model_file.CARD, zipfile.ZIP_DEFLATED),
         ("config.json", zipfile.ZIP_DEFLATED),
-        (models.CARD, zipfile.ZIP_BZIP2),
+        (model_file.CARD, zipfile.ZIP_BZIP2),
         (WEIGHTS, zipfile.ZIP_LZMA),
     ],
 )
@@ -197,7 +198,7 @@ def test_zip_bombs(copy, name, method, nothing_is_built):
 @pytest.mark.parametrize("declared", [100, 270_000])
 def test_a_bomb_that_lies_about_its_size(copy, declared, nothing_is_built):
     """The sizes in the archive's directory are the attacker's as well: reading ends there."""
-    exchange(copy, models.CARD, b" " * 60_000_000, compress_type=zipfile.ZIP_DEFLATED)
+    exchange(copy, model_file.CARD, b" " * 60_000_000, compress_type=zipfile.ZIP_DEFLATED)
     content = bytearray(copy.read_bytes())
     for place in (i for i in range(len(content)) if content[i : i + 4] == struct.pack("<I", 60_000_000)):
         content[place : place + 4] = struct.pack("<I", declared)
@@ -340,7 +341,7 @@ def test_groups_that_hold_themselves_are_walked_once(copy, saved):
             file[f"layers/again{i}"] = file["layers"]
 
     edit_weights(copy, cycle)
-    expected, found = (models.load(path)[0].get_weights() for path in (saved, copy))
+    expected, found = (model_file.load(path)[0].get_weights() for path in (saved, copy))
     assert all(np.array_equal(a, b) for a, b in zip(found, expected))
 
 
@@ -369,7 +370,7 @@ def test_groups_that_hold_themselves_are_walked_once(copy, saved):
     ],
 )
 def test_absurd_arguments(copy, change, words, nothing_is_built):
-    edit(copy, models.CARD, lambda card: card["arguments"].update(change))
+    edit(copy, model_file.CARD, lambda card: card["arguments"].update(change))
     assert words in refusal(copy)
 
 
@@ -394,22 +395,22 @@ def test_absurd_arguments(copy, change, words, nothing_is_built):
     ],
 )
 def test_absurd_cards(copy, change, words, nothing_is_built):
-    edit(copy, models.CARD, lambda card: card.update(change))
+    edit(copy, model_file.CARD, lambda card: card.update(change))
     assert words in refusal(copy)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null", b"\xff\xfe", b"[" * 100_000])
 def test_cards_that_are_none(copy, content, nothing_is_built):
-    exchange(copy, models.CARD, content)
+    exchange(copy, model_file.CARD, content)
     assert "not a network that train.py saved" in refusal(copy)
 
 
 def test_another_width_than_the_weights(copy):
-    edit(copy, models.CARD, lambda card: card["arguments"].update(width=1 / 8))
+    edit(copy, model_file.CARD, lambda card: card["arguments"].update(width=1 / 8))
     assert "the weights have the shapes" in refusal(copy)
 
 
-@pytest.mark.parametrize("member", [models.CARD, WEIGHTS, "config.json"])
+@pytest.mark.parametrize("member", [model_file.CARD, WEIGHTS, "config.json"])
 def test_a_missing_member(copy, member, nothing_is_built):
     with zipfile.ZipFile(copy) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
@@ -420,7 +421,7 @@ def test_a_missing_member(copy, member, nothing_is_built):
 
 
 def test_what_train_may_make_can_be_loaded():
-    for name, top in (("width", models.MAX_WIDTH), ("size", models.MAX_SIDE)):
+    for name, top in (("width", model_file.MAX_WIDTH), ("size", models.MAX_SIDE)):
         configs.make("paper", {name: top})
         with pytest.raises(ValueError, match=f"--{name}"):
             configs.make("paper", {name: 2 * top})
@@ -432,15 +433,15 @@ def test_what_train_may_make_can_be_loaded():
 @pytest.mark.parametrize("count", [12, pytest.param(3000, marks=pytest.mark.soak)])
 def test_a_byte_changed_anywhere_is_refused_or_changes_nothing(saved, tmp_path, count):
     sound = saved.read_bytes()
-    expected, rng, refused = models.load(saved)[0].get_weights(), random.Random(0), 0
+    expected, rng, refused = model_file.load(saved)[0].get_weights(), random.Random(0), 0
     path = tmp_path / "changed.keras"
     for _ in range(count):
         content = bytearray(sound)
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(content)
         try:
-            found = models.load(path)[0].get_weights()
-        except models.BadModel as error:
+            found = model_file.load(path)[0].get_weights()
+        except model_file.BadModel as error:
             assert "\n" not in str(error)
             refused += 1
             continue
@@ -462,8 +463,8 @@ def test_weights_changed_on_purpose_are_refused_or_numbers(saved, tmp_path, coun
         shutil.copy(saved, path)
         exchange(path, WEIGHTS, content)
         try:
-            found = models.load(path)[0].get_weights()
-        except models.BadModel as error:
+            found = model_file.load(path)[0].get_weights()
+        except model_file.BadModel as error:
             assert "\n" not in str(error)
             continue
         assert all(np.isfinite(array).all() for array in found)

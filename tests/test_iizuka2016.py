@@ -12,11 +12,14 @@ from keras import layers, ops
 from skimage import data
 
 import configs
-import models
-from data import pipeline
-from data.preprocess import fit, lightness_of, target, training_inputs
-from models import checkpoint, iizuka2016
-from models.training import Training, make_optimizer, settle
+from data import manifest
+from data.batches import Batches, Order
+from data.preprocess import lightness_of, resize, target, training_inputs
+from inference import model_file
+from models import iizuka2016
+from training import checkpoint
+from training.model import TrainingModel, update_batch_norm
+from training.optimizer import make_optimizer
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 1 / 32
@@ -40,7 +43,9 @@ def small_model(optimizer=None, classes=3, weight=1 / 300):
     keras.utils.set_random_seed(0)
     network = iizuka2016.build(width=WIDTH)
     scenes = iizuka2016.scenes(network, classes) if classes else None
-    model = Training(network, iizuka2016.loss, 1.0, loss_layer=iizuka2016.LOSS_LAYER, scenes=scenes, scene_weight=weight)
+    model = TrainingModel(
+        network, iizuka2016.loss, 1.0, loss_layer=iizuka2016.LOSS_LAYER, scenes=scenes, scene_weight=weight
+    )
     model.compile(optimizer=optimizer or make_optimizer("sgd", 0.1, total_steps=10), run_eagerly=True)
     return model
 
@@ -110,9 +115,9 @@ def test_fusion_equals_the_literal_repeat_and_concatenation():
 @pytest.mark.parametrize("photograph", [data.astronaut, data.chelsea, data.coffee, data.rocket])
 def test_training_and_colorizing_give_the_global_branch_nearly_the_same_picture(photograph, large):
     """0.25 of L apart on average for a picture of the training's size; 1 for a large one, which training resizes twice."""
-    picture = photograph() if large else fit(photograph(), 256, 256)
-    trained = training_inputs(fit(picture, 256, 256)[None], iizuka2016.build(width=WIDTH).input)["whole"]
-    tested = lightness_of(fit(picture, 224, 224))
+    picture = photograph() if large else resize(photograph(), 256, 256)
+    trained = training_inputs(resize(picture, 256, 256)[None], iizuka2016.build(width=WIDTH).input)["whole"]
+    tested = lightness_of(resize(picture, 224, 224))
     difference = np.abs(ops.convert_to_numpy(trained)[0, ..., 0] - tested)
     assert difference.mean() < (1 if large else 0.25) and np.percentile(difference, 99) < (9 if large else 2.5)
 
@@ -150,7 +155,7 @@ def test_settled_statistics_are_those_of_the_batches():
     model, batches = small_model(), [(pictures(seed=i),) for i in range(3)]
     for layer in ("low", "mid_conv1_norm"):
         model.network.get_layer(layer).set_weights([w + 5 for w in model.network.get_layer(layer).get_weights()])
-    settle(model, batches)
+    update_batch_norm(model, batches)
     norm = model.network.get_layer("mid_conv1_norm")
     before = keras.Model(model.network.input, model.network.get_layer("mid_conv1_kernel").output)
     parts = []
@@ -164,8 +169,8 @@ def test_a_saved_file_gives_the_same_output(tmp_path):
     model = small_model()
     model.train_on_batch(pictures(), np.array([0, 1, 2, 1]))  # moves the statistics
     card = {"arguments": {"width": WIDTH}, "size": 64, "saturation": 1.0}
-    models.save(tmp_path / "x.keras", "iizuka2016", model.network.get_weights(), card)
-    network, _ = models.load(tmp_path / "x.keras")
+    model_file.save(tmp_path / "x.keras", "iizuka2016", model.network.get_weights(), card)
+    network, _ = model_file.load(tmp_path / "x.keras")
     assert np.array_equal(run(network, inputs()), run(model.network, inputs()))
     plain = keras.models.load_model(tmp_path / "x.keras", safe_mode=True)
     assert np.array_equal(run(plain, inputs()), run(network, inputs()))
@@ -174,19 +179,19 @@ def test_a_saved_file_gives_the_same_output(tmp_path):
 
 
 def test_labels_are_the_top_folders(photographs):
-    rows = pipeline.survey([photographs], share=0.25, progress=False)
-    names = pipeline.scenes(rows)
+    rows = manifest.scan_dataset([photographs], share=0.25, progress=False)
+    names = manifest.scenes(rows)
     assert names == ["0", "1", "2"]
-    files, labels = pipeline.paths(rows, "train"), pipeline.labels(rows, "train", names)
+    files, labels = manifest.paths(rows, "train"), manifest.labels(rows, "train", names)
     assert [int(Path(file).parent.name) for file in files] == labels.tolist()
-    batches = pipeline.Batches(files, 32, 6, pipeline.Order(seed=1, epoch=2), labels=labels)
-    whole = pipeline.Batches(files, 32, len(files))[0][0]
+    batches = Batches(files, 32, 6, Order(seed=1, epoch=2), labels=labels)
+    whole = Batches(files, 32, len(files))[0][0]
     for i in range(len(batches)):
         rgb, found = batches[i]
         assert [labels[np.abs(whole.astype(int) - one).sum(axis=(1, 2, 3)).argmin()] for one in rgb] == found.tolist()
-    flat = pipeline.survey([photographs / "0"], progress=False)
+    flat = manifest.scan_dataset([photographs / "0"], progress=False)
     with pytest.raises(ValueError, match="lies in no folder below"):
-        pipeline.scenes(flat)
+        manifest.scenes(flat)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +220,7 @@ def test_train_resume_and_colorize_from_the_command_line(photographs, tmp_path):
     options = ["--preset", "iizuka", "--labels-from-folders", "--width", WIDTH, "--size", 64, "--batch", 8, "--epochs", 2]
     command("train.py", "--data", photographs, *options, "--average", 0.5, "--run", run, "--checkpoint-steps", 1)
     arrays, progress, _ = checkpoint.read(run)
-    network, card = models.load(run / "best.keras")
+    network, card = model_file.load(run / "best.keras")
     assert card["classes"] == 3 and card["scenes"] == ["0", "1", "2"] and card["training"]["optimizer"] == "adadelta"
     assert len(arrays["weights"]) == len(network.variables) + 7  # those of the classifier
     with open(run / "log.csv", newline="") as file:
@@ -238,7 +243,7 @@ def test_the_papers_own_network_with_a_classifier():
 
     keras.utils.set_random_seed(0)
     network = aciids2020.build(width=1 / 16, whole=64)
-    model = Training(network, aciids2020.loss, 1.8, scenes=aciids2020.scenes(network, 3), scene_weight=0.1)
+    model = TrainingModel(network, aciids2020.loss, 1.8, scenes=aciids2020.scenes(network, 3), scene_weight=0.1)
     model.compile(optimizer=make_optimizer("sgd", 0.01, total_steps=10), run_eagerly=True)
     before = model.trained.get_weights()
     model.train_on_batch(pictures(), np.array([0, 1, 2, 1]))

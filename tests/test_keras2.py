@@ -17,7 +17,7 @@ import pytest
 from keras import layers
 
 import models
-from models import keras2
+from inference import keras2, model_file
 
 WIDTH = 1 / 4
 
@@ -134,7 +134,7 @@ def assert_same_colors(model, path):
     lightness = generator.uniform(0, 100, (2, 256, 256, 1)).astype("float32")
     edges = (generator.random((2, 256, 256, 1)) < 0.25).astype("float32")
     expected = model.predict([lightness, lightness, edges], verbose=0)
-    network, _ = models.load(path)
+    network, _ = model_file.load(path)
     found = network.predict({"lightness": lightness, "whole": lightness, "edges": edges}, verbose=0) / 128
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -321,7 +321,7 @@ def group_instead(file, path, name, array):
 )
 def test_what_is_not_the_papers_network_is_refused(copy, damage, message):
     damage(copy)
-    with pytest.raises(models.BadModel, match=message) as caught:
+    with pytest.raises(model_file.BadModel, match=message) as caught:
         keras2.read_keras2(copy)
     assert str(caught.value).startswith(f"{copy}: ")
     assert "\n" not in str(caught.value)
@@ -332,7 +332,7 @@ def test_a_truncated_file_is_refused(saved, tmp_path, share):
     content = saved[1].read_bytes()
     path = tmp_path / "cut.h5"
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(models.BadModel, match="damaged"):
+    with pytest.raises(model_file.BadModel, match="damaged"):
         keras2.read_keras2(path)
 
 
@@ -340,16 +340,16 @@ def test_other_files_are_not_keras2(tmp_path):
     path = tmp_path / "model.h5"
     path.write_bytes(b"PK\x03\x04" + bytes(1000))
     assert not keras2.is_keras2(path)
-    with pytest.raises(models.BadModel):
+    with pytest.raises(model_file.BadModel):
         keras2.read_keras2(path)
     with pytest.raises(FileNotFoundError):
         keras2.read_keras2(tmp_path / "missing.h5")
 
 
 def test_a_network_wider_than_the_limit_is_refused_before_it_is_built(copy, monkeypatch):
-    monkeypatch.setattr(models, "MAX_WIDTH", 0.2)
-    with pytest.raises(models.BadModel, match="0.25 times as wide as the paper's, the limit is 0.2") as caught:
-        models.load(copy)
+    monkeypatch.setattr(model_file, "MAX_WIDTH", 0.2)
+    with pytest.raises(model_file.BadModel, match="0.25 times as wide as the paper's, the limit is 0.2") as caught:
+        model_file.load(copy)
     assert str(caught.value).count(str(copy)) == 1
 
 
@@ -364,5 +364,5 @@ def packed(file, path, name, array):
 @pytest.mark.parametrize(("make", "message"), [(integers, "floating-point"), (packed, "not in one piece")])
 def test_only_plain_numbers_are_read(copy, make, message):
     replace_kernel(make)(copy)
-    with pytest.raises(models.BadModel, match=message):
+    with pytest.raises(model_file.BadModel, match=message):
         keras2.read_keras2(copy)

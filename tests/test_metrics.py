@@ -7,13 +7,13 @@ from skimage import color as skcolor
 from skimage import data, metrics
 
 from data import color
-from data.preprocess import fit, unit
+from data.preprocess import resize, to_float
 from evaluation import metrics as m
-from evaluation import summary
+from evaluation import statistics
 
 
 def lab_of(rgb):
-    return color.lab_from_srgb(unit(rgb))
+    return color.lab_from_srgb(to_float(rgb))
 
 
 def planes(rgb):
@@ -23,7 +23,7 @@ def planes(rgb):
 @pytest.fixture(scope="module")
 def pair():
     """A photograph and the same with its chroma smeared, 120 x 90."""
-    truth = fit(data.coffee(), 90, 120)  # higher than one of SSIM's strips
+    truth = resize(data.coffee(), 90, 120)  # higher than one of SSIM's strips
     ycc = cv2.cvtColor(truth, cv2.COLOR_RGB2YCrCb)
     ycc[..., 1:] = cv2.GaussianBlur(ycc[..., 1:], (0, 0), 6)
     return cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB), truth
@@ -107,7 +107,7 @@ def test_ciede2000(pair):
 
 
 def test_out_of_gamut(color_photograph):
-    lightness, a, b = planes(fit(color_photograph, 80, 100))
+    lightness, a, b = planes(resize(color_photograph, 80, 100))
     assert m.out_of_gamut(lightness, a, b) == 0
     a[:20] = 127  # L holds no such red anywhere
     assert m.out_of_gamut(lightness, a, b) == 0.25
@@ -142,14 +142,14 @@ def test_bleed_rises_with_the_blur_of_the_border():
 
 
 def test_bleed_of_photographs_rises_too(color_photograph):
-    lab = lab_of(fit(color_photograph, 128, 128))
+    lab = lab_of(resize(color_photograph, 128, 128))
     lightness, ab = np.ascontiguousarray(lab[..., 0]), lab[..., 1:]
     found = [m.bleed(blurred(ab, sigma), ab, lightness) for sigma in (0, 2, 4, 8)]
     assert found[0] == 0 and (np.diff(found) > 0).all(), found
 
 
 def test_bleed_does_not_see_saturation(color_photograph):
-    lab = lab_of(fit(color_photograph, 128, 128))
+    lab = lab_of(resize(color_photograph, 128, 128))
     for lightness, ab in (two_objects(), (np.ascontiguousarray(lab[..., 0]), lab[..., 1:])):
         leak = m.bleed(blurred(ab, 4), ab, lightness)
         for factor in (0.7, 1.3):
@@ -175,24 +175,26 @@ def test_bleed_shifted_off_the_edge():
 
 def test_bootstrap_of_a_known_distribution():
     values = np.random.default_rng(1).normal(5, 2, (400, 2))
-    means, draws = summary.bootstrap(values)
+    means, draws = statistics.bootstrap(values)
     assert np.allclose(means, values.mean(axis=0))
-    low, high = summary.interval(draws)
+    low, high = statistics.interval(draws)
     half = 1.96 * values.std(axis=0) / 20
     assert np.allclose(low, means - half, atol=0.03) and np.allclose(high, means + half, atol=0.03)
-    assert np.array_equal(draws, summary.bootstrap(values)[1])
-    assert not np.array_equal(draws, summary.bootstrap(values, seed=1)[1])
+    assert np.array_equal(draws, statistics.bootstrap(values)[1])
+    assert not np.array_equal(draws, statistics.bootstrap(values, seed=1)[1])
 
 
 def test_bootstrap_intervals_hold_the_mean_as_often_as_they_say():
     rng = np.random.default_rng(0)
-    low, high = summary.interval(summary.bootstrap(rng.exponential(1, (100, 300)))[1])  # 300 experiments of 100 pictures
+    low, high = statistics.interval(
+        statistics.bootstrap(rng.exponential(1, (100, 300)))[1]
+    )  # 300 experiments of 100 pictures
     assert 0.89 < ((low < 1) & (high > 1)).mean() < 0.97
 
 
 def test_weighted_mean_is_the_ratio_of_sums():
     mse, gray = np.random.default_rng(0).random((2, 50, 1))
-    means, _ = summary.bootstrap(mse / gray, gray)
+    means, _ = statistics.bootstrap(mse / gray, gray)
     assert means[0] == pytest.approx(mse.sum() / gray.sum())
 
 
@@ -201,14 +203,14 @@ def rows(**columns):
 
 
 def test_summary_of_infinite_and_missing_numbers():
-    found = summary.summarise(rows(psnr=[np.inf] * 4, ssim=[1.0] * 4, ciede2000=[1, 2, np.nan, 3]))
+    found = statistics.summarise(rows(psnr=[np.inf] * 4, ssim=[1.0] * 4, ciede2000=[1, 2, np.nan, 3]))
     assert found["psnr"] == {"mean": np.inf, "low": np.inf, "high": np.inf}
     assert found["ssim"] == {"mean": 1, "low": 1, "high": 1}
     assert np.isnan(found["ciede2000"]["mean"]) and set(found) == {"psnr", "ssim", "ciede2000"}
 
 
 def test_delta_cf_is_of_the_means():
-    found = summary.summarise(rows(cf_difference=[-3.0, -1, 1, -5], cf_distance=[3.0, 1, 1, 5]))
+    found = statistics.summarise(rows(cf_difference=[-3.0, -1, 1, -5], cf_distance=[3.0, 1, 1, 5]))
     assert found["delta_cf"]["mean"] == 2 and found["off_cf"]["mean"] == 2.5
     assert 0 <= found["delta_cf"]["low"] <= 2 <= found["delta_cf"]["high"]
 
@@ -219,8 +221,8 @@ def test_comparison_in_pairs():
     base = rng.normal(24, 5, 100)
     first = rows(psnr=base, bleed=base)
     second = rows(psnr=base + 0.2 + rng.normal(0, 0.1, 100), bleed=base + rng.normal(0, 0.1, 100) - 0.001)
-    found = summary.compare(first, second)
+    found = statistics.compare(first, second)
     assert found["psnr"]["differs"] and found["psnr"]["difference"] == pytest.approx(0.2, abs=0.05)
-    assert summary.compare(second, first)["psnr"]["differs"]
+    assert statistics.compare(second, first)["psnr"]["differs"]
     assert not found["bleed"]["differs"] and set(found) == {"psnr", "bleed"}
-    assert not summary.compare(first, rows(psnr=base * np.nan, bleed=base))["psnr"]["differs"]
+    assert not statistics.compare(first, rows(psnr=base * np.nan, bleed=base))["psnr"]["differs"]

@@ -15,8 +15,8 @@ from PIL import Image
 from skimage import data
 
 import evaluate
-import models
 from evaluation import perceptual, torchfile
+from inference import model_file
 from models import aciids2020
 
 FIRST, SECOND = data.astronaut()[100:196, 150:246], data.chelsea()[100:196, 150:246]
@@ -133,7 +133,7 @@ def test_code_in_a_file_is_not_run(old, tmp_path, capsys):
     else:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("weights/data.pkl", pickle.dumps(Harm(), 2))
-    with pytest.raises(models.BadModel, match="bad.pth: it asks for .*print, which holds no numbers"):
+    with pytest.raises(model_file.BadModel, match="bad.pth: it asks for .*print, which holds no numbers"):
         torchfile.read(path)
     assert capsys.readouterr().out == ""
 
@@ -145,7 +145,7 @@ def test_a_file_cut_short_is_one_line(left, old, tmp_path):
     torch_files.write(path, {"a": np.zeros((50, 50), "f4"), "b": np.zeros((50, 50), "f4")}, old)
     content = path.read_bytes()
     path.write_bytes(content[: left if left in (0, 10) else int(left * len(content))])
-    with pytest.raises(models.BadModel) as error:
+    with pytest.raises(model_file.BadModel) as error:
         torchfile.read(path)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
 
@@ -162,7 +162,7 @@ def test_other_weights_are_refused(change, reason, weights, tmp_path):
     arrays = torchfile.read(weights["alexnet"])
     change(arrays)
     torch_files.write(tmp_path / "other.pth", arrays)
-    with pytest.raises(models.BadModel, match=reason):
+    with pytest.raises(model_file.BadModel, match=reason):
         perceptual.Lpips(tmp_path / "other.pth", weights["linear"])
 
 
@@ -172,11 +172,11 @@ def test_in_the_table_of_evaluate(weights, broken_gives_no_numbers, tmp_path):
         Image.fromarray(data.coffee()[100 * i : 100 * i + 64, 200:264]).save(tmp_path / f"{i}.png")
     arguments = {"width": 1 / 16, "whole": 64}
     network = aciids2020.build(**arguments).get_weights()
-    models.save(tmp_path / "broken.keras", "aciids2020", network, {"arguments": arguments, "size": 64})
+    model_file.save(tmp_path / "broken.keras", "aciids2020", network, {"arguments": arguments, "size": 64})
     judges = ["--fid", weights["inception"], "--lpips", weights["alexnet"], weights["linear"]]
     command = ["--data", tmp_path, "--model", tmp_path / "broken.keras", "--size", 64, "--out", tmp_path / "out", *judges]
     evaluate.main([*map(str, command)])
-    result = json.loads((tmp_path / "out/summary.json").read_text())
+    result = json.loads((tmp_path / "out/statistics.json").read_text())
     table = result["protocols"]["squashed"]
     broken = table[f"{tmp_path.name}/broken"]
     assert table["photograph"]["lpips"]["mean"] == 0 and table["photograph"]["fid"]["mean"] == pytest.approx(0, abs=0.01)

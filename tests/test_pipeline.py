@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from data import pipeline
-from data.pipeline import Batches, Order
+from data import batches, manifest, reader
+from data.batches import Batches, Order
+from data.preprocess import resize
 
 
 def splits(rows):
@@ -32,13 +33,13 @@ def mixed(photographs, tmp_path):
 
 
 def test_survey(mixed):
-    rows = pipeline.survey([mixed], progress=False)
+    rows = manifest.scan_dataset([mixed], progress=False)
     assert splits(rows) == {"train": 23, "val": 2, "gray": 2, "broken": 1}
     assert {row["path"] for row in rows if row["split"] in ("gray", "broken")} == {"a/gray.png", "a/gray.jpg", "a/cut.webp"}
-    assert rows == pipeline.survey([mixed], progress=False)
-    other = pipeline.survey([mixed], seed=1, progress=False)
+    assert rows == manifest.scan_dataset([mixed], progress=False)
+    other = manifest.scan_dataset([mixed], seed=1, progress=False)
     assert splits(other) == splits(rows) and other != rows
-    assert splits(pipeline.survey([mixed], limit=10, progress=False)).total() == 10
+    assert splits(manifest.scan_dataset([mixed], limit=10, progress=False)).total() == 10
 
 
 def test_pipes_devices_and_loops_do_not_hang_the_survey(photographs, tmp_path):
@@ -47,40 +48,40 @@ def test_pipes_devices_and_loops_do_not_hang_the_survey(photographs, tmp_path):
     (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "good").symlink_to(photographs, target_is_directory=True)
-    assert splits(pipeline.survey([tmp_path], progress=False)) == {"train": 22, "val": 2, "broken": 3}
+    assert splits(manifest.scan_dataset([tmp_path], progress=False)) == {"train": 22, "val": 2, "broken": 3}
 
 
 def test_survey_with_folders_for_validation(mixed, photographs):
-    rows = pipeline.survey([mixed / "a"], [photographs], progress=False)
+    rows = manifest.scan_dataset([mixed / "a"], [photographs], progress=False)
     assert splits(rows) == {"train": 1, "val": 24, "gray": 2, "broken": 1}
     with pytest.raises(ValueError, match="inside"):
-        pipeline.survey([mixed], [mixed / "a"], progress=False)
+        manifest.scan_dataset([mixed], [mixed / "a"], progress=False)
     with pytest.raises(ValueError, match="inside"):
-        pipeline.survey([mixed, mixed], progress=False)
+        manifest.scan_dataset([mixed, mixed], progress=False)
 
 
 def test_survey_of_natural_scenes(photographs, tmp_path):
     for name in ("b/bamboo_forest", "b/bank_vault"):
         (tmp_path / name).mkdir(parents=True)
         Image.fromarray(data.coffee()).save(tmp_path / name / "00000001.jpg")
-    rows = pipeline.survey([tmp_path], natural=True, progress=False)
+    rows = manifest.scan_dataset([tmp_path], natural=True, progress=False)
     assert [row["path"] for row in rows] == ["b/bamboo_forest/00000001.jpg"]
 
 
 def test_manifest_round_trip(mixed, tmp_path):
-    rows = pipeline.survey([mixed], progress=False)
+    rows = manifest.scan_dataset([mixed], progress=False)
     rows[0]["path"] = 'a\nb,"c\udcff.jpg'  # a name that is not UTF-8, with a line break
-    pipeline.write_manifest(tmp_path / "manifest.csv", rows)
-    assert pipeline.read_manifest(tmp_path / "manifest.csv") == rows
+    manifest.write_manifest(tmp_path / "manifest.csv", rows)
+    assert manifest.read_manifest(tmp_path / "manifest.csv") == rows
     (tmp_path / "manifest.csv").write_text("folder,path,split\nx,y,other\n")
     with pytest.raises(ValueError, match="manifest"):
-        pipeline.read_manifest(tmp_path / "manifest.csv")
+        manifest.read_manifest(tmp_path / "manifest.csv")
 
 
 def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path):
     Image.fromarray(data.coffee()).resize((2400, 1600)).save(tmp_path / "a.jpg", quality=95)
-    assert pipeline.read_rgb(tmp_path / "a.jpg", 256).shape == (800, 1200, 3)
-    whole, reduced = (pipeline.fit(pipeline.read_rgb(tmp_path / "a.jpg", n), 256, 256).astype(int) for n in (9999, 256))
+    assert reader.read_rgb(tmp_path / "a.jpg", 256).shape == (800, 1200, 3)
+    whole, reduced = (resize(reader.read_rgb(tmp_path / "a.jpg", n), 256, 256).astype(int) for n in (9999, 256))
     assert np.abs(whole - reduced).mean() < 1
 
 
@@ -88,7 +89,7 @@ def test_orientation_is_respected(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     Image.fromarray(data.coffee()).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    found = pipeline.read_rgb(tmp_path / "a.jpg", 1024)
+    found = reader.read_rgb(tmp_path / "a.jpg", 1024)
     assert found.shape == (600, 400, 3)
     assert np.abs(found.astype(int) - np.rot90(data.coffee(), -1)).mean() < 5
 
@@ -98,7 +99,7 @@ def test_validation_goes_through_all_pictures_whole(photographs):
     batches = Batches(files, 32, 10)
     found = np.concatenate([batches[i][0] for i in range(len(batches))])
     assert len(batches) == 3 and found.shape == (24, 32, 32, 3) and found.dtype == np.uint8
-    expected = [pipeline.fit(np.asarray(Image.open(file)), 32, 32) for file in files]
+    expected = [resize(np.asarray(Image.open(file)), 32, 32) for file in files]
     assert np.array_equal(found, expected)
 
 
@@ -128,15 +129,15 @@ def test_crop_and_mirror():
     picture = np.indices((60, 90)).astype(np.uint8).transpose(1, 2, 0)[..., [0, 1, 1]]  # each pixel holds its own place
     turned = []
     for seed in range(200):
-        out = pipeline.crop_and_mirror(
-            picture, 60, np.random.default_rng(seed).random(pipeline.DRAWS), crop=0.5, mirror=True
+        out = batches.crop_and_mirror(
+            picture, 60, np.random.default_rng(seed).random(batches.DRAWS), crop=0.5, mirror=True
         ).astype(int)
         rows, columns = out[..., 0], out[..., 1]
         turned.append(columns[0, -1] < columns[0, 0])
         assert 28 <= np.ptp(rows) <= 59 and 42 <= np.ptp(columns) <= 89
     assert 60 < sum(turned) < 140
-    whole = pipeline.crop_and_mirror(picture, 60, np.random.default_rng(0).random(pipeline.DRAWS))
-    assert np.array_equal(whole, pipeline.fit(picture, 60, 60))
+    whole = batches.crop_and_mirror(picture, 60, np.random.default_rng(0).random(batches.DRAWS))
+    assert np.array_equal(whole, resize(picture, 60, 60))
 
 
 def test_a_picture_that_breaks_later_gives_way_to_the_next(photographs, tmp_path, capsys):

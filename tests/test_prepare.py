@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from data import pipeline, prepare, shards
-from data.pipeline import Batches, Order
+from data import manifest, prepare, shards
+from data.batches import Batches, Order
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,10 +42,10 @@ def small_shards(monkeypatch):
 
 def batches_of(folder, size=64, crop=1.0, **order):
     """All that a training of two epochs and its validation see, one array."""
-    rows = pipeline.survey([folder], progress=False, size=size, crop=crop)
+    rows = manifest.scan_dataset([folder], progress=False, size=size, crop=crop)
     orders = [Order(3, epoch, crop, **order) for epoch in (0, 1)]
-    made = [Batches(pipeline.paths(rows, "train"), size, 5, order) for order in orders]
-    made.append(Batches(pipeline.paths(rows, "val"), size, 5))
+    made = [Batches(manifest.paths(rows, "train"), size, 5, order) for order in orders]
+    made.append(Batches(manifest.paths(rows, "val"), size, 5))
     return np.concatenate([batches[i][0] for batches in made for i in range(len(batches))]), rows
 
 
@@ -75,7 +75,7 @@ def test_random_crops_too_where_pictures_are_kept_as_decoded(folder, tmp_path, c
     assert np.array_equal(found, plain)
     with pytest.raises(ValueError, match="was prepared for --size 64, not 32"):
         batches_of(tmp_path / "out", size=32)
-    assert pipeline.survey([tmp_path / "out"], progress=False) == []  # measuring wants the pictures' own size
+    assert manifest.scan_dataset([tmp_path / "out"], progress=False) == []  # measuring wants the pictures' own size
 
 
 def test_pictures_of_the_very_size_can_be_cropped(tmp_path):

@@ -9,7 +9,7 @@ from skimage import data
 from skimage.feature import canny
 
 from data import preprocess
-from data.preprocess import colorize, fit, lightness_of, network_inputs, target, training_inputs, unit
+from data.preprocess import colorize, lightness_of, network_inputs, resize, target, to_float, training_inputs
 from models import aciids2020
 
 PHOTOGRAPH = data.astronaut()[:256, :256]
@@ -67,13 +67,13 @@ def test_lightness_survives_any_chroma(saturation):
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_fit(dtype):
-    picture = (unit(data.coffee()) * {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]).astype(dtype)
+    picture = (to_float(data.coffee()) * {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]).astype(dtype)
     for shape in ((400, 600), (256, 256), (100, 700), (800, 100)):
-        out = fit(picture, *shape)
+        out = resize(picture, *shape)
         assert out.shape == (*shape, 3) and out.dtype == dtype
-        assert unit(out).mean() == pytest.approx(unit(picture).mean(), rel=0.01)
+        assert to_float(out).mean() == pytest.approx(to_float(picture).mean(), rel=0.01)
     checker = np.indices((64, 64)).sum(0) % 2 * 200
-    assert np.array_equal(np.unique(fit(checker.astype(np.uint8), 16, 16)), [100])  # averaged, nothing aliases
+    assert np.array_equal(np.unique(resize(checker.astype(np.uint8), 16, 16)), [100])  # averaged, nothing aliases
 
 
 @pytest.mark.parametrize("guided", [False, True])

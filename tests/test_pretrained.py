@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import models
 import test as colorizing
 from data import demo, preprocess
-from evaluation.candidates import load
+from evaluation.methods import load
+from inference import model_file
+from inference.view import Colorizer
 from models import aciids2020
-from models.colorizer import Colorizer
 
 FOLDER = Path(colorizing.DEFAULT_MODEL).parent
 SIDE = 256
@@ -20,7 +20,7 @@ SIDE = 256
 
 @pytest.fixture(scope="module")
 def network():
-    return models.load(colorizing.DEFAULT_MODEL)
+    return model_file.load(colorizing.DEFAULT_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def outputs(network, pictures, layer="ab"):
 def test_it_is_the_papers_network_and_small(network):
     model, card = network
     assert model.count_params() == 9_844_743 and card["saturation"] == 1.8 and card["size"] == SIDE
-    assert colorizing.DEFAULT_MODEL.stat().st_size < 25e6 and models.checksum_of(colorizing.DEFAULT_MODEL).is_file()
+    assert colorizing.DEFAULT_MODEL.stat().st_size < 25e6 and model_file.checksum_of(colorizing.DEFAULT_MODEL).is_file()
 
 
 def test_its_branches_tell_pictures_apart(network, pictures):
@@ -63,6 +63,6 @@ def test_without_a_model_named_it_is_taken(tmp_path, network):
 
 def test_the_card_names_the_file_that_is_there(network):
     card = (FOLDER / "README.md").read_text()
-    checksum = models.checksum_of(colorizing.DEFAULT_MODEL).read_text().split()[0]
+    checksum = model_file.checksum_of(colorizing.DEFAULT_MODEL).read_text().split()[0]
     assert checksum in card and f"--saturation {network[1]['colorize_saturation']:g}" in card
     assert str(load(colorizing.DEFAULT_MODEL).pictures) in card.replace(",", "")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-import models
+from inference import model_file
 from models import aciids2020
 
 ROOT = Path(__file__).parents[1]
@@ -26,8 +26,8 @@ def published(tmp_path_factory):
     weights = [*rest, 8 * kernel, bias + (0.3, -0.4)]
     training = {"start": "/home/me/a/start.keras", "pictures": 7, "before": {"start": "/home/me/b/start.keras"}}
     card = {"arguments": arguments, "size": 64, "training": training}
-    models.save(folder / "own.keras", "aciids2020", weights, card)
-    command = [sys.executable, "-m", "models.publish", folder / "own.keras", folder / "out.keras", "--saturation", "0.5"]
+    model_file.save(folder / "own.keras", "aciids2020", weights, card)
+    command = [sys.executable, "-m", "inference.publish", folder / "own.keras", folder / "out.keras", "--saturation", "0.5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "out.keras" in done.stdout, done.stderr
     return folder / "own.keras", folder / "out.keras"
@@ -36,8 +36,8 @@ def published(tmp_path_factory):
 def test_the_published_file_is_small_and_loads_anywhere(published):
     source, path = published
     assert path.stat().st_size < 0.7 * source.stat().st_size
-    weights = models.load(source)[0].get_weights()
-    for network in (models.load(path)[0], keras.saving.load_model(path)):
+    weights = model_file.load(source)[0].get_weights()
+    for network in (model_file.load(path)[0], keras.saving.load_model(path)):
         assert network.dtype == "float32"
         found = network.get_weights()
         assert all(np.allclose(a, b, rtol=2**-11, atol=1e-7) for a, b in zip(found, weights, strict=True))
@@ -45,7 +45,7 @@ def test_the_published_file_is_small_and_loads_anywhere(published):
 
 
 def test_it_tells_how_it_was_trained_and_no_folder(published):
-    training = models.load(published[1])[1]["training"]
+    training = model_file.load(published[1])[1]["training"]
     assert training == {"start": "start.keras", "pictures": 7, "before": {"start": "start.keras"}}
 
 
@@ -61,9 +61,9 @@ def test_a_changed_byte_is_found_out(place, published, tmp_path):
     content = bytearray(path.read_bytes())
     content[int(place * len(content)) if place > 0 else place] ^= 1
     (tmp_path / path.name).write_bytes(content)
-    models.checksum_of(tmp_path / path.name).write_text(models.checksum_of(path).read_text())
-    with pytest.raises(models.BadModel, match="its SHA-256 is not that in out.keras.sha256"):
-        models.load(tmp_path / path.name)
+    model_file.checksum_of(tmp_path / path.name).write_text(model_file.checksum_of(path).read_text())
+    with pytest.raises(model_file.BadModel, match="its SHA-256 is not that in out.keras.sha256"):
+        model_file.load(tmp_path / path.name)
 
 
 def test_it_brings_its_own_saturation(published, tmp_path):

@@ -18,13 +18,15 @@ import pytest
 from keras import ops
 
 import configs
-import models
 from data import prepare
 from data.preprocess import target, training_inputs
-from evaluation import candidates
-from models import aciids2020, checkpoint
-from models.training import Training, make_optimizer, spread
-from models.watch import Log, Samples
+from evaluation import methods
+from inference import model_file
+from models import aciids2020
+from training import checkpoint
+from training.logging import Log, Samples
+from training.model import TrainingModel, variation
+from training.optimizer import make_optimizer
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--width", "0.0625", "--size", "64", "--batch", "4"]
@@ -43,7 +45,7 @@ def pictures(count=4, seed=0):
 def small_model(optimizer=None, **arguments):
     keras.utils.set_random_seed(0)
     network = aciids2020.build(width=1 / 16, whole=64, **arguments)
-    model = Training(network, aciids2020.loss, 1.8)
+    model = TrainingModel(network, aciids2020.loss, 1.8)
     model.compile(optimizer=optimizer or make_optimizer("sgd", 0.01, total_steps=10), jit_compile=False)
     return model
 
@@ -107,9 +109,9 @@ def test_cosine_schedule():
 
 def test_spread():
     rng = np.random.default_rng(0)
-    assert spread(np.ones((10, 5))) == 0 and spread(np.zeros((10, 5))) == 0
-    assert spread(rng.standard_normal((2000, 50))) == pytest.approx(1, rel=0.01)
-    assert spread(1e6 + rng.standard_normal((2000, 50))) == pytest.approx(1e-6, rel=0.01)
+    assert variation(np.ones((10, 5))) == 0 and variation(np.zeros((10, 5))) == 0
+    assert variation(rng.standard_normal((2000, 50))) == pytest.approx(1, rel=0.01)
+    assert variation(1e6 + rng.standard_normal((2000, 50))) == pytest.approx(1e-6, rel=0.01)
 
 
 def test_a_dead_classification_network_is_seen_and_said(tmp_path, capsys):
@@ -163,7 +165,7 @@ def test_out_of_memory_names_the_batch(text, photographs, tmp_path):
     """The backends' own words, raised by the training step; None: another error, which is not explained away."""
     code = (
         "import sys, train; sys.argv = sys.argv[1:];"
-        f"train.Training.fit = lambda *a, **k: (_ for _ in ()).throw(RuntimeError({text or 'other'!r}));"
+        f"train.TrainingModel.fit = lambda *a, **k: (_ for _ in ()).throw(RuntimeError({text or 'other'!r}));"
         "train.main()"
     )
     arguments = ["train.py", "--data", str(photographs), *SMALL, "--run", str(tmp_path / "run")]
@@ -211,7 +213,7 @@ def test_a_run_leaves_all_that_is_promised(finished):
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert not any(name.startswith(".partial") for name in names)
     assert "no GPU found" in done.stdout
-    network, card = models.load(run / "best.keras")
+    network, card = model_file.load(run / "best.keras")
     assert card["saturation"] == 1.8 and card["size"] == 64 and card["training"]["optimizer"] == "adamw"
     best = min(rows, key=lambda row: float(row["val_loss"]))
     assert card["training"]["log"]["val_loss"] == pytest.approx(float(best["val_loss"]))
@@ -220,7 +222,7 @@ def test_a_run_leaves_all_that_is_promised(finished):
 def test_the_saved_network_is_the_moving_average(finished):
     _, run, _ = finished
     arrays, _, _ = checkpoint.read(run)
-    network, _ = models.load(run / "last.keras")
+    network, _ = model_file.load(run / "last.keras")
     saved, raw = network.get_weights(), arrays["weights"]
     assert not np.allclose(saved[0], raw[0], atol=1e-5)
     averages = [a for a in arrays["optimizer"] if a.shape == saved[0].shape]
@@ -247,13 +249,13 @@ def test_a_run_starts_with_the_weights_of_another(finished, photographs, tmp_pat
         started = tmp_path / str(size)
         done = train(*options, "--size", size, "--steps", 1, "--start", run / "best.keras", "--run", started)
         assert done.returncode == 0, done.stderr
-        network, card = models.load(started / "best.keras")
-        source, before = models.load(run / "best.keras")
-        grown = aciids2020.grown(source, size)
+        network, card = model_file.load(started / "best.keras")
+        source, before = model_file.load(run / "best.keras")
+        enlarge = aciids2020.enlarge(source, size)
         assert card["training"]["before"] == before["training"] == checkpoint.read(started)[1]["before"]
-        assert candidates.load(started / "best.keras").pictures == before["training"]["pictures"] + 4
-        assert card["size"] == size and grown[0].any()
-        assert all(np.allclose(a, b, atol=1e-8) for a, b in zip(network.get_weights(), grown, strict=True))
+        assert methods.load(started / "best.keras").pictures == before["training"]["pictures"] + 4
+        assert card["size"] == size and enlarge[0].any()
+        assert all(np.allclose(a, b, atol=1e-8) for a, b in zip(network.get_weights(), enlarge, strict=True))
 
 
 def test_a_checkpoint_that_tells_of_no_run_before_is_taken_up(finished, tmp_path):
@@ -367,7 +369,7 @@ def test_half_precision(photographs, tmp_path):
     assert done.returncode == 0, done.stderr
     (row,) = rows_of(tmp_path / "run")
     assert 0 < float(row["loss"]) < 1 and 0 < float(row["val_loss"]) < 1
-    network, _ = models.load(tmp_path / "run" / "last.keras")
+    network, _ = model_file.load(tmp_path / "run" / "last.keras")
     assert network.get_layer("lfn_conv1").compute_dtype == "float32"  # what is saved does not depend on it
 
 
@@ -402,5 +404,5 @@ def test_the_same_command_runs_on_other_backends(backend, photographs, tmp_path)
     options = ["--data", photographs, *SMALL, "--preset", "tuned", "--epochs", 1, "--run", tmp_path / "run"]
     done = train(*options, env=environment)
     assert done.returncode == 0, done.stderr
-    network, _ = models.load(tmp_path / "run" / "last.keras")
+    network, _ = model_file.load(tmp_path / "run" / "last.keras")
     assert np.isfinite(network.get_weights()[0]).all() and len(rows_of(tmp_path / "run")) == 1

@@ -1,4 +1,4 @@
-"""Reading, writing and finding pictures, and `utils.py gray`."""
+"""Reading, writing and finding pictures, and `python -m data.gray`."""
 
 import contextlib
 import io
@@ -20,8 +20,13 @@ from PIL import EpsImagePlugin, Image, ImageCms
 from skimage import data
 
 import utils
-from data import profiles
-from utils import BadPicture, Picture, find_files, looks_like_picture, output_names, read_picture, write_picture
+from data import profiles, reader, writer
+from data.gray import gray
+from data.gray import main as gray_main
+from data.jobs import output_names
+from data.reader import BadPicture, Picture, looks_like_picture, read_picture
+from data.writer import write_picture
+from utils import find_files
 
 GRAY = data.camera()[:40, :60].copy()  # uint8 (40, 60)
 COLOUR = data.astronaut()[:40, :60].copy()
@@ -178,7 +183,7 @@ def test_orientation_is_applied_once(tmp_path, orientation, kind):
     else:
         save(path, np.dstack([stored, stored, stored // 2]), exif=exif)
     picture = read_picture(path)
-    values = utils.eight_bits(picture.pixels)[..., 0].astype(int)
+    values = writer.eight_bits(picture.pixels)[..., 0].astype(int)
     assert values.shape == upright.size[::-1]
     assert np.abs(values - np.asarray(upright)).mean() < 4
     write_picture(tmp_path / "out.png", picture.pixels, picture)
@@ -305,7 +310,7 @@ def test_too_large_is_refused_by_the_header(tmp_path):
     with pytest.raises(BadPicture, match="too large"):
         read_picture(tmp_path / "bomb.png")
     path = save(tmp_path / "a.png", GRAY)
-    for read in (read_picture, utils.picture_size):
+    for read in (read_picture, reader.picture_size):
         with pytest.raises(BadPicture, match="60 x 40 is too large, the limit is 2,399 pixels"):
             read(path, max_pixels=2399)
         read(path, max_pixels=2400)
@@ -517,9 +522,9 @@ def test_profile_that_cannot_be_used_is_said_and_dropped(tmp_path):
 
 
 def test_gray_is_pillows_luma():
-    same(utils.gray(COLOUR), np.asarray(Image.fromarray(COLOUR).convert("L")))
-    deep = utils.gray(COLOUR.astype(np.uint16) * 257)
-    assert deep.dtype == np.uint16 and np.abs(deep / 257 - utils.gray(COLOUR)).max() <= 0.5
+    same(gray(COLOUR), np.asarray(Image.fromarray(COLOUR).convert("L")))
+    deep = gray(COLOUR.astype(np.uint16) * 257)
+    assert deep.dtype == np.uint16 and np.abs(deep / 257 - gray(COLOUR)).max() <= 0.5
 
 
 def test_gray_command(tmp_path, capsys):
@@ -530,17 +535,17 @@ def test_gray_command(tmp_path, capsys):
     save(source / "sub/b.png", COLOUR)
     (source / "notes.txt").write_text("no picture")
     (source / "broken.png").write_text("nor this")
-    assert utils.main(["gray", str(source), str(out)]) == 1
+    assert gray_main([str(source), str(out)]) == 1
     printed = capsys.readouterr()
     assert printed.out.strip() == "3 done, 0 skipped, 1 failed, 1 passed over"
     assert printed.err.count("broken.png: not a picture") == 1
     files = sorted(str(path.relative_to(out)) for path in find_files(out))
     assert files == ["a.jpg.png", "a.png.png", "sub/b.png"]
     with Image.open(out / "sub/b.png") as image:
-        same(np.asarray(image), utils.gray(COLOUR))
-    assert utils.main(["gray", str(source), str(out)]) == 1
+        same(np.asarray(image), gray(COLOUR))
+    assert gray_main([str(source), str(out)]) == 1
     assert capsys.readouterr().out.strip() == "0 done, 3 skipped, 1 failed, 1 passed over"
-    assert utils.main(["gray", str(source / "a.jpg"), str(tmp_path / "one.tif")]) == 0
+    assert gray_main([str(source / "a.jpg"), str(tmp_path / "one.tif")]) == 0
     with Image.open(tmp_path / "one.tif") as image:
         assert (image.format, image.mode) == ("TIFF", "L")
 
@@ -565,7 +570,7 @@ def test_refusals_are_one_line(tmp_path, capsys, arguments, words):
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
     with pytest.raises(SystemExit) as end:
-        utils.main(["gray", *(argument.replace("{in}", str(tmp_path)) for argument in arguments)])
+        gray_main([*(argument.replace("{in}", str(tmp_path)) for argument in arguments)])
     assert end.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "a.png").read_bytes() == before
 
@@ -573,7 +578,7 @@ def test_refusals_are_one_line(tmp_path, capsys, arguments, words):
 def test_out_inside_in_is_no_input(tmp_path, capsys):
     save(tmp_path / "a.png", COLOUR)
     for _ in range(2):
-        assert utils.main(["gray", str(tmp_path), str(tmp_path / "out"), "--overwrite"]) == 0
+        assert gray_main([str(tmp_path), str(tmp_path / "out"), "--overwrite"]) == 0
         assert capsys.readouterr().out.startswith("1 done, 0 skipped, 0 failed, 0 passed over")
 
 
@@ -581,7 +586,7 @@ def test_strange_names_are_printed(tmp_path, capsys):
     name = os.fsencode(str(tmp_path)) + b"/a\xff\nb\x1b[1m.jpg"
     with open(name, "wb") as file:
         file.write(b"no picture")
-    assert utils.main(["gray", str(tmp_path), str(tmp_path / "out")]) == 1
+    assert gray_main([str(tmp_path), str(tmp_path / "out")]) == 1
     line = capsys.readouterr().err.strip()
     assert line.encode().count(b"\n") == 0 and r"a\udcff\nb\x1b[1m.jpg: not a picture" in line
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-import models
 from data import color
 from data.preprocess import target
+from inference import model_file
 from models import zhang2016
-from models.training import Training, make_optimizer
+from training.model import TrainingModel
+from training.optimizer import make_optimizer
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 1 / 32
@@ -34,7 +35,7 @@ def small_model(optimizer=None, counts=FLAT):
     keras.utils.set_random_seed(0)
     network = zhang2016.build(width=WIDTH)
     loss = functools.partial(zhang2016.loss, weights=zhang2016.rebalancing(counts))
-    model = Training(network, loss, 1.0, loss_layer=zhang2016.LOSS_LAYER)
+    model = TrainingModel(network, loss, 1.0, loss_layer=zhang2016.LOSS_LAYER)
     model.compile(optimizer=optimizer or make_optimizer("sgd", 0.1, total_steps=10), run_eagerly=True)
     return model
 
@@ -192,8 +193,8 @@ def test_a_saved_file_gives_the_same_output(tmp_path):
     model = small_model()
     model.train_on_batch(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8))
     card = {"arguments": {"width": WIDTH}, "size": 64, "saturation": 1.0}
-    models.save(tmp_path / "x.keras", "zhang2016", model.network.get_weights(), card)
-    network, _ = models.load(tmp_path / "x.keras")
+    model_file.save(tmp_path / "x.keras", "zhang2016", model.network.get_weights(), card)
+    network, _ = model_file.load(tmp_path / "x.keras")
     plain_keras = keras.models.load_model(tmp_path / "x.keras", safe_mode=True)
     assert np.array_equal(run(network, lightness()), run(model.network, lightness()))
     assert np.array_equal(run(plain_keras, lightness()), run(network, lightness()))
@@ -213,7 +214,7 @@ def test_train_and_colorize_from_the_command_line(photographs, tmp_path):
     assert "spread -" in said
     counts = json.loads((run_folder / "color_counts.json").read_text())
     assert len(counts) == 313 and sum(counts) == 22 * 16 * 16
-    network, card = models.load(run_folder / "best.keras")
+    network, card = model_file.load(run_folder / "best.keras")
     assert card["color_counts"] == counts and network.name == "zhang2016"
     import train  # a run that is taken up does not count again
 

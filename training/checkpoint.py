@@ -65,12 +65,12 @@ def read(folder):
 
 
 def state_of(model):
-    """All numbers of a compiled Training that a step changes, as lists of arrays by kind: what `write` takes."""
+    """All numbers of a compiled TrainingModel that a step changes, as lists of arrays by kind: what `write` takes."""
     return {kind: [keras.ops.convert_to_numpy(v) for v in variables] for kind, variables in variables_of(model).items()}
 
 
 def variables_of(model):
-    """The variables that a step changes, of a compiled Training, as lists by kind."""
+    """The variables that a step changes, of a compiled TrainingModel, as lists by kind."""
     return {
         "weights": model.trained.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables,
         "seeds": [model.seeds.state],

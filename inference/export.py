@@ -1,6 +1,6 @@
 """Write a network as ONNX, for use without Keras: L in, ab out, the edge detector included.
 
-    python -m models.export MODEL FILE.onnx
+    python -m inference.export MODEL FILE.onnx
 
 Needs the TensorFlow backend, tf2onnx and onnxruntime (all in requirements.txt).
 """
@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-import models
 from data.preprocess import network_inputs
+from inference import model_file
 
 TOLERANCE = 1e-4  # of ab / 128, between ONNX Runtime and Keras
 
@@ -41,7 +41,7 @@ class Exported(keras.Model):
 
 
 def write_onnx(network, path):
-    """Write a network of `models.load` and compare what ONNX Runtime makes of it with Keras.
+    """Write a network of `model_file.load` and compare what ONNX Runtime makes of it with Keras.
 
     The file takes "lightness", L in 0..100, float32 (N, H, W, 1) with H and W divisible by 8, and "whole", the same
     pictures at 256 x 256 (N, 256, 256, 1), and gives "ab" in Lab units (N, H, W, 2). N, H and W are free.
@@ -102,9 +102,9 @@ def main():
     if keras.backend.backend() != "tensorflow":
         parser.error("KERAS_BACKEND=tensorflow is needed: Keras exports ONNX by way of it")
     try:
-        network, _ = models.load(args.model)
+        network, _ = model_file.load(args.model)
         difference = write_onnx(network, args.file)
-    except (models.BadModel, OSError, ArithmeticError) as error:
+    except (model_file.BadModel, OSError, ArithmeticError) as error:
         sys.exit(f"{error}")
     print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, {difference:.1e} of ab / 128 from Keras")
 

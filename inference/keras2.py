@@ -12,7 +12,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from models.hdf5 import BadModel, member, numbers, opened, text
+from inference.hdf5 import BadModel, member, numbers, opened, text
 
 
 class _Layer(NamedTuple):

@@ -1,6 +1,6 @@
 """Make a trained network fit to be shipped: half the size, a checksum beside it.
 
-python -m models.publish RUN/best.keras FILE.keras [--saturation F]
+python -m inference.publish RUN/best.keras FILE.keras [--saturation F]
 """
 
 import argparse
@@ -15,23 +15,23 @@ import_keras_quietly()
 
 import numpy as np
 
-import models
+from inference import model_file
 
 
 def publish(source, path, saturation):
-    """Write a network with its weights rounded to half precision, and its SHA-256, which `models.load` checks, beside it.
+    """Write a network with its weights rounded to half precision, and its SHA-256 beside it, which `load` checks.
 
     The weights are float32 still, so that plain Keras loads the file as it does any other; rounded, they compress to half.
 
     Args:
-        source: of the network, see `models.load`.
+        source: of the network, see `model_file.load`.
         path: of the file to write.
         saturation: factor on the chroma with which test.py is to colorize by this network unless it is told another.
 
     Returns:
         The largest difference that rounding makes to a weight.
     """
-    network, card = models.load(source)
+    network, card = model_file.load(source)
     weights = network.get_weights()
     rounded = [array.astype(np.float16).astype(np.float32) for array in weights]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,14 +39,14 @@ def publish(source, path, saturation):
         card |= {"colorize_saturation": saturation}
         if "training" in card:
             card["training"] = pathless(card["training"])
-        models.save(temporary, network.name, rounded, card)
+        model_file.save(temporary, network.name, rounded, card)
         with zipfile.ZipFile(temporary) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
         content = temporary.read_bytes()
-    with atomic(models.checksum_of(path)) as temporary:
+    with atomic(model_file.checksum_of(path)) as temporary:
         temporary.write_text(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")  # as sha256sum writes and checks it
     return max(float(np.abs(a - b).max()) for a, b in zip(weights, rounded))
 
@@ -69,7 +69,7 @@ def main():
     args = parser.parse_args()
     try:
         difference = publish(args.source, args.file, args.saturation)
-    except (models.BadModel, OSError) as error:
+    except (model_file.BadModel, OSError) as error:
         sys.exit(f"{error}")
     print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, weights rounded by {difference:.1e} at most")
 

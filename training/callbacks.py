@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from models import checkpoint
+from training import checkpoint
 from utils import printable
 
 LOOK = 100  # steps, at most, after which a loss that is not finite is found out
@@ -69,7 +69,7 @@ class Interrupt:
         tqdm.write("stopping after this step; once more stops at once")
 
 
-class Keeper(keras.callbacks.Callback):
+class CheckpointCallback(keras.callbacks.Callback):
     """Checkpoints inside an epoch; and the raw weights at its end, before `fit` puts their moving average in place."""
 
     def __init__(self, run, progress, batches, means, last, every, interrupt, write=True):

@@ -25,7 +25,7 @@ VARIANTS |= {name: {"network": name, "saturation": 1.0} for name in ("iizuka2016
 
 
 class Failed(Exception):
-    """Training cannot begin or has ended early: a message of one line, the exit status."""
+    """TrainingModel cannot begin or has ended early: a message of one line, the exit status."""
 
 
 def train(names, data, val, out, pictures, preset, flags):

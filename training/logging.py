@@ -13,7 +13,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 import models
 from data.preprocess import colorize, training_inputs
-from models.training import spread
+from training.model import variation
 from utils import atomic
 
 SAMPLES = 8  # validation pictures on a sheet
@@ -40,7 +40,7 @@ class Samples:
         self.network.set_weights(weights)
         batches = (self.pictures[i : i + SAMPLES] for i in range(0, len(self.pictures), SAMPLES))
         parts = [self.branches.predict_on_batch(training_inputs(batch, self.branches.input)) for batch in batches]
-        return {f"spread_{name}": spread(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+        return {f"spread_{name}": variation(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
     def sheet(self, weights):
         """Pictures in two columns of three: gray, colorized, truth. uint8 (rows, columns, 3)."""

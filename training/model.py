@@ -5,8 +5,7 @@ from keras import ops
 
 from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
-from models.devices import replicas
-from models.muon import Muon
+from training.devices import replicas
 
 
 class Ratio(keras.metrics.Metric):
@@ -30,7 +29,7 @@ class Ratio(keras.metrics.Metric):
         return self.error / ops.maximum(self.gray, 1e-12)
 
 
-class Training(keras.Model):
+class TrainingModel(keras.Model):
     """uint8 sRGB pictures (N, S, S, 3) -> {"ab": output, "target": K}, both float32 (N, S, S, 2) in Lab units, and more.
 
     Lab, the saturation boost and Canny run here, on the device, inside the compiled step. Where a classifier is trained
@@ -88,59 +87,14 @@ class Training(keras.Model):
         return self.get_metrics_result()
 
 
-def make_optimizer(
-    name, learning_rate, *, total_steps, schedule="plateau", warmup=0, weight_decay=0.0, average=0.0,
-    classification_rate=1.0, precision="float32",
-):  # fmt: skip
-    """The optimizer of a run.
-
-    Args:
-        name: "sgd", "adamw", "muon" or "adadelta", with Keras' defaults for what is not given here. "muon" takes the
-            inner 3x3 convolutions (models/muon.py) and leaves all else to AdamW.
-        schedule: "plateau" leaves the rate to a callback; "cosine" rises over `warmup` steps and falls to 0 at
-            `total_steps`.
-        average: momentum of the moving average of the weights, 0 for none.
-        classification_rate: factor on the rate of the classification network and its way into the fusion. Its dense
-            layers take up to 1,500 inputs, so that an Adam step of a given size changes their output far more than a
-            3x3 convolution's.
-        precision: of the training, a Keras dtype policy; float16, whose gradients underflow otherwise, scales the loss.
-    """
-    kinds = {
-        "sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW, "muon": Muon, "adadelta": keras.optimizers.Adadelta
-    }  # fmt: skip
-    options = {}
-    if name == "muon":
-        options = {"exclude_layers": ["dense", "^cn_", "^fusion_cn", "scenes"], "adam_weight_decay": weight_decay}
-        options["products"] = keras.DTypePolicy(precision).compute_dtype
-
-    class PerBranch(kinds[name]):
-        def build(self, variables):
-            super().build(variables)
-            slow = [v.path.startswith(("cn_", "fusion_cn/")) for v in variables]
-            self.factors = [classification_rate if s else 1.0 for s in slow]
-
-        def update_step(self, gradient, variable, rate):
-            super().update_step(gradient, variable, rate * self.factors[self._get_variable_index(variable)])
-
-    rate = learning_rate
-    if schedule == "cosine":
-        start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warmup} if warmup else {
-            "initial_learning_rate": rate
-        }  # fmt: skip
-        rate = keras.optimizers.schedules.CosineDecay(decay_steps=max(1, total_steps - warmup), **start)
-    moving = {"use_ema": True, "ema_momentum": average} if average else {}
-    optimizer = PerBranch(rate, weight_decay=weight_decay, **moving, **options)
-    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
-
-
-def settle(model, batches):
+def update_batch_norm(model, batches):
     """Make batch normalisation's moving statistics those of the weights that are in place: means over some batches.
 
     The optimizer averages trainable weights alone, and statistics that were gathered under other weights do not fit the
     average.
 
     Args:
-        model: a Training.
+        model: a TrainingModel.
         batches: of uint8 pictures, as `fit` takes them.
     """
     norms = _norms(model.trained)
@@ -159,7 +113,7 @@ def _norms(model):
     return inner + [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-def spread(features):
+def variation(features):
     """How much features differ between pictures, relative to their size: 0 if they are the same for every picture.
 
     Args:

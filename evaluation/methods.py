@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 import configs
-import models
 from data.preprocess import target
+from inference import model_file
+from inference.view import Colorizer
 from models import aciids2020
-from models.colorizer import Colorizer
 
 BATCH = 8  # pictures that a candidate is given at a time, at most
 
@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Network:
-    """A network, its file and its card (`models.load`)."""
+    """A network, its file and its card (`model_file.load`)."""
 
     path: Path
     model: keras.Model
@@ -50,7 +50,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Method:
     """A row of the tables.
 
     chroma: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> ab, float32 (N, h, w, 2), h a divisor of S; None
@@ -66,8 +66,8 @@ class Candidate:
 
 
 def load(path):
-    """The network in a file. Raises models.BadModel."""
-    return Network(path, *models.load(path))
+    """The network in a file. Raises model_file.BadModel."""
+    return Network(path, *model_file.load(path))
 
 
 def ablated(network, branch, pictures, size):
@@ -100,7 +100,7 @@ def constant(ab):
 
 def ceiling(goal, name="ceiling"):
     """The target itself as a candidate: what a perfect fit would give."""
-    return Candidate(f"{name}, {goal}", lambda rgb, goals: goals[goal], goal)
+    return Method(f"{name}, {goal}", lambda rgb, goals: goals[goal], goal)
 
 
 def trained(name, network, size):
@@ -110,7 +110,7 @@ def trained(name, network, size):
     def chroma(rgb, goals):
         return colorizer.chroma([colorizer.views(picture) for picture in rgb])
 
-    return Candidate(name, chroma, network.target)
+    return Method(name, chroma, network.target)
 
 
 def at_each(factors, candidate):

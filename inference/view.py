@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from data.preprocess import fit, lightness_of, network_inputs
+from data.preprocess import lightness_of, network_inputs, resize
 from utils import is_out_of_memory
 
 
@@ -13,7 +13,7 @@ class Colorizer(keras.Model):
     def __init__(self, network, side, batch, layer="ab"):
         """
         Args:
-            network: as `models.load` gives it.
+            network: as `model_file.load` gives it.
             side: of the square that each picture is fitted to, divisible by 8.
             batch: pictures at a time; shorter batches are filled up.
             layer: whose output is asked for; "ab" is the chroma.
@@ -28,7 +28,7 @@ class Colorizer(keras.Model):
 
     def views(self, pixels):
         """What the network sees of a picture: dict of L, float32 (side, side, 1)."""
-        small = {side: lightness_of(fit(pixels, side, side))[..., None] for side in set(self.sides.values())}
+        small = {side: lightness_of(resize(pixels, side, side))[..., None] for side in set(self.sides.values())}
         return {name: small[side] for name, side in self.sides.items()}
 
     def chroma(self, views):

@@ -1,0 +1,130 @@
+"""A manifest's pictures -> batches of uint8 pictures. The CPU decodes, crops and mirrors; all else is the device's work."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from data import shards
+from data.manifest import POOL
+from data.preprocess import resize
+from data.reader import read_rgb
+
+cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
+DRAWS = 5  # random numbers for a crop
+
+
+def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
+    """A uint8 picture (size, size, 3) from one of any size.
+
+    Args:
+        draws: DRAWS random numbers, 0..1, that decide all.
+        crop: each side of the crop is drawn from crop..1 of the picture's. 1: the whole picture, as the paper has it.
+        mirror: left and right are exchanged in half of the draws.
+    """
+    height, width = rgb.shape[:2]
+    tall, wide, down, right, turn = draws
+    rows, columns = (max(1, round(n * (crop + (1 - crop) * share))) for n, share in ((height, tall), (width, wide)))
+    top, left = round((height - rows) * down), round((width - columns) * right)
+    rgb = rgb[top : top + rows, left : left + columns]
+    return resize(cv2.flip(rgb, 1) if mirror and turn < 0.5 else rgb, size, size)
+
+
+@dataclass(frozen=True)
+class Order:
+    """How an epoch of training goes through its pictures: all that `Batches` draws is drawn from (seed, epoch)."""
+
+    seed: int
+    epoch: int
+    crop: float = 1.0
+    mirror: bool = False
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of uint8 sRGB pictures, (N, size, size, 3), N = batch or, for the last of a validation, less; with labels
+    (N,) beside them if there are any.
+
+    Which pictures stand in batch i of epoch e, and how they are cropped, depends on (seed, e, i) alone: a run that is
+    taken up again at any step sees what it would have seen. Training drops what does not fill a batch (other pictures in
+    every epoch); validation goes through all of them as they stand.
+    """
+
+    def __init__(self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1)):
+        """
+        Args:
+            files: paths of pictures, or `shards.Stored` ones.
+            size, batch: side of the pictures, pictures in a batch.
+            order: an Order for training; None takes the pictures in their order, whole.
+            steps: range of the epoch's batches to give; None: all.
+            labels: NumPy, a number for each of the files; None: none.
+            share: (i, n): give the i-th of n equal parts of each batch, for n processes that train together.
+        """
+        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
+        self.files, self.size, self.batch, self.order, self.labels = files, size, batch, order, labels
+        self.own = slice(*(batch * i // share[1] for i in (share[0], share[0] + 1)))
+        self.steps = steps or range(len(files) // batch if order else math.ceil(len(files) / batch))
+        self.places = range(len(files))
+        if order:
+            self.places = np.random.default_rng([order.seed, 2, order.epoch]).permutation(len(files))
+
+    def __len__(self):
+        return len(self.steps)
+
+    def _numbers(self, index):
+        """The places of the epoch's order that stand in a batch."""
+        start = self.steps[index] * self.batch
+        return range(start, min(start + self.batch, len(self.files)))
+
+    def paths(self, index):
+        """The files of a batch, as long as all of them decode."""
+        return [self.files[self.places[number]] for number in self._numbers(index)]
+
+    def __getitem__(self, index):
+        numbers = self._numbers(index)
+        draws = [None] * len(numbers)
+        if self.order:
+            rng = np.random.default_rng([self.order.seed, 3, self.order.epoch, numbers.start])
+            draws = rng.random((len(numbers), DRAWS))
+        pictures, files = zip(*POOL.map(self.picture, numbers[self.own], draws[self.own]))
+        rgb = np.stack(pictures)  # fresh: a view may be overwritten downstream
+        return (rgb,) if self.labels is None else (rgb, self.labels[list(files)])
+
+    def picture(self, number, draws):
+        """The picture at one place of the epoch's order, and the number of its file.
+
+        One that no longer decodes gives way to the next that does.
+        """
+        for i in range(len(self.files)):
+            file = self.places[(number + i) % len(self.files)]
+            path = self.files[file]
+            try:
+                rgb = path.read() if isinstance(path, shards.Stored) else read_rgb(path, self.size)
+            except Exception as error:
+                tqdm.write(f"{path}: no longer decodes, the next picture takes its place ({error})")
+                continue
+            if not self.order:
+                return resize(rgb, self.size, self.size), file
+            return crop_and_mirror(rgb, self.size, draws, self.order.crop, self.order.mirror), file
+        raise OSError("none of the pictures can be read any more")
+
+
+class Validation(Batches):
+    """All pictures once, whole, in batches of one shape: (pictures, labels or zeros, weights).
+
+    The last batch is filled up with pictures of weight 0. The others have the weight that makes the mean of all weights 1,
+    so that means over the batches, as Keras makes them, are means over the pictures.
+    """
+
+    def __getitem__(self, index):
+        start = index * self.batch
+        numbers = range(start, start + self.batch)[self.own]
+        real = [number for number in numbers if number < len(self.files)]
+        rgb = np.zeros((len(numbers), self.size, self.size, 3), np.uint8)
+        labels, weights = np.zeros(len(numbers), np.int32), np.zeros(len(numbers), np.float32)
+        for i, (picture, file) in enumerate(POOL.map(self.picture, real, [None] * len(real))):
+            rgb[i], weights[i] = picture, len(self) * self.batch / len(self.files)
+            labels[i] = 0 if self.labels is None else self.labels[file]
+        return rgb, labels, weights

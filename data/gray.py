@@ -1,0 +1,56 @@
+"""Make grayscale copies of pictures.
+
+python -m data.gray IN OUT
+"""
+
+import argparse
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from data.jobs import add_output_options, parse_jobs
+from data.reader import read_picture
+from data.writer import write_picture
+from utils import Report, one_line
+
+
+def gray(pixels):
+    """(H, W, 3) uint8 or uint16 sRGB -> (H, W): Rec. 601 luma of the encoded values, in 8 bits exactly Pillow's "L"."""
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = np.moveaxis(pixels.astype(np.uint64), -1, 0)
+    return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).astype(pixels.dtype)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="data.gray", description="Make grayscale copies of pictures (Rec. 601 luma).", allow_abbrev=False
+    )
+    add_output_options(parser)
+    args = parser.parse_args(arguments)
+    jobs = parse_jobs(parser, args)
+
+    def convert(source, target):
+        with report.failures_of(source):
+            picture = read_picture(source)
+            lost = write_picture(target, gray(picture.pixels), picture, args.format, args.quality)
+            report.count("done", source, picture.note, lost)
+
+    with Report(jobs) as report, ThreadPoolExecutor() as pool:
+        todo = report.todo(jobs, args.overwrite)
+        try:
+            for start in range(0, len(todo), 256):  # not a million of them in line at once
+                list(pool.map(convert, *zip(*todo[start : start + 256])))
+        except OSError as error:  # of the disk
+            report.say(args.output, f"{one_line(error)}; {report}")
+            return 1
+    print(report)
+    return 1 if report.counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,274 @@
+"""Read picture files: every pixel that the project sees comes from here.
+
+What is read is always sRGB, upright and in 8 or 16 bits; what the file carried beside its pixels (transparency, EXIF,
+colour profile, resolution) travels in the same `Picture`.
+"""
+
+import contextlib
+import functools
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from data import profiles
+from utils import PARTIAL, one_line
+
+MAX_PIXELS = 200_000_000  # 10,000 x 20,000; what is larger is refused by its header, before anything is decoded
+
+# Pillow's own limit stays as a second fence around pictures inside pictures (icons). What it only warns of, this module
+# either refuses in one line of its own or can read.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class BadPicture(Exception):
+    """A file that gives no picture. The message is one clear line without the path."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture in sRGB and what its file carried beside the pixels."""
+
+    pixels: np.ndarray  # (H, W) or (H, W, 3), uint8 or uint16; two axes whenever R = G = B everywhere
+    alpha: np.ndarray | None = None  # (H, W), of the type of pixels
+    exif: bytes = b""  # without orientation, size and thumbnail, which describe the file and not the result
+    icc: bytes = b""  # the RGB profile that a colour result is written in; empty for none
+    dpi: tuple[float, float] | None = None
+    note: str = ""  # what is worth knowing of the reading, such as "first of 12 frames"
+
+
+_SIGNATURES = (
+    b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS\0\x01",
+    b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51", b"qoif",
+)  # fmt: skip
+# Pictures that are not read: a line that says so is better than silence.
+_UNREADABLE = {".heic", ".heif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".eps", ".ps"}
+
+
+@functools.cache
+def _formats():
+    """Those that are read. EPS is a program, which Pillow would have Ghostscript run; the others it knows only by name."""
+    Image.init()
+    return [kind for kind in Image.OPEN if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
+
+
+@functools.cache
+def extensions():
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()} | _UNREADABLE
+
+
+def looks_like_picture(path):
+    """Whether the file is named like a picture or begins like one. What does neither was never meant to be read."""
+    name = os.path.basename(path)
+    if name.startswith((PARTIAL, "._")):  # "._a.jpg" is what a Mac stores beside a.jpg on foreign disks
+        return False
+    if os.path.splitext(name)[1].lower() in extensions():
+        return True
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] == b"ftypavif"
+
+
+@contextlib.contextmanager
+def opened(path, max_pixels=MAX_PIXELS):
+    """The picture opened by Pillow, nothing decoded yet. Everything that goes wrong inside becomes BadPicture."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could wait for ever
+            raise BadPicture("not a regular file")
+        if status.st_size == 0:
+            raise BadPicture("an empty file")
+        with Image.open(path, formats=_formats()) as image:
+            if image.width * image.height > max_pixels:
+                raise BadPicture(f"{image.width} x {image.height} is too large, the limit is {max_pixels:,} pixels")
+            yield image
+    except BadPicture:
+        raise
+    except UnidentifiedImageError:
+        raise BadPicture("not a picture that can be read, or broken at its beginning") from None
+    except Image.DecompressionBombError:
+        raise BadPicture(f"too large, the limit is {max_pixels:,} pixels") from None
+    except MemoryError:
+        raise BadPicture("too large for the memory of this machine") from None
+    except OSError as error:
+        raise BadPicture(("" if error.strerror else "broken or cut short: ") + one_line(error)) from None
+    except Exception as error:  # Pillow's readers raise almost anything on broken data
+        raise BadPicture(f"broken: {one_line(error)}") from None
+
+
+def picture_size(path, max_pixels=MAX_PIXELS):
+    """(width, height) from the header alone. Raises BadPicture as read_picture does."""
+    with opened(path, max_pixels) as image:
+        return image.size
+
+
+def read_picture(path, max_pixels=MAX_PIXELS):
+    """
+    Reads a file of any format that Pillow reads, decided by its content. Of several frames or pages the first is taken.
+    EXIF orientation is applied; pixels are converted to sRGB from the file's profile; 16 bits stay 16 bits.
+    Raises BadPicture for what is missing, empty, broken, cut short, larger than `max_pixels`, or no picture.
+    """
+    with opened(path, max_pixels) as image:
+        notes = []
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format not in ("MPO", "PSD"):  # a preview beside the picture; layers of one picture
+            notes.append(f"first of {frames} frames")
+        deep = _has_deep_colour(image)  # asked before loading, which forgets how the file is laid out
+        image.load()
+        orientation, exif = _read_exif(image, notes)
+        pixels, alpha = (_read_deep_colour(path, image) if deep else None) or _read_pixels(image, notes)
+        if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
+            pixels = np.ascontiguousarray(pixels[..., 0])
+        pixels, icc = _read_profile(pixels, image, notes)
+        dpi = _read_dpi(image)
+    if orientation in _UPRIGHT:
+        pixels, alpha = (a if a is None else np.ascontiguousarray(_UPRIGHT[orientation](a)) for a in (pixels, alpha))
+        dpi = dpi[::-1] if dpi and orientation >= 5 else dpi
+    return Picture(pixels, alpha, exif, icc, dpi, ", ".join(notes))
+
+
+_UPRIGHT = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+def _read_pixels(image, notes):
+    """Pixels (H, W) or (H, W, 3) and alpha (H, W) or None, still in the file's own gray or RGB profile."""
+    if image.mode.startswith("I;16"):
+        pixels = np.asarray(image).astype(np.uint16)
+        if image.format == "TIFF" and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+            pixels = 65535 - pixels  # white is zero, which Pillow minds in 8 bits alone
+        clear = image.info.get("transparency")
+        return pixels, None if clear is None else np.where(pixels == clear, 0, 65535).astype(np.uint16)
+    if image.mode in ("I", "F"):
+        return _from_wide(np.asarray(image, np.float64), image.mode, notes), None
+    if image.mode == "LAB":
+        image = profiles.rgb_image(image, profiles.LAB)
+    icc = image.info.get("icc_profile") or b""
+    if image.mode == "CMYK" and icc[16:20] == b"CMYK":
+        with contextlib.suppress(OSError, ImageCms.PyCMSError):  # broken: Pillow's plain conversion is left
+            image = profiles.rgb_image(image, icc)
+    gray, clear = image.mode in ("1", "L", "LA", "La"), image.has_transparency_data
+    values = np.array(image.convert(("L" if gray else "RGB") + ("A" if clear else "")))
+    if not clear:
+        return values, None
+    return values[..., 0] if gray else np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., -1])
+
+
+def _from_wide(values, mode, notes):
+    """32-bit integers or floats (H, W) -> uint16 by the first of the usual ranges that holds them."""
+    if not np.isfinite(values).all():
+        raise BadPicture("holds values that are not numbers")
+    low, high = values.min(), values.max()
+    for top in (65535,) if mode == "I" else (1, 255, 65535):
+        if low >= 0 and high <= top:
+            break
+    else:
+        values, top = values - low, high - low
+    if mode == "F" or top != 65535:
+        span = f"0 to {top}" if top in (1, 255, 65535) else "black to white"
+        notes.append(f"values {low:g} to {high:g} taken as {span}")
+    return np.rint(values * (65535 / top)).astype(np.uint16)
+
+
+def _has_deep_colour(image):
+    """Whether the file holds 16 bits of each colour, of which Pillow keeps 8."""
+    if image.mode not in ("RGB", "RGBA", "LA") or "transparency" in image.info:
+        return False
+    if image.format == "TIFF":
+        deep = set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())) == {16}
+        if deep and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:  # Pillow and OpenCV would give noise
+            raise BadPicture("16-bit colours in separate planes cannot be read")
+        return deep and image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES) != (1,)  # not premultiplied
+    layout = str(image.tile)
+    return (image.format == "PNG" and ";16" in layout) or (image.format == "PPM" and "65535" in layout)
+
+
+def _read_deep_colour(path, image):
+    """Pixels and alpha in uint16 by OpenCV, or None where OpenCV does not read the file in 16 bits."""
+    with open(path, "rb") as file:
+        values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[:2] != image.size[::-1]:
+        return None
+    alpha = np.ascontiguousarray(values[..., 3]) if values.shape[2] == 4 else None
+    return np.ascontiguousarray(values[..., 2::-1]), alpha
+
+
+def _read_profile(pixels, image, notes):
+    """(pixels in sRGB, the profile for a colour result): an RGB profile stays, gray or CMYK ones cannot describe it."""
+    icc = image.info.get("icc_profile") or b""
+    if not icc or image.mode == "LAB":
+        return pixels, b""
+    space = icc[16:20]
+    try:
+        if space == b"CMYK" and image.mode == "CMYK":
+            profiles.opened(icc)
+            return pixels, profiles.SRGB  # converted while decoding
+        if space == b"RGB " and (pixels.ndim == 3 or image.mode != "CMYK"):
+            return profiles.convert(pixels, icc, profiles.SRGB), icc
+        if space == b"GRAY" and pixels.ndim == 2:
+            return profiles.convert(pixels, icc, profiles.SRGB), profiles.SRGB
+    except Exception:  # LittleCMS and a hostile profile: again any kind of error
+        pass
+    notes.append("its colour profile cannot be used, taken as sRGB")
+    return pixels, b""
+
+
+_EXIF_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, 40091, 40092, 40093, 40094, 40095)
+EXIF_BLOCKS, _SIZE_AND_INTEROP = (0x8769, 0x8825), (0xA002, 0xA003, 0xA005)
+
+
+def _read_exif(image, notes):
+    """(orientation 1..8, the EXIF block to keep): what describes the picture, not how the file stored it."""
+    orientation = 1
+    try:
+        exif, kept = image.getexif(), Image.Exif()
+        orientation = exif.get(0x0112, 1)
+        for tag in _EXIF_TAGS:
+            if tag in exif:
+                kept[tag] = exif[tag]
+        for tag in EXIF_BLOCKS:
+            if block := {t: v for t, v in exif.get_ifd(tag).items() if t not in _SIZE_AND_INTEROP}:
+                kept[tag] = block
+        return orientation, kept.tobytes() if len(kept) else b""
+    except Exception:  # any kind of error, for broken EXIF; the pixels are fine
+        notes.append("its EXIF is broken and left out")
+        return orientation, b""
+
+
+def _read_dpi(image):
+    try:
+        dpi = tuple(float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return dpi if len(dpi) == 2 and all(0 < value < 1e6 for value in dpi) else None
+
+
+def read_rgb(path, size):
+    """Decode a file to uint8 sRGB (H, W, 3), upright.
+
+    JPEG is decoded at a half, a quarter or an eighth of its size where that leaves at least 2 * size pixels a side.
+
+    Raises:
+        BadPicture: it does not decode.
+    """
+    with opened(path) as image:
+        image.draft("RGB", (2 * size, 2 * size))
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

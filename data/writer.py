@@ -1,0 +1,139 @@
+"""Write pictures as PNG, JPEG, WebP or TIFF, with what their source carried beside its pixels."""
+
+import io
+import struct
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from data import profiles
+from data.reader import EXIF_BLOCKS
+from utils import atomic
+
+FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}  # written
+
+
+def write_picture(path, pixels, like, format="png", quality=95):
+    """
+    Writes sRGB pixels (H, W) or (H, W, 3), uint8 or uint16, with the alpha, EXIF, profile and resolution of the picture
+    `like`, whole or not at all. JPEG is written at 4:4:4; `quality` 1..100 is for JPEG and WebP, 8 bits both.
+    Returns what the format could not hold, in words, or "". Raises OSError, or ValueError for a size it does not allow.
+    """
+    lost = []
+    # A gray result is plain sRGB gray: an RGB profile may not stand in a gray file.
+    icc = like.icc if pixels.ndim == 3 else b""
+    pixels = profiles.convert(pixels, profiles.SRGB, icc) if icc else pixels
+    alpha = like.alpha
+    if format in ("jpg", "webp") and pixels.dtype == np.uint16:
+        lost.append("16 bits")
+        pixels, alpha = (a if a is None else eight_bits(a) for a in (pixels, alpha))
+    if format == "jpg" and alpha is not None:
+        lost.append("transparency")
+        alpha = None
+    exif = like.exif
+    if format == "jpg" and len(exif) > 65_533:
+        lost.append("EXIF longer than 64 KiB")
+        exif = b""
+    like = replace(like, alpha=alpha, exif=exif, icc=icc)
+    data = _ENCODERS[format](pixels, like, quality)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+    return f"{format} cannot hold {' and '.join(lost)}" if lost else ""
+
+
+def eight_bits(values):
+    """uint8 or uint16 -> uint8, rounded."""
+    return values if values.dtype == np.uint8 else ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _joined(pixels, alpha):
+    """Pixels and alpha as one array (H, W, channels)."""
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return pixels if alpha is None else np.dstack([pixels, alpha])
+
+
+def _encode_png(pixels, like, quality):
+    """PNG by OpenCV, which knows 16-bit colour; the chunks that it does not write are put in behind the header."""
+    values = _joined(pixels, like.alpha)
+    if values.shape[2] == 2:  # OpenCV writes no gray with alpha
+        values = values[..., [0, 0, 0, 1]]
+    if values.shape[2] > 1:
+        values = cv2.cvtColor(values, {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[values.shape[2]])
+    done, data = cv2.imencode(".png", values)
+    if not done:
+        raise ValueError("OpenCV cannot write this picture as PNG")
+    data, chunks = data.tobytes(), b""
+    for kind, body in (
+        (b"iCCP", b"ICC profile\0\0" + zlib.compress(like.icc) if like.icc else b""),
+        (b"eXIf", like.exif.removeprefix(b"Exif\0\0")),
+        (b"pHYs", struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in like.dpi), 1) if like.dpi else b""),
+    ):
+        if body:
+            chunks += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    header = 8 + 25  # signature, IHDR
+    return data[:header] + chunks + data[header:]
+
+
+def _encode_jpg(pixels, like, quality):
+    dpi = {"dpi": like.dpi} if like.dpi else {}
+    return _by_pillow(pixels, like, "JPEG", quality=quality, subsampling="4:4:4", **dpi)
+
+
+def _encode_webp(pixels, like, quality):
+    if like.dpi:  # WebP has no place for it but EXIF
+        exif = Image.Exif()
+        exif.load(like.exif)
+        exif.update({282: like.dpi[0], 283: like.dpi[1], 296: 2})
+        like = replace(like, exif=exif.tobytes())
+    return _by_pillow(pixels, like, "WEBP", quality=quality)
+
+
+def _by_pillow(pixels, like, format, **options):
+    values = _joined(pixels, like.alpha)
+    buffer = io.BytesIO()
+    if like.icc:
+        options["icc_profile"] = like.icc
+    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(buffer, format, exif=like.exif, **options)
+    return buffer.getvalue()
+
+
+def _encode_tiff(pixels, like, quality):
+    """TIFF in one deflated strip. Pillow lays out the tags, EXIF among them, but writes no 16-bit colour."""
+    values = _joined(pixels, like.alpha)
+    height, width, channels = values.shape
+    steps = values.copy()
+    steps[:, 1:] -= values[:, :-1]  # predictor 2, horizontal differences that wrap around
+    strip = zlib.compress(steps.astype(values.dtype.newbyteorder("<")).tobytes(), 1)  # more is slow and saves little
+    tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    exif = Image.Exif()
+    exif.load(like.exif)
+    tags.update({tag: exif.get_ifd(tag) if tag in EXIF_BLOCKS else exif[tag] for tag in exif})
+    if like.dpi:
+        tags.update({282: like.dpi[0], 283: like.dpi[1], 296: 2})  # per inch
+    if like.icc:
+        tags[TiffImagePlugin.ICCPROFILE] = like.icc
+    if like.alpha is not None:
+        tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that does not multiply the colours
+    tags.update({
+        TiffImagePlugin.IMAGEWIDTH: width,
+        TiffImagePlugin.IMAGELENGTH: height,
+        TiffImagePlugin.BITSPERSAMPLE: (8 * values.itemsize,) * channels,
+        TiffImagePlugin.COMPRESSION: 8,  # deflate
+        TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: 1 if channels < 3 else 2,  # black is zero; RGB
+        TiffImagePlugin.STRIPOFFSETS: 0,  # counted from the end of the tags, Pillow adds the rest
+        TiffImagePlugin.SAMPLESPERPIXEL: channels,
+        TiffImagePlugin.ROWSPERSTRIP: height,
+        TiffImagePlugin.STRIPBYTECOUNTS: len(strip),
+        TiffImagePlugin.PREDICTOR: 2,
+    })  # fmt: skip
+    buffer = io.BytesIO()
+    tags.save(buffer)
+    return buffer.getvalue() + strip
+
+
+_ENCODERS = {"png": _encode_png, "jpg": _encode_jpg, "webp": _encode_webp, "tiff": _encode_tiff}
