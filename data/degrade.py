@@ -7,7 +7,7 @@ as tensors: the same draws give the same faults.
 import numpy as np
 from keras import ops
 
-DRAWS = 40  # random numbers for each picture
+DRAWS = 36  # random numbers for each picture
 SCRATCHES = 3  # at most, on a picture
 CHANCE = 0.35  # of each fault, in a picture that has any
 

@@ -51,40 +51,44 @@ def lightness_of(pixels):
 _LIGHTNESS = color.lightness_from_gray(to_float(np.arange(256, dtype=np.uint8)))
 
 
-def network_inputs(lightness, whole=None, names=("lightness", "whole", "edges")):
+def network_inputs(lightness, global_lightness=None, names=("lightness", "global_lightness", "edges")):
     """The inputs of a network.
 
     Args:
         lightness: float32 (N, H, W, 1), L in 0..100, H and W divisible by 8.
-        whole: the same pictures at the fixed size of a branch that sees the whole picture: (N, 256, 256, 1) for
+        global_lightness: the same pictures at the fixed size of a branch that sees the whole picture: (N, 256, 256, 1) for
             aciids2020, (N, 224, 224, 1) for iizuka2016; None if `lightness` has that size already.
         names: the inputs that the network has; a model's `input` names them.
 
     Returns:
-        dict of tensors: "lightness" and "whole" as given, "edges" float32 (N, H, W, 1), 0 or 1.
+        dict of tensors: "lightness" and "global_lightness" as given, "edges" float32 (N, H, W, 1), 0 or 1.
     """
     lightness = ops.convert_to_tensor(lightness)
     make = {
         "lightness": lambda: lightness,
-        "whole": lambda: lightness if whole is None else ops.convert_to_tensor(whole),
+        "global_lightness": lambda: lightness if global_lightness is None else ops.convert_to_tensor(global_lightness),
         "edges": lambda: canny(lightness[..., 0])[..., None],
     }
     return {name: make[name]() for name in names}
 
 
-def training_inputs(rgb, inputs, spoil=lambda lightness: lightness):
+def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
     """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network.
 
-    `spoil` is applied to L, (N, H, W, 1). `inputs` is the network's `input`, a dict of symbolic tensors. Where "whole" has
-    a side of its own there, L is resized
-    on the device. Colorizing resizes the picture with `fit`: 0.2 of L apart on average for a picture of 256 x 256, less
-    than 1 for a large one, which training resizes twice.
+    Where "global_lightness" has a side of its own, L is resized on the device. Colorizing resizes the picture with
+    `resize`: 0.2 of L apart on average for a picture of 256 x 256, less than 1 for a large one, which training resizes
+    twice.
+
+    Args:
+        rgb: uint8 tensor.
+        inputs: the network's `input`, a dict of symbolic tensors.
+        degrade: applied to L, (N, H, W, 1), before all else.
     """
-    lightness = whole = spoil(lightness_of(ops.convert_to_tensor(rgb))[..., None])
-    side = inputs["whole"].shape[1] if "whole" in inputs else lightness.shape[1]
+    lightness = global_lightness = degrade(lightness_of(ops.convert_to_tensor(rgb))[..., None])
+    side = inputs["global_lightness"].shape[1] if "global_lightness" in inputs else lightness.shape[1]
     if side != lightness.shape[1]:
-        whole = ops.image.resize(lightness, (side, side), antialias=True, data_format="channels_last")
-    return network_inputs(lightness, whole, inputs)
+        global_lightness = ops.image.resize(lightness, (side, side), antialias=True, data_format="channels_last")
+    return network_inputs(lightness, global_lightness, inputs)
 
 
 def target(rgb, saturation, clip=False):

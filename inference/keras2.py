@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from inference.hdf5 import BadModel, member, numbers, opened, text
+from models import aciids2020
 
 
 class _Layer(NamedTuple):
@@ -74,6 +75,19 @@ def read_keras2(path) -> dict[str, list[np.ndarray]]:
                 return _read(file)
         except BadModel as error:
             raise BadModel(f"{path}: {error}") from error
+
+
+def load_keras2(path, precision, max_width):
+    """(network, metadata) as `inference.model_file.load` gives them. Raises as `read_keras2`, or where it is too wide."""
+    weights = read_keras2(path)
+    width = weights["lfn_conv1"][0].shape[-1] / aciids2020.build().get_layer("lfn_conv1").filters
+    if width > max_width:
+        raise BadModel(f"{path}: its layers are {width:g} times as wide as the paper's, the limit is {max_width}")
+    arguments = {"edges": True, "width": width, "global_size": 256, "input_scale": 1.0, "input_offset": 0.0}
+    model = aciids2020.build(**arguments, precision=precision)
+    for name, arrays in weights.items():
+        model.get_layer(name).set_weights(arrays)
+    return model, {"network": "aciids2020", "arguments": arguments, "size": 256, "training": {"by": "Keras 2"}}
 
 
 def _read(file):

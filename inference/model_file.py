@@ -12,41 +12,43 @@ import h5py
 from keras import saving
 
 from inference.hdf5 import BadModel, member, numbers, opened, text
-from inference.keras2 import is_keras2, read_keras2
-from models import NETWORKS, aciids2020
+from inference.keras2 import is_keras2, load_keras2
+from models import NETWORKS
+from utils import atomic
 
-CARD = "colorizer.json"  # beside Keras' own members in the archive
+METADATA = "colorizer.json"  # beside Keras' own members in the archive
 # A file cannot ask for a network larger than these: of the largest, the weights take 0.7 GB.
 MAX_WIDTH, MAX_SIDE = 2, 1024
 UNPACKS = 8  # a member may be so many times as large as the whole file: trained weights hardly shrink at all
 
 
-def save(path, network, weights, card):
-    """Write a network to a `.keras` file that plain Keras loads too, on any backend, in safe mode.
+def save(path, network, weights, metadata):
+    """Write a network to a `.keras` file that plain Keras loads too, on any backend, in safe mode; whole or not at all.
 
     Args:
         path: of the file, ending in .keras; overwritten.
         network: a key of NETWORKS.
         weights: arrays in the order of `get_weights()`.
-        card: JSON-serialisable dict that travels in the file: "arguments" (of the network's `build`, without precision),
-            "size" (side of the training pictures) and whatever else describes the training.
+        metadata: JSON-serialisable dict that travels in the file: "arguments" (of the network's `build`, without
+            precision), "size" (side of the training pictures) and whatever else describes the training.
     """
-    model = NETWORKS[network].build(**card["arguments"])  # float32, whatever the precision of the training was
+    model = NETWORKS[network].build(**metadata["arguments"])  # float32, whatever the precision of the training was
     model.set_weights(weights)
-    saving.save_model(model, path)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(CARD, json.dumps({"network": network} | card, indent=1))
+    with atomic(path) as temporary:
+        saving.save_model(model, temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(METADATA, json.dumps({"network": network} | metadata, indent=1))
 
 
 def load(path, precision="float32"):
     """Read a network that `save` wrote, or a whole-model HDF5 file of the authors' scripts (Keras 2).
 
-    Only numbers are taken from the file: the network is built by this repository from the card's arguments, and nothing
+    Only numbers are taken from the file: the network is built by this repository from the metadata's arguments, and nothing
     that the file describes is run. What the file holds is checked before memory is given to it. Where a
     checksum stands beside the file (`inference.publish`), the file must agree with it.
 
     Returns:
-        (network, card): the keras.Model as `build` describes it, computing in `precision`, and the card.
+        (network, metadata): the keras.Model as `build` describes it, computing in `precision`, and the metadata.
 
     Raises:
         BadModel: the file is missing, damaged, hostile, or not of these kinds; the message is one line.
@@ -59,7 +61,7 @@ def load(path, precision="float32"):
         if checksum.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != checksum.read_text().split()[0]:
             raise BadModel(f"its SHA-256 is not that in {checksum.name}: damaged, or not the file that was published")
         if is_keras2(path):
-            return _from_keras2(path, precision)
+            return load_keras2(path, precision, MAX_WIDTH)
         with zipfile.ZipFile(path) as archive:
             return _from_archive(archive, precision, limit=UNPACKS * path.stat().st_size)
     except BadModel as error:
@@ -74,48 +76,47 @@ def checksum_of(path):
     return path.with_name(path.name + ".sha256")
 
 
-def start(network, arguments, path):
-    """Give a new network the weights of a file; one trained on smaller pictures is enlarge (`aciids2020.enlarge`).
+def initial_weights(path, network, arguments):
+    """The weights of a file for a new network of the same kind; those of a smaller one are enlarged.
 
     Args:
-        network: of `build(**arguments)`.
-        path: of a file that `load` reads, of the same network and arguments but for "whole" and "initializer".
+        path: of a file that `load` reads.
+        network: a key of NETWORKS.
+        arguments: of the new network's `build`. The file's may differ in what the network's module calls FREE.
 
     Returns:
-        What the file's card says of its training.
+        (arrays in the order of `get_weights()`, what the file's metadata says of its training).
 
     Raises:
         BadModel: as `load` does, or the file's network differs; the message is one line.
     """
-    source, card = load(path)
-    own, its = (
-        {"network": name} | values for name, values in ((network.name, arguments), (source.name, card["arguments"]))
-    )
-    differ = [name for name in own if name not in ("whole", "initializer") and its.get(name) != own[name]]
+    source, metadata = load(path)
+    own, its = {"network": network} | arguments, {"network": source.name} | metadata["arguments"]
+    module = NETWORKS[network]
+    differ = [name for name in own if name not in module.FREE and its.get(name) != own[name]]
     if differ:
         raise BadModel(f"{path}: has {differ[0]} {its.get(differ[0])}, the new network {own[differ[0]]}")
-    weights = source.get_weights()
-    if "whole" in own and its["whole"] != own["whole"]:
-        if own["whole"] < its["whole"]:
-            raise BadModel(f"{path}: was trained at size {its['whole']}, which is larger than {own['whole']}")
-        weights = aciids2020.enlarge(source, own["whole"])
-    network.set_weights(weights)
-    return card.get("training")
+    try:
+        return module.enlarge(source, arguments), metadata.get("training")
+    except ValueError as error:
+        raise BadModel(f"{path}: {error}") from error
 
 
 def _from_archive(archive, precision, limit):
-    card = json.loads(_unpacked(archive, CARD, limit))
+    metadata = json.loads(_unpacked(archive, METADATA, limit))
     _refuse_code(archive, json.loads(_unpacked(archive, "config.json", limit)))
-    module, arguments, side = NETWORKS[card["network"]], card["arguments"], card["size"]
+    module, arguments, side = NETWORKS[metadata["network"]], metadata["arguments"], metadata["size"]
+    if "whole" in arguments:  # its name until the first release
+        arguments["global_size"] = arguments.pop("whole")
     _check_arguments(module.build, arguments)
     if type(side) is not int or side % 8 or not 8 <= side <= MAX_SIDE:
-        raise BadModel(f"its card says size {side!r}, expected a multiple of 8 up to {MAX_SIDE}")
-    _check_story(card)
+        raise BadModel(f"its metadata says size {side!r}, expected a multiple of 8 up to {MAX_SIDE}")
+    _check_training(metadata)
     stored = io.BytesIO(_unpacked(archive, "model.weights.h5", limit))
     model = module.build(**arguments, precision=precision)
     with opened(stored, "weights that Keras wrote") as file:
         _fill(model, _layers(file, set()))
-    return model, card
+    return model, metadata
 
 
 def _unpacked(archive, name, limit):
@@ -151,25 +152,25 @@ def _check_arguments(build, arguments):
         kind, own = type(defaults.get(name)), type(value)
         fits = own is kind or (kind is float and own is int)
         if name not in defaults or not fits or (own is float and not math.isfinite(value)):
-            raise BadModel(f"its card says {name} {value!r}, which the network does not take")
-    width, whole = arguments.get("width", 1), arguments.get("whole", 256)
+            raise BadModel(f"its metadata says {name} {value!r}, which the network does not take")
+    width, global_size = arguments.get("width", 1), arguments.get("global_size", 256)
     if not 0 < width <= MAX_WIDTH:
-        raise BadModel(f"its card says width {width}, expected up to {MAX_WIDTH}")
-    if not 0 < whole <= MAX_SIDE or whole % 8:
-        raise BadModel(f"its card says whole {whole}, expected a multiple of 8 up to {MAX_SIDE}")
+        raise BadModel(f"its metadata says width {width}, expected up to {MAX_WIDTH}")
+    if not 0 < global_size <= MAX_SIDE or global_size % 8:
+        raise BadModel(f"its metadata says global_size {global_size}, expected a multiple of 8 up to {MAX_SIDE}")
 
 
-def _check_story(card):
-    """What a card says of the training, and of colouring, is of the kinds that train.py and `inference.publish` write."""
+def _check_training(metadata):
+    """What the metadata says of training and colorizing has the types that train.py and `inference.publish` write."""
     for name in ("saturation", "colorize_saturation"):
-        value = card.get(name, 1)
+        value = metadata.get(name, 1)
         if type(value) not in (int, float) or not 0 <= value < math.inf:
-            raise BadModel(f"its card says {name} {value!r}, expected a number from 0 up")
-    training = card.get("training")
+            raise BadModel(f"its metadata says {name} {value!r}, expected a number from 0 up")
+    training = metadata.get("training")
     while training is not None:
         kinds = {"pictures": int, "clip_saturation": bool}
         if type(training) is not dict or any(type(training.get(name, kind())) is not kind for name, kind in kinds.items()):
-            raise BadModel("what its card says of the training is not what train.py writes")
+            raise BadModel("what its metadata says of the training is not what train.py writes")
         training = training.get("before")
 
 
@@ -192,7 +193,7 @@ def _fill(model, layers):
     for variable in model.variables:
         variables.setdefault(variable.path.rpartition("/")[0], []).append(variable)
     if missing := variables.keys() ^ layers.keys():
-        raise BadModel(f"layer {min(missing)} is not in both the file and the network that its card describes")
+        raise BadModel(f"layer {min(missing)} is not in both the file and the network that its metadata describes")
     for name, own in variables.items():
         shapes, expected = [dataset.shape for dataset in layers[name]], [tuple(v.shape) for v in own]
         if shapes != expected:
@@ -200,16 +201,3 @@ def _fill(model, layers):
     for name, own in variables.items():
         for variable, dataset in zip(own, layers[name]):
             variable.assign(numbers(dataset))
-
-
-def _from_keras2(path, precision):
-    weights = read_keras2(path)
-    full = aciids2020.build().get_layer("lfn_conv1").filters
-    width = weights["lfn_conv1"][0].shape[-1] / full
-    if width > MAX_WIDTH:
-        raise BadModel(f"{path}: its layers are {width:g} times as wide as the paper's, the limit is {MAX_WIDTH}")
-    arguments = {"edges": True, "width": width, "whole": 256, "input_scale": 1.0, "input_offset": 0.0}
-    model = aciids2020.build(**arguments, precision=precision)
-    for name, arrays in weights.items():
-        model.get_layer(name).set_weights(arrays)
-    return model, {"network": "aciids2020", "arguments": arguments, "size": 256, "training": {"by": "Keras 2"}}

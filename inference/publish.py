@@ -31,15 +31,15 @@ def publish(source, path, saturation):
     Returns:
         The largest difference that rounding makes to a weight.
     """
-    network, card = model_file.load(source)
+    network, metadata = model_file.load(source)
     weights = network.get_weights()
     rounded = [array.astype(np.float16).astype(np.float32) for array in weights]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
-        card |= {"colorize_saturation": saturation}
-        if "training" in card:
-            card["training"] = pathless(card["training"])
-        model_file.save(temporary, network.name, rounded, card)
+        metadata |= {"colorize_saturation": saturation}
+        if "training" in metadata:
+            metadata["training"] = pathless(metadata["training"])
+        model_file.save(temporary, network.name, rounded, metadata)
         with zipfile.ZipFile(temporary) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -52,10 +52,10 @@ def publish(source, path, saturation):
 
 
 def pathless(training):
-    """What a card tells of a training, and of those before it, without the folders of the machine that it ran on."""
+    """What a metadata tells of a training, and of those before it, without the folders of the machine that it ran on."""
     told = dict(training)
-    if told.get("start"):
-        told["start"] = Path(told["start"]).name
+    if told.get("init_from"):
+        told["init_from"] = Path(told["init_from"]).name
     if told.get("before"):
         told["before"] = pathless(told["before"])
     return told

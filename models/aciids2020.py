@@ -10,14 +10,25 @@ from keras import Model, initializers, layers, ops
 
 AB_SCALE = 128.0  # the last tanh spans a, b in -128..128
 BRANCHES = {"CN": "cn_dense2", "LFN": "lfn_conv6", "EDN": "edn_conv3"}  # the layers that meet in the fusion
-LOSS_LAYER = "color_up3"  # whose output `loss` compares with the target
+LOSS_LAYER = "color_up3"
+OWN_RATE = ("cn_", "fusion_cn/")  # CN and its way into the fusion
+FREE = ("global_size", "initializer")
+statistics = None
+
+
+def arguments(config):
+    """The arguments of `build` out of a configuration."""
+    return {
+        "edges": config.edges, "width": config.width, "global_size": config.size, "input_scale": config.input_scale,
+        "input_offset": config.input_offset, "initializer": config.initializer,
+    }  # fmt: skip
 
 
 def build(
     *,
     edges=True,
     width=1.0,
-    whole=256,
+    global_size=256,
     input_scale=1.0,
     input_offset=0.0,
     initializer="glorot_uniform",
@@ -28,7 +39,7 @@ def build(
     Args:
         edges: False leaves the edge detection network and its input out (the paper's ablation).
         width: factor on the number of filters and units, 1 in the paper; small widths make quick tests.
-        whole: side of the picture that the classification network sees, 256 in the paper.
+        global_size: side of the picture that the classification network sees, 256 in the paper.
         input_scale, input_offset: the convolutions see input_scale * L + input_offset. The paper feeds raw L: 1 and 0.
         initializer: "glorot_uniform" (Keras' default, so the paper's), "he_uniform", or "he_gentle": He's, but the one ReLU
             filter that CN ends in starts with no negative weight, hence open everywhere, and CN's way into the fusion
@@ -36,9 +47,10 @@ def build(
         precision: a Keras dtype policy, such as "mixed_bfloat16". The last tanh is float32 in any case.
 
     Returns:
-        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8; "whole"
-        (N, whole, whole, 1), the same pictures at the size of the classification network; "edges" (N, H, W, 1), 0 or 1.
-        Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last doubling, (N, H/2, W/2, 2).
+        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8; "global_lightness"
+        (N, global_size, global_size, 1), the same pictures at the size of the classification network; "edges"
+        (N, H, W, 1), 0 or 1. Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last doubling,
+        (N, H/2, W/2, 2).
     """
 
     gentle = initializer == "he_gentle"
@@ -60,7 +72,7 @@ def build(
         return layers.Rescaling(input_scale, input_offset, dtype="float32", name=name)(x)
 
     lightness = layers.Input((None, None, 1), name="lightness")
-    whole_lightness = layers.Input((whole, whole, 1), name="whole")
+    global_lightness = layers.Input((global_size, global_size, 1), name="global_lightness")
     edge_map = layers.Input((None, None, 1), name="edges")
 
     # Local features network: (H, W, 1) -> (H/8, W/8, 256)
@@ -68,7 +80,7 @@ def build(
     lfn = stack(scaled(lightness, "lfn_scaling"), "lfn", features)
 
     # Classification network, weights of its own: (256, 256, 1) -> (32, 32, 1) -> 1000
-    cn = stack(scaled(whole_lightness, "cn_scaling"), "cn", [*features, (units(128), 1), (units(32), 1), (units(8), 1)])
+    cn = stack(scaled(global_lightness, "cn_scaling"), "cn", [*features, (units(128), 1), (units(32), 1), (units(8), 1)])
     last = initializers.RandomUniform(0, math.sqrt(6 / (9 * units(8)))) if gentle else initializer
     cn = conv(cn, 1, "cn_conv10", kernel_initializer=last)
     cn = layers.Flatten(dtype=precision, name="cn_flatten")(cn)
@@ -105,11 +117,11 @@ def build(
     x = conv(x, 2, "color_conv5", activation="tanh", dtype="float32")
     x = layers.Rescaling(AB_SCALE, dtype="float32", name="ab")(x)
     x = layers.UpSampling2D(2, dtype="float32", name="color_up3")(x)
-    inputs = {"lightness": lightness, "whole": whole_lightness} | ({"edges": edge_map} if edges else {})
+    inputs = {"lightness": lightness, "global_lightness": global_lightness} | ({"edges": edge_map} if edges else {})
     return Model(inputs, x, name="aciids2020")
 
 
-def enlarge(network, whole):
+def enlarge(network, arguments):
     """The weights of a network for a classification network that sees a larger picture.
 
     CN's first dense layer has a row for each place of an 8th of that picture. The rows of the larger picture are
@@ -118,20 +130,25 @@ def enlarge(network, whole):
 
     Args:
         network: of `build`.
-        whole: side of the larger picture, a multiple of 8.
+        arguments: of `build`, with the larger "global_size", a multiple of 8.
 
     Returns:
-        Arrays in the order of `get_weights()` of `build(whole=whole)`.
+        Arrays in the order of `get_weights()` of `build(**arguments)`.
+
+    Raises:
+        ValueError: the picture is smaller than the network's.
     """
-    arrays = network.get_weights()
+    arrays, new, old = network.get_weights(), arguments["global_size"], network.input["global_lightness"].shape[1]
+    if new < old:
+        raise ValueError(f"was trained at size {old}, larger than {new}")
     row = next(i for i, v in enumerate(network.variables) if v.path == "cn_dense1/kernel")
-    units, old, new = arrays[row].shape[1], network.input["whole"].shape[1] // 8, whole // 8
+    units, old, new = arrays[row].shape[1], old // 8, new // 8
     kernel = ops.image.resize(arrays[row].reshape(old, old, units), (new, new), data_format="channels_last")
     arrays[row] = ops.convert_to_numpy(kernel).reshape(-1, units) * (old / new) ** 2
     return arrays
 
 
-def ablated(network, branch, mean):
+def ablate(network, branch, mean):
     """The weights of a network to which one branch says the same of every picture and every place (mean ablation).
 
     Up to its ReLU the fusion is linear in each branch, so what is constant joins its bias, and nothing is approximated.
@@ -155,7 +172,7 @@ def ablated(network, branch, mean):
     return list(arrays.values())
 
 
-def scenes(network, classes):
+def classifier(network, classes):
     """A scene classifier on CN's vector: logits (N, classes), float32. Not the paper's, whose CN learns from colours alone.
 
     It takes part in the training alone and is not in the file of the network.
@@ -163,6 +180,6 @@ def scenes(network, classes):
     return layers.Dense(classes, dtype="float32", name="scenes")(network.get_layer("cn_dense2").output)
 
 
-def loss(ab, target):
-    """The paper's loss for each picture: mean squared error of ab / 128, (N, H, W, 2) twice -> (N,), float32."""
-    return ops.mean(ops.square((ab - target) / AB_SCALE), axis=(1, 2, 3))
+def make_loss(statistics=None):
+    """The paper's loss: mean squared error of ab / 128 for each picture, (N, H, W, 2) twice -> (N,), float32."""
+    return lambda ab, target: ops.mean(ops.square((ab - target) / AB_SCALE), axis=(1, 2, 3))

@@ -10,7 +10,19 @@ from keras import Model, layers, ops
 AB_SCALE = 128.0  # the last sigmoid, 0..1, spans a, b in -128..128; the paper says only that ab is brought to 0..1
 GLOBAL_SIDE = 224  # of the picture that the global features are made of
 BRANCHES = {"global": "global_dense3", "mid": "mid_conv2"}  # the layers that meet in the fusion
-LOSS_LAYER = "color_up3"  # whose output `loss` compares with the target
+LOSS_LAYER = "color_up3"
+OWN_RATE, FREE = (), ()
+statistics = ablate = None
+
+
+def arguments(config):
+    """The arguments of `build` out of a configuration."""
+    return {"width": config.width}
+
+
+def enlarge(network, arguments):
+    """The weights as they are: they fit pictures of any size."""
+    return network.get_weights()
 
 
 def build(*, width=1.0, precision="float32"):
@@ -21,7 +33,7 @@ def build(*, width=1.0, precision="float32"):
         precision: a Keras dtype policy, such as "mixed_bfloat16". The last sigmoid is float32 in any case.
 
     Returns:
-        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8; "whole"
+        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8; "global_lightness"
         (N, 224, 224, 1), the same pictures at the size of the global features. Output (N, H, W, 2): ab in Lab units. The
         layer "ab" holds it before the last doubling, (N, H/2, W/2, 2).
     """
@@ -51,7 +63,7 @@ def build(*, width=1.0, precision="float32"):
     low = Model(picture, x, name="low")
 
     lightness = layers.Input((None, None, 1), name="lightness")
-    whole = layers.Input((GLOBAL_SIDE, GLOBAL_SIDE, 1), name="whole")
+    global_lightness = layers.Input((GLOBAL_SIDE, GLOBAL_SIDE, 1), name="global_lightness")
 
     # Mid-level features: (H/8, W/8, 512) -> (H/8, W/8, 256)
     mid = low(lightness)
@@ -59,7 +71,7 @@ def build(*, width=1.0, precision="float32"):
         mid = conv(mid, filters, f"mid_conv{i}")
 
     # Global features: (28, 28, 512) -> (7, 7, 512) -> 256
-    x = low(whole)
+    x = low(global_lightness)
     for i, stride in enumerate((2, 1, 2, 1), start=1):
         x = conv(x, 512, f"global_conv{i}", stride)
     x = layers.Flatten(dtype=precision, name="global_flatten")(x)
@@ -84,10 +96,10 @@ def build(*, width=1.0, precision="float32"):
     x = layers.Conv2D(2, 3, padding="same", activation="sigmoid", dtype="float32", name="color_conv5")(x)
     x = layers.Rescaling(2 * AB_SCALE, -AB_SCALE, dtype="float32", name="ab")(x)
     x = layers.UpSampling2D(2, dtype="float32", name="color_up3")(x)
-    return Model({"lightness": lightness, "whole": whole}, x, name="iizuka2016")
+    return Model({"lightness": lightness, "global_lightness": global_lightness}, x, name="iizuka2016")
 
 
-def scenes(network, classes):
+def classifier(network, classes):
     """The scene classifier: logits (N, classes), float32, out of the 512 global features before the last layer.
 
     It takes part in the training alone and is not in the file of the network: colorizing has no use for it. 205 classes in
@@ -100,6 +112,6 @@ def scenes(network, classes):
     return layers.Dense(classes, dtype="float32", name="scenes")(x)
 
 
-def loss(ab, target):
-    """The paper's colour loss for each picture: mean squared error of ab brought to 0..1, (N, H, W, 2) twice -> (N,)."""
-    return ops.mean(ops.square((ab - target) / (2 * AB_SCALE)), axis=(1, 2, 3))
+def make_loss(statistics=None):
+    """The paper's colour loss: mean squared error of ab scaled to 0..1 for each picture, (N, H, W, 2) twice -> (N,)."""
+    return lambda ab, target: ops.mean(ops.square((ab - target) / (2 * AB_SCALE)), axis=(1, 2, 3))

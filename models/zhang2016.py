@@ -17,7 +17,19 @@ NEIGHBOURS, SIGMA = 5, 5.0  # of the soft encoding; the prior is smoothed with t
 UNIFORM = 0.5  # lambda, the share of the uniform distribution in the smoothed prior (section 2.2)
 TEMPERATURE = 0.38  # of the annealed mean (section 2.3)
 BRANCHES = {}  # one path, nothing to fuse
-LOSS_LAYER = "logits"  # whose output `loss` compares with the target
+LOSS_LAYER = "logits"
+OWN_RATE, FREE = (), ()
+ablate = classifier = None
+
+
+def arguments(config):
+    """The arguments of `build` out of a configuration."""
+    return {"width": config.width}
+
+
+def enlarge(network, arguments):
+    """The weights as they are: they fit pictures of any size."""
+    return network.get_weights()
 
 
 @functools.cache
@@ -113,9 +125,9 @@ def encode(ab):
     return z / ops.sum(z, axis=-1, keepdims=True)
 
 
-def count(ab):
-    """How many places of a tensor of ab (..., 2) have each bin as their nearest: NumPy int64 (313,)."""
-    nearest = ops.convert_to_numpy(ops.argmax(_closeness(ab), axis=-1))
+def statistics(target):
+    """How many places of the output have each bin as their nearest: target ab (N, H, W, 2) -> NumPy int64 (313,)."""
+    nearest = ops.convert_to_numpy(ops.argmax(_closeness(quarter(target)), axis=-1))
     return np.bincount(nearest.ravel(), minlength=len(bins()))
 
 
@@ -136,17 +148,21 @@ def rebalancing(counts):
     return (weights / (p @ weights)).astype("float32")
 
 
-def loss(logits, target, weights):
+def make_loss(statistics):
     """The paper's loss for each picture (equations 2 and 3): cross-entropy with the soft encoding, rebalanced.
 
     Args:
-        logits: float32 (N, H/4, W/4, 313).
-        target: ab in Lab units, (N, H, W, 2).
-        weights: of the bins, from `rebalancing`; each place has that of its nearest bin.
+        statistics: of the training pictures, see above: counts (313,).
 
     Returns:
-        (N,), the mean over the places, where the paper has the sum.
+        A function of logits, float32 (N, H/4, W/4, 313), and the target, ab (N, H, W, 2): (N,), the mean over the
+        places, where the paper has the sum. Each place has the weight of its nearest bin.
     """
-    z = encode(quarter(target))
-    entropy = -ops.sum(z * ops.log_softmax(logits, axis=-1), axis=-1)
-    return ops.mean(ops.take(weights, ops.argmax(z, axis=-1), axis=0) * entropy, axis=(1, 2))
+    weights = rebalancing(statistics)
+
+    def loss(logits, target):
+        z = encode(quarter(target))
+        entropy = -ops.sum(z * ops.log_softmax(logits, axis=-1), axis=-1)
+        return ops.mean(ops.take(weights, ops.argmax(z, axis=-1), axis=0) * entropy, axis=(1, 2))
+
+    return loss

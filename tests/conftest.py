@@ -41,7 +41,6 @@ def photographs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def broken_gives_no_numbers():
     """The network of a file broken.keras computes NaN. A file that holds NaN is refused, so it is made so when loaded."""
-    from inference import model_file
 
     load = model_file.load
 

@@ -13,12 +13,12 @@ from keras import layers, ops
 from inference import model_file
 from models import aciids2020
 
-SMALL = {"width": 1 / 16, "whole": 64}
+SMALL = {"width": 1 / 16, "global_lightness": 64}
 
 
-def inputs(height=64, width=64, whole=64, count=2, seed=0):
+def inputs(height=64, width=64, global_size=64, count=2, seed=0):
     rng = np.random.default_rng(seed)
-    shapes = {"lightness": (height, width), "whole": (whole, whole), "edges": (height, width)}
+    shapes = {"lightness": (height, width), "global_lightness": (global_size, global_size), "edges": (height, width)}
     x = {name: rng.uniform(0, 100, (count, *shape, 1)).astype("float32") for name, shape in shapes.items()}
     return x | {"edges": (x["edges"] > 75).astype("float32")}
 
@@ -57,7 +57,7 @@ def test_parameters_and_shapes_of_the_paper():
 def test_a_grown_network_sees_the_same_at_more_pixels(factor):
     """CN's vector of a feature map, and of that map with every place repeated."""
     small = aciids2020.build(**SMALL)
-    large = aciids2020.build(**SMALL | {"whole": 64 * factor})
+    large = aciids2020.build(**SMALL | {"global_lightness": 64 * factor})
     large.set_weights(aciids2020.enlarge(small, 64 * factor))
     places = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 1)).astype("float32")
 
@@ -104,7 +104,7 @@ def test_an_ablated_branch_is_a_constant_in_the_fusion(branch):
     network, blind = aciids2020.build(**SMALL), aciids2020.build(**SMALL)
     parts = keras.Model(network.inputs, {k: network.get_layer(v).output for k, v in aciids2020.BRANCHES.items()})(inputs())
     mean = np.random.default_rng(0).uniform(0, 9, parts[branch].shape[-1]).astype("float32")
-    blind.set_weights(aciids2020.ablated(network, branch, mean))
+    blind.set_weights(aciids2020.ablate(network, branch, mean))
     parts[branch] = ops.broadcast_to(mean, parts[branch].shape)
     places = network.get_layer("fusion_conv")(ops.concatenate([parts["LFN"], parts["EDN"]], axis=-1))
     expected = ops.relu(places + network.get_layer("fusion_cn")(parts["CN"])[:, None, None])
@@ -134,7 +134,7 @@ def test_scaling_is_inside():
     raw, scaled = (aciids2020.build(**SMALL, **k) for k in ({}, {"input_scale": 0.01, "input_offset": -0.5}))
     scaled.set_weights(raw.get_weights())
     x = inputs()
-    by_hand = x | {name: 0.01 * x[name] - 0.5 for name in ("lightness", "whole")}
+    by_hand = x | {name: 0.01 * x[name] - 0.5 for name in ("lightness", "global_lightness")}
     assert np.allclose(run(scaled, x), run(raw, by_hand), atol=1e-4)
     assert np.abs(run(raw, x)).max() <= aciids2020.AB_SCALE
 
@@ -150,7 +150,8 @@ def test_loss_is_the_mean_squared_error_of_ab_over_128():
     rng = np.random.default_rng(0)
     ab, target = rng.uniform(-100, 100, (2, 3, 8, 8, 2)).astype("float32")
     expected = ((ab / 128 - target / 128) ** 2).mean(axis=(1, 2, 3))
-    assert np.allclose(aciids2020.loss(ops.convert_to_tensor(ab), ops.convert_to_tensor(target)), expected, rtol=1e-5)
+    found = aciids2020.make_loss()(ops.convert_to_tensor(ab), ops.convert_to_tensor(target))
+    assert np.allclose(found, expected, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from inference import model_file, view
 from models import aciids2020
 
 ROOT = Path(__file__).parents[1]
-ARGUMENTS = {"width": 1 / 16, "whole": 64}
+ARGUMENTS = {"width": 1 / 16, "global_lightness": 64}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 # "test" is also the name of a package of Python's own, so the script is loaded by its path.
@@ -260,8 +260,8 @@ def test_shards_make_what_one_run_makes(tmp_path, run):
     """Byte for byte, though they see the pictures in other company; and again after some were lost."""
     for i in range(22):
         save(tmp_path / "in" / f"{i % 3}" / f"{i}.png", PICTURES["camera"][i : 90 + 2 * i, i : 150 - 3 * i])
-    run(tmp_path / "in", tmp_path / "whole")
-    whole = {p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole").rglob("*.png")}
+    run(tmp_path / "in", tmp_path / "all")
+    whole = {p.relative_to(tmp_path / "all"): p.read_bytes() for p in (tmp_path / "all").rglob("*.png")}
     assert len(whole) == 22 and len(set(whole.values())) == 22
     done = []
     for i in range(4):

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import pytest
 
+import configs
 from data.batches import Batches, Order, Validation
 from models import aciids2020
 from training import checkpoint, devices
@@ -97,7 +98,7 @@ def compare(run, other):
     moved = [np.ptp(a).item() > 0 for a in found["weights"]]
     assert sum(moved) > len(moved) / 2
     for row, truth in zip(progress["history"], before["history"], strict=True):
-        for name in ("loss", "ratio", "val_loss", "val_ratio", "learning_rate", "spread_LFN"):
+        for name in ("loss", "relative_mse", "val_loss", "val_relative_mse", "learning_rate", "variation_LFN"):
             assert row[name] == pytest.approx(truth[name], rel=1e-4), name
 
 
@@ -136,11 +137,10 @@ def test_what_devices_cannot_do_is_one_line(flags, reason, photographs, tmp_path
     ],
 )
 def test_processes_are_named_in_full(flags, reason, tmp_path, monkeypatch, capsys):
-    import train as script
 
     monkeypatch.setattr(sys, "argv", ["train.py", "--data", str(tmp_path), "--run", "r", *flags])
     with pytest.raises(SystemExit):
-        script.parse()
+        configs.parse_training()
     assert reason in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -168,7 +168,7 @@ weights = []
 for count in (1, 2):
     with devices.use(count).scope():
         keras.utils.set_random_seed(0)
-        model = TrainingModel(iizuka2016.build(width=1 / 16), iizuka2016.loss, 1.0, loss_layer=iizuka2016.LOSS_LAYER)
+        model = TrainingModel(iizuka2016.build(width=1 / 16), iizuka2016.make_loss(), 1.0, loss_layer=iizuka2016.LOSS_LAYER)
         model.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=False)
         model.build((None, 64, 64, 3))
     before = model.trained.get_weights()
@@ -245,7 +245,7 @@ def test_validation_is_over_all_pictures(photographs):
     """Whatever the batch: the same means as those of batches with an uneven end."""
     files = sorted(photographs.rglob("*.png"))[:11]
     keras.utils.set_random_seed(0)
-    model = TrainingModel(aciids2020.build(width=1 / 16, whole=64, input_scale=0.01), aciids2020.loss, 1.8)
+    model = TrainingModel(aciids2020.build(width=1 / 16, global_size=64, input_scale=0.01), aciids2020.make_loss(), 1.8)
     model.compile(jit_compile=False)
     plain = model.evaluate(Batches(files, 64, 11), verbose=0, return_dict=True)
     for batch in (4, 8, 11, 16):

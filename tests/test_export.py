@@ -22,7 +22,7 @@ def test_onnx_gives_what_keras_gives(tmp_path, edges):
     import onnxruntime
 
     keras.utils.set_random_seed(0)
-    arguments = {"width": 1 / 8, "whole": 64, "edges": edges}
+    arguments = {"width": 1 / 8, "global_lightness": 64, "edges": edges}
     network = aciids2020.build(**arguments)
     model_file.save(tmp_path / "a.keras", "aciids2020", network.get_weights(), {"arguments": arguments, "size": 64})
     command = [sys.executable, "-m", "inference.export", str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")]
@@ -30,13 +30,13 @@ def test_onnx_gives_what_keras_gives(tmp_path, edges):
     assert printed.returncode == 0 and "from Keras" in printed.stdout, printed.stderr
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
     assert [(i.name, i.shape) for i in session.get_inputs()] == [
-        ("lightness", ["N", "H", "W", 1]), ("whole", ["N", 64, 64, 1])
+        ("lightness", ["N", "H", "W", 1]), ("global_lightness", ["N", 64, 64, 1])
     ]  # fmt: skip
     for height, width in ((40, 128), (96, 72)):
         photographs = [data.camera(), data.astronaut()]
         views = {
             "lightness": np.stack([lightness_of(resize(p, height, width)) for p in photographs])[..., None],
-            "whole": np.stack([lightness_of(resize(p, 64, 64)) for p in photographs])[..., None],
+            "global_lightness": np.stack([lightness_of(resize(p, 64, 64)) for p in photographs])[..., None],
         }
         expected = keras.ops.convert_to_numpy(network(network_inputs(**views, names=network.input)))
         (found,) = session.run(None, views)

@@ -70,7 +70,7 @@ def refused(*arguments, monkeypatch, capsys):
     """The one line with which train.py refuses a command, before it has begun anything."""
     monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
-        script.main()
+        script.main(configs.parse_training())
     *_, line = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
     return line
@@ -90,9 +90,12 @@ def ended_well(done):
 # ---- numbers that are none
 
 
+RUN = "import sys, train; sys.argv = sys.argv[1:]; {}; train.main(train.configs.parse_training())"
+
+
 def run_patched(patch, *arguments):
     """train.py with a line of Python run before it."""
-    command = [sys.executable, "-c", f"import sys, train; sys.argv = sys.argv[1:]; {patch}; train.main()", "train.py"]
+    command = [sys.executable, "-c", RUN.format(patch), "train.py"]
     return subprocess.run([*command, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
 
 
@@ -183,7 +186,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
 def test_leftovers_are_removed_but_not_those_of_a_living_process(tmp_path):
     (tmp_path / ".partial-0123abcd-a.png").write_bytes(b"half")
     (tmp_path / ".partial-of-mine.png").write_bytes(b"another name")
-    (tmp_path / "a.png").write_bytes(b"whole")
+    (tmp_path / "a.png").write_bytes(b"global_lightness")
     with utils.atomic(tmp_path / "b.png") as living:
         living.write_bytes(b"half")
         utils.remove_leftovers(tmp_path)
@@ -272,7 +275,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
 
 
 def test_a_log_that_cannot_be_written_says_so(tmp_path):
-    row = dict.fromkeys(("loss", "ratio", "val_loss", "val_ratio", "pictures_per_second"), 0.5) | {"epoch": 1}
+    row = dict.fromkeys(("loss", "relative_mse", "val_loss", "val_relative_mse", "pictures_per_second"), 0.5) | {"epoch": 1}
     log = Log(tmp_path)
     log.write([row], data.astronaut()[:64, :64])
     for name, size in (("tensorboard", 12_000), ("log.csv", 10)):
@@ -314,7 +317,7 @@ def test_training_into_a_folder_that_vanishes_or_cannot_be_written(photographs, 
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     assert "Read-only file system" in ended_well(train("--data", photographs, *SMALL, "--run", disk / "run"))
     run = tmp_path / "run"
-    gone = f"lambda self, *_: (self.sound_state(5), shutil.rmtree({str(run)!r}))"
+    gone = f"lambda self, *_: (self.finite_state(5), shutil.rmtree({str(run)!r}))"
     patch = f"import shutil; train.CheckpointCallback.on_epoch_end = {gone}"
     line = ended_well(run_patched(patch + "; train.update_batch_norm = None", "--data", photographs, *SMALL, "--run", run))
     assert f"{run}: No such file or directory" in line and not run.exists()
@@ -341,7 +344,7 @@ def kill_at_random(command, watched, rng, began):
 def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
     options = ["--data", photographs, *SMALL, "--batch", 2, "--preset", "tuned", "--warmup", 2, "--epochs", 60]
     options += ["--checkpoint-steps", 1]
-    whole, run = tmp_path / "whole", tmp_path / "killed"
+    whole, run = tmp_path / "global_lightness", tmp_path / "killed"
     assert train(*options, "--run", whole).returncode == 0
     command = [sys.executable, str(ROOT / "train.py"), *map(str, options), "--run", str(run), "--resume"]
     rng, kills, in_writing = random.Random(0), 0, 0
@@ -367,7 +370,7 @@ def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     keras.utils.set_random_seed(0)
-    arguments, path = {"width": 1 / 16, "whole": 64}, tmp_path_factory.mktemp("network") / "tiny.keras"
+    arguments, path = {"width": 1 / 16, "global_lightness": 64}, tmp_path_factory.mktemp("network") / "tiny.keras"
     weights = aciids2020.build(**arguments).get_weights()
     model_file.save(path, "aciids2020", weights, {"arguments": arguments, "size": 64})
     return path

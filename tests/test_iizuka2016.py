@@ -31,7 +31,7 @@ def pictures(count=4, seed=0):
 
 def inputs(count=2, seed=0):
     rng = np.random.default_rng(seed)
-    shapes = {"lightness": (64, 64), "whole": (224, 224)}
+    shapes = {"lightness": (64, 64), "global_lightness": (224, 224)}
     return {name: rng.uniform(0, 100, (count, *shape, 1)).astype("float32") for name, shape in shapes.items()}
 
 
@@ -42,9 +42,14 @@ def run(model, x):
 def small_model(optimizer=None, classes=3, weight=1 / 300):
     keras.utils.set_random_seed(0)
     network = iizuka2016.build(width=WIDTH)
-    scenes = iizuka2016.scenes(network, classes) if classes else None
+    scenes = iizuka2016.classifier(network, classes) if classes else None
     model = TrainingModel(
-        network, iizuka2016.loss, 1.0, loss_layer=iizuka2016.LOSS_LAYER, scenes=scenes, scene_weight=weight
+        network,
+        iizuka2016.make_loss(),
+        1.0,
+        loss_layer=iizuka2016.LOSS_LAYER,
+        classifier=scenes,
+        classification_weight=weight,
     )
     model.compile(optimizer=optimizer or make_optimizer("sgd", 0.1, total_steps=10), run_eagerly=True)
     return model
@@ -63,7 +68,7 @@ def test_parameters_and_shapes_of_the_paper():
     expected += 256 * 256 + 256 * 256 + 4 * 256  # the fusion
     expected += 9 * 32 * 2 + 2  # the output, with a bias
     assert network.count_params() == expected == 42_189_314
-    classifier = keras.Model(network.input, iizuka2016.scenes(network, 205))
+    classifier = keras.Model(network.input, iizuka2016.classifier(network, 205))
     assert classifier.output.shape == (None, 205)
     assert [classifier.get_layer(f"scenes{end}").kernel.shape for end in ("_dense1_kernel", "")] == [(512, 256), (256, 205)]
 
@@ -116,7 +121,7 @@ def test_fusion_equals_the_literal_repeat_and_concatenation():
 def test_training_and_colorizing_give_the_global_branch_nearly_the_same_picture(photograph, large):
     """0.25 of L apart on average for a picture of the training's size; 1 for a large one, which training resizes twice."""
     picture = photograph() if large else resize(photograph(), 256, 256)
-    trained = training_inputs(resize(picture, 256, 256)[None], iizuka2016.build(width=WIDTH).input)["whole"]
+    trained = training_inputs(resize(picture, 256, 256)[None], iizuka2016.build(width=WIDTH).input)["global_lightness"]
     tested = lightness_of(resize(picture, 224, 224))
     difference = np.abs(ops.convert_to_numpy(trained)[0, ..., 0] - tested)
     assert difference.mean() < (1 if large else 0.25) and np.percentile(difference, 99) < (9 if large else 2.5)
@@ -132,7 +137,7 @@ def test_loss_is_that_of_ab_brought_to_0_1_and_the_weighted_cross_entropy():
     entropy = np.mean(np.log(np.exp(logits).sum(axis=-1)) - logits[np.arange(4), labels])
     found = model.evaluate(rgb, labels, batch_size=4, return_dict=True, verbose=0)
     assert found["loss"] == pytest.approx(error + 0.25 * entropy, rel=1e-4)
-    assert found["ratio"] == pytest.approx(((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4)
+    assert found["relative_mse"] == pytest.approx(((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4)
     alone = small_model(classes=0).evaluate(rgb, batch_size=4, return_dict=True, verbose=0)
     assert alone["loss"] == pytest.approx(error, rel=1e-4)
 
@@ -180,7 +185,7 @@ def test_a_saved_file_gives_the_same_output(tmp_path):
 
 def test_labels_are_the_top_folders(photographs):
     rows = manifest.scan_dataset([photographs], share=0.25, progress=False)
-    names = manifest.scenes(rows)
+    names = manifest.classifier(rows)
     assert names == ["0", "1", "2"]
     files, labels = manifest.paths(rows, "train"), manifest.labels(rows, "train", names)
     assert [int(Path(file).parent.name) for file in files] == labels.tolist()
@@ -191,7 +196,7 @@ def test_labels_are_the_top_folders(photographs):
         assert [labels[np.abs(whole.astype(int) - one).sum(axis=(1, 2, 3)).argmin()] for one in rgb] == found.tolist()
     flat = manifest.scan_dataset([photographs / "0"], progress=False)
     with pytest.raises(ValueError, match="lies in no folder below"):
-        manifest.scenes(flat)
+        manifest.classifier(flat)
 
 
 @pytest.mark.parametrize(
@@ -218,14 +223,14 @@ def test_train_resume_and_colorize_from_the_command_line(photographs, tmp_path):
     """Taken up before its last step, with batch normalisation, classifier and moving average: equal bit for bit."""
     run = tmp_path / "run"
     options = ["--preset", "iizuka", "--labels-from-folders", "--width", WIDTH, "--size", 64, "--batch", 8, "--epochs", 2]
-    command("train.py", "--data", photographs, *options, "--average", 0.5, "--run", run, "--checkpoint-steps", 1)
+    command("train.py", "--data", photographs, *options, "--ema-decay", 0.5, "--run", run, "--checkpoint-steps", 1)
     arrays, progress, _ = checkpoint.read(run)
     network, card = model_file.load(run / "best.keras")
     assert card["classes"] == 3 and card["scenes"] == ["0", "1", "2"] and card["training"]["optimizer"] == "adadelta"
     assert len(arrays["weights"]) == len(network.variables) + 7  # those of the classifier
     with open(run / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert all(float(row["spread_global"]) > 0 and float(row["spread_mid"]) > 0 for row in rows)
+    assert all(float(row["variation_global"]) > 0 and float(row["variation_mid"]) > 0 for row in rows)
 
     (run / "previous.checkpoint").replace(run / "last.checkpoint")
     assert (checkpoint.read(run)[1]["step"], progress["step"]) == (3, 4)
@@ -242,8 +247,9 @@ def test_the_papers_own_network_with_a_classifier():
     from models import aciids2020
 
     keras.utils.set_random_seed(0)
-    network = aciids2020.build(width=1 / 16, whole=64)
-    model = TrainingModel(network, aciids2020.loss, 1.8, scenes=aciids2020.scenes(network, 3), scene_weight=0.1)
+    network = aciids2020.build(width=1 / 16, global_size=64)
+    classifier = aciids2020.classifier(network, 3)
+    model = TrainingModel(network, aciids2020.make_loss(), 1.8, classifier=classifier, classification_weight=0.1)
     model.compile(optimizer=make_optimizer("sgd", 0.01, total_steps=10), run_eagerly=True)
     before = model.trained.get_weights()
     model.train_on_batch(pictures(), np.array([0, 1, 2, 1]))

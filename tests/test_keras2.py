@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from keras import layers
 
-import models
 from inference import keras2, model_file
 
 WIDTH = 1 / 4
@@ -135,7 +134,7 @@ def assert_same_colors(model, path):
     edges = (generator.random((2, 256, 256, 1)) < 0.25).astype("float32")
     expected = model.predict([lightness, lightness, edges], verbose=0)
     network, _ = model_file.load(path)
-    found = network.predict({"lightness": lightness, "whole": lightness, "edges": edges}, verbose=0) / 128
+    found = network.predict({"lightness": lightness, "global_lightness": lightness, "edges": edges}, verbose=0) / 128
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-4)
 

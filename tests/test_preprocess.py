@@ -29,7 +29,7 @@ def test_training_and_colorizing_give_the_network_the_same_input():
     """The path of train.py, uint8 colour on the device, and that of test.py, L from NumPy."""
     trained = training_inputs(PHOTOGRAPH[None], aciids2020.build(width=1 / 16).input)
     tested = network_inputs(lightness_of(PHOTOGRAPH)[None, ..., None])
-    for name in ("lightness", "whole", "edges"):
+    for name in ("lightness", "global_lightness", "edges"):
         a, b = (ops.convert_to_numpy(x[name]) for x in (trained, tested))
         assert a.shape == b.shape == (1, 256, 256, 1)
         assert np.abs(a - b).max() < 1e-3 if name != "edges" else (a != b).mean() < 1e-4

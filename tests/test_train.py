@@ -44,8 +44,8 @@ def pictures(count=4, seed=0):
 
 def small_model(optimizer=None, **arguments):
     keras.utils.set_random_seed(0)
-    network = aciids2020.build(width=1 / 16, whole=64, **arguments)
-    model = TrainingModel(network, aciids2020.loss, 1.8)
+    network = aciids2020.build(width=1 / 16, global_size=64, **arguments)
+    model = TrainingModel(network, aciids2020.make_loss(), 1.8)
     model.compile(optimizer=optimizer or make_optimizer("sgd", 0.01, total_steps=10), jit_compile=False)
     return model
 
@@ -85,14 +85,15 @@ def test_the_compiled_loss_and_ratio_are_the_papers():
     truth = ops.convert_to_numpy(target(ops.convert_to_tensor(rgb), 1.8)) / 128
     found = model.evaluate(rgb, batch_size=3, return_dict=True, verbose=0)  # an uneven last batch
     assert found["loss"] == pytest.approx(((output - truth) ** 2).mean(), rel=1e-4)
-    assert found["ratio"] == pytest.approx(((output - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4)
+    assert found["relative_mse"] == pytest.approx(((output - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4)
     assert model.train_on_batch(rgb, return_dict=True)["loss"] == pytest.approx(found["loss"], rel=1e-4)
 
 
 def test_the_rate_of_the_classification_network():
     before, moved = small_model().network.get_weights(), []
     for factor in (1, 0.5):
-        model = small_model(make_optimizer("sgd", 10.0, total_steps=10, classification_rate=factor))
+        own = {"own_rate": aciids2020.OWN_RATE, "own_rate_factor": factor}
+        model = small_model(make_optimizer("sgd", 10.0, total_steps=10, **own))
         model.train_on_batch(pictures())
         moved.append([new - old for new, old in zip(model.network.get_weights(), before)])
     for variable, whole, slow in zip(model.network.variables, *moved):
@@ -115,16 +116,17 @@ def test_spread():
 
 
 def test_a_dead_classification_network_is_seen_and_said(tmp_path, capsys):
-    network = aciids2020.build(width=1 / 16, whole=64, input_scale=0.01, initializer="he_gentle")
-    samples, row = Samples(network, pictures(20)), dict.fromkeys(("loss", "ratio", "val_loss", "val_ratio"), 0.5)
+    network = aciids2020.build(width=1 / 16, global_size=64, input_scale=0.01, initializer="he_gentle")
+    samples = Samples(network, aciids2020.BRANCHES, pictures(20))
+    row = dict.fromkeys(("loss", "relative_mse", "val_loss", "val_relative_mse"), 0.5)
     row |= {"epoch": 1, "pictures_per_second": 1.0}
     for dead in (False, True):
         if dead:
             network.get_layer("cn_conv10").set_weights([network.get_layer("cn_conv10").get_weights()[0], np.array([-1e6])])
-        found = samples.health(network.get_weights())
-        assert (found["spread_CN"] == 0) == dead and found["spread_LFN"] > 0.01 and found["spread_EDN"] > 0.01
+        found = samples.variation(network.get_weights())
+        assert (found["variation_CN"] == 0) == dead and found["variation_LFN"] > 0.01 and found["variation_EDN"] > 0.01
         Log(tmp_path).write([row | found], pictures(1)[0])
-        assert ("the classification network is dead" in capsys.readouterr().out) == dead
+        assert ("branch CN is dead" in capsys.readouterr().out) == dead
 
 
 # --- options
@@ -166,7 +168,7 @@ def test_out_of_memory_names_the_batch(text, photographs, tmp_path):
     code = (
         "import sys, train; sys.argv = sys.argv[1:];"
         f"train.TrainingModel.fit = lambda *a, **k: (_ for _ in ()).throw(RuntimeError({text or 'other'!r}));"
-        "train.main()"
+        "train.main(train.configs.parse_training())"
     )
     arguments = ["train.py", "--data", str(photographs), *SMALL, "--run", str(tmp_path / "run")]
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
@@ -181,7 +183,7 @@ def test_out_of_memory_names_the_batch(text, photographs, tmp_path):
 @pytest.fixture(scope="module")
 def finished(photographs, tmp_path_factory):
     """A run of 3 epochs of 5 steps with all that has state: moving average, crops, cosine."""
-    run = tmp_path_factory.mktemp("runs") / "whole"
+    run = tmp_path_factory.mktemp("runs") / "global_lightness"
     options = ["--data", photographs, *SMALL, "--preset", "tuned", "--warmup", 2, "--epochs", 3, "--checkpoint-steps", 1]
     done = train(*options, "--run", run)
     assert done.returncode == 0, done.stderr
@@ -205,8 +207,8 @@ def test_a_run_leaves_all_that_is_promised(finished):
     rows = rows_of(run)
     assert [int(row["step"]) for row in rows] == [5, 10, 15] and int(rows[-1]["pictures"]) == 60
     for row in rows:
-        assert 0 < float(row["val_loss"]) < 1 and 0 < float(row["val_ratio"]) < 3 and float(row["spread_CN"]) >= 0
-        assert f"(ratio {float(row['val_ratio']):.4f})" in done.stdout
+        assert 0 < float(row["val_loss"]) < 1 and 0 < float(row["val_relative_mse"]) < 3 and float(row["variation_CN"]) >= 0
+        assert f"(relative MSE {float(row['val_relative_mse']):.4f})" in done.stdout
     names = {path.name for path in run.rglob("*")}
     assert {"config.json", "manifest.csv", "last.keras", "best.keras", "last.checkpoint", "previous.checkpoint"} <= names
     assert {"epoch-001.png", "epoch-002.png", "epoch-003.png"} <= names
@@ -247,7 +249,7 @@ def test_a_run_starts_with_the_weights_of_another(finished, photographs, tmp_pat
     options = ["--data", photographs, *SMALL, "--preset", "tuned", "--warmup", 0, "--epochs", 1, "--learning-rate", 1e-12]
     for size in (64, 128):
         started = tmp_path / str(size)
-        done = train(*options, "--size", size, "--steps", 1, "--start", run / "best.keras", "--run", started)
+        done = train(*options, "--size", size, "--steps", 1, "--init-from", run / "best.keras", "--run", started)
         assert done.returncode == 0, done.stderr
         network, card = model_file.load(started / "best.keras")
         source, before = model_file.load(run / "best.keras")
@@ -271,7 +273,7 @@ def test_a_checkpoint_that_tells_of_no_run_before_is_taken_up(finished, tmp_path
 @pytest.mark.parametrize(
     "flags, reason",
     [
-        (["--start", "nothing.keras"], "--start nothing.keras: no such file"),
+        (["--init-from", "nothing.keras"], "--init-from nothing.keras: no such file"),
         (["--no-edges"], "has edges True, the new network False"),
         (["--input-offset", "0"], "has input_offset -0.5, the new network 0.0"),
         (["--network", "zhang2016"], "has network aciids2020, the new network zhang2016"),
@@ -280,7 +282,7 @@ def test_a_checkpoint_that_tells_of_no_run_before_is_taken_up(finished, tmp_path
 )
 def test_only_the_same_network_is_a_start(flags, reason, finished, photographs, tmp_path):
     _, run, _ = finished
-    start = [] if "--start" in flags else ["--start", run / "best.keras"]
+    start = [] if "--init-from" in flags else ["--init-from", run / "best.keras"]
     done = train("--data", photographs, *SMALL, "--preset", "tuned", *flags, *start, "--run", tmp_path / "run")
     assert done.returncode == 2 and reason in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
@@ -291,7 +293,7 @@ def test_the_events_hold_scalars_and_the_sheet(finished):
     _, run, _ = finished
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
-    assert [e.step for e in events.Scalars("val_ratio")] == [1, 2, 3]
+    assert [e.step for e in events.Scalars("val_relative_mse")] == [1, 2, 3]
     assert [e.value for e in events.Scalars("val_loss")] == pytest.approx([float(r["val_loss"]) for r in rows_of(run)])
     assert events.Images("samples")[0].width == 6 * 64
 

@@ -1,6 +1,5 @@
 """Zhang et al.'s network: blocks, bins, soft encoding, rebalancing, annealed mean, files, the command line."""
 
-import functools
 import json
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from data import color
 from data.preprocess import target
 from inference import model_file
 from models import zhang2016
+from training import run as runs
+from training.dataset import Dataset
 from training.model import TrainingModel
 from training.optimizer import make_optimizer
 
@@ -34,8 +35,7 @@ def run(model, x):
 def small_model(optimizer=None, counts=FLAT):
     keras.utils.set_random_seed(0)
     network = zhang2016.build(width=WIDTH)
-    loss = functools.partial(zhang2016.loss, weights=zhang2016.rebalancing(counts))
-    model = TrainingModel(network, loss, 1.0, loss_layer=zhang2016.LOSS_LAYER)
+    model = TrainingModel(network, zhang2016.make_loss(counts), 1.0, loss_layer=zhang2016.LOSS_LAYER)
     model.compile(optimizer=optimizer or make_optimizer("sgd", 0.1, total_steps=10), run_eagerly=True)
     return model
 
@@ -89,10 +89,11 @@ def test_far_from_all_bins_the_encoding_is_finite():
 
 
 def test_colours_are_counted_by_their_nearest_bin():
-    ab = np.random.default_rng(0).uniform(-100, 100, (2, 8, 8, 2)).astype("float32")
+    target = np.random.default_rng(0).uniform(-100, 100, (2, 32, 32, 2)).astype("float32")
+    ab = target.reshape(2, 8, 4, 8, 4, 2).mean(axis=(2, 4))  # at the size of the output
     distance = np.linalg.norm(zhang2016.bins() - ab[..., None, :], axis=-1)
     expected = np.bincount(distance.argmin(axis=-1).ravel(), minlength=313)
-    assert np.array_equal(zhang2016.count(ops.convert_to_tensor(ab)), expected)
+    assert np.array_equal(zhang2016.statistics(ops.convert_to_tensor(target)), expected)
 
 
 def test_rebalancing():
@@ -147,7 +148,7 @@ def test_the_compiled_loss_and_ratio():
     expected = (zhang2016.rebalancing(counts)[z.argmax(axis=-1)] * entropy).mean()
     found = model.evaluate(rgb, batch_size=2, return_dict=True, verbose=0)
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
-    assert found["ratio"] == pytest.approx(((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4)
+    assert found["relative_mse"] == pytest.approx(((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4)
 
 
 def test_one_step_changes_every_trainable_weight():
@@ -210,15 +211,14 @@ def command(script, *arguments):
 def test_train_and_colorize_from_the_command_line(photographs, tmp_path):
     run_folder = tmp_path / "run"
     options = ["--preset", "zhang", "--width", WIDTH, "--size", 64, "--batch", 8, "--epochs", 2]
-    said = command("train.py", "--data", photographs, *options, "--average", 0.5, "--run", run_folder)
-    assert "spread -" in said
-    counts = json.loads((run_folder / "color_counts.json").read_text())
+    said = command("train.py", "--data", photographs, *options, "--ema-decay", 0.5, "--run", run_folder)
+    assert "variation -" in said
+    counts = json.loads((run_folder / "statistics.json").read_text())
     assert len(counts) == 313 and sum(counts) == 22 * 16 * 16
     network, card = model_file.load(run_folder / "best.keras")
-    assert card["color_counts"] == counts and network.name == "zhang2016"
-    import train  # a run that is taken up does not count again
-
-    assert train.color_counts(["no such file"], card["training"], run_folder) == counts
+    assert card["statistics"] == counts and network.name == "zhang2016"
+    started = runs.read(run_folder)  # a resumed run does not count again
+    assert Dataset(started.config, started.rows).statistics(None, run_folder) == counts
 
     command("test.py", photographs / "0", tmp_path / "out", "--model", run_folder / "best.keras")
     assert len(list((tmp_path / "out").glob("*.png"))) == 8

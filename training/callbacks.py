@@ -12,7 +12,7 @@ from tqdm import tqdm
 from training import checkpoint
 from utils import printable
 
-LOOK = 100  # steps, at most, after which a loss that is not finite is found out
+CHECK_STEPS = 100  # steps, at most, after which a loss that is not finite is found
 
 
 class Diverged(ArithmeticError):
@@ -49,18 +49,18 @@ class Interrupt:
     Several processes stop after the same step, on which JAX's preemption service agrees when one of them gets a SIGTERM.
     """
 
-    def __init__(self, team):
-        self.asked, self.team = False, team
-        if team.processes > 1:
+    def __init__(self, devices):
+        self.asked, self.devices = False, devices
+        if devices.processes > 1:
             signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
             return
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
-    def look(self, step):
+    def check(self, step):
         """After every step: is this the last?"""
-        if self.team.processes > 1:
-            self.asked |= self.team.asked_to_stop(step)
+        if self.devices.processes > 1:
+            self.asked |= self.devices.asked_to_stop(step)
 
     def _ask(self, number, frame):
         if self.asked:
@@ -86,14 +86,14 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.first + batch + 1
-        self.interrupt.look(step)
-        self.losses.append(logs["loss"])  # looked at later: a look waits for the device
-        if len(self.losses) == LOOK:
-            self.look(step)
+        self.interrupt.check(step)
+        self.losses.append(logs["loss"])  # checked later: a check waits for the device
+        if len(self.losses) == CHECK_STEPS:
+            self.check_losses(step)
         if step == self.last:  # the end of an epoch is saved when it was validated
             return
         if self.interrupt.asked or step % self.every == 0:
-            state = self.sound_state(step)
+            state = self.finite_state(step)
             self.progress["step"] = step
             if self.write:
                 checkpoint.write(self.run, state, self.progress)
@@ -101,22 +101,22 @@ class CheckpointCallback(keras.callbacks.Callback):
             self.stopped = self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
-        self.weights = self.sound_state(self.last)["weights"]
+        self.weights = self.finite_state(self.last)["weights"]
 
-    def look(self, step):
-        """Raise Diverged if a loss since the last look, up to that of `step`, is not finite: a running mean stays so."""
+    def check_losses(self, step):
+        """Raise Diverged if a loss since the last check, up to that of `step`, is not finite: a running mean stays so."""
         losses = [float(loss) for loss in self.losses]
         self.losses.clear()
         for i, loss in enumerate(losses, start=step - len(losses) + 1):
             if not math.isfinite(loss):
                 self.give_up(i, f"the loss is {loss}")
 
-    def sound_state(self, step):
+    def finite_state(self, step):
         """`state_of` the model after `step`. Raises Diverged if a number in it is not finite."""
-        self.look(step)
+        self.check_losses(step)
         state = checkpoint.state_of(self.model)
         if not all(np.isfinite(array).all() for arrays in state.values() for array in arrays):
-            self.give_up(step, "weights are no longer finite, as is found")
+            self.give_up(step, "weights that are not finite, found")
         return state
 
     def give_up(self, step, reason):
@@ -124,7 +124,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         raise Diverged(f"{reason} at step {step}, of the pictures {pictures}; {advice(self.progress)}")
 
 
-class Bar(keras.callbacks.Callback):
+class ProgressBar(keras.callbacks.Callback):
     """The progress bar of one epoch, with the last validation beside the running loss.
 
     On several devices of TensorFlow the running loss is that of the first one's pictures; what is logged is of all.
@@ -137,11 +137,15 @@ class Bar(keras.callbacks.Callback):
             disable=not shown, mininterval=0.5 if sys.stderr.isatty() else 60,
         )  # fmt: skip
         self.batch = batch
-        self.last = f", val_loss {history[-1]['val_loss']:.4f} ratio {history[-1]['val_ratio']:.3f}" if history else ""
+        self.last = (
+            f", val_loss {history[-1]['val_loss']:.4f} relative {history[-1]['val_relative_mse']:.3f}" if history else ""
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         if self.bar.update(self.batch):  # drawn just now: only then are the numbers fetched from the device
-            self.bar.set_postfix_str(f"loss {float(logs['loss']):.4f} ratio {float(logs['ratio']):.3f}{self.last}", False)
+            self.bar.set_postfix_str(
+                f"loss {float(logs['loss']):.4f} relative {float(logs['relative_mse']):.3f}{self.last}", False
+            )
 
     def __enter__(self):
         return self

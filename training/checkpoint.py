@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from training.run import RunError
 from utils import atomic
 
 NAMES = ("last.checkpoint", "previous.checkpoint")
@@ -75,3 +77,29 @@ def variables_of(model):
         "weights": model.trained.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables,
         "seeds": [model.seeds.state],
     }  # fmt: skip
+
+
+def restore(folder, model):
+    """Give a compiled TrainingModel the state of the newest sound checkpoint.
+
+    Returns:
+        Its progress with "means", the state of the metrics; None if there is no checkpoint yet.
+
+    Raises:
+        RunError: no checkpoint is sound, or it is of another model; the message is one line.
+    """
+    arrays, progress, refused = read(folder)
+    for name in refused:
+        print(f"train.py: {name} is damaged and not used", file=sys.stderr)
+    if progress is None:
+        if refused:
+            raise RunError(f"no sound checkpoint in {folder}: start again with another --run")
+        return None
+    for kind, variables in variables_of(model).items():
+        if [tuple(v.shape) for v in variables] != [a.shape for a in arrays.get(kind, [])]:
+            raise RunError(
+                f"the checkpoint in {folder} is of another network than its config.json: start anew with another --run"
+            )
+        for variable, array in zip(variables, arrays[kind]):
+            variable.assign(array)
+    return progress | {"means": arrays["metrics"]}

@@ -140,3 +140,10 @@ def replicas():
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def compiles():
+    """Whether the step is compiled by XLA: always on JAX; on TensorFlow on one GPU, where it pays; on a CPU it costs."""
+    backend = keras.backend.backend()
+    gpu = backend == "tensorflow" and keras.distribution.list_devices()[0].startswith("gpu")
+    return backend == "jax" or (gpu and replicas() == 1)

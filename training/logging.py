@@ -11,36 +11,37 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-import models
 from data.preprocess import colorize, training_inputs
 from training.model import variation
 from utils import atomic
 
 SAMPLES = 8  # validation pictures on a sheet
+DEAD = 1e-3  # variation of a branch below which it tells pictures no longer apart
 
 
 class Samples:
     """A copy of the network that is trained, and the pictures that it looks at after every epoch."""
 
-    def __init__(self, network, rgb):
+    def __init__(self, network, branches, rgb):
         """
         Args:
             network: from the `build` of a module of models/.
+            branches: that module's BRANCHES.
             rgb: validation pictures, uint8 (N, S, S, 3), the first of them for the sheet.
         """
         self.network, self.pictures = network, rgb
         present = {layer.name: layer.output for layer in network.layers}
-        outputs = {name: present[at] for name, at in models.NETWORKS[network.name].BRANCHES.items() if at in present}
+        outputs = {name: present[at] for name, at in branches.items() if at in present}
         self.branches = keras.Model(network.input, outputs) if outputs else None
 
-    def health(self, weights):
-        """`spread` of what each branch hands to the fusion: {"spread_CN": ...}, empty for a network without branches."""
-        if self.branches is None:
+    def variation(self, weights):
+        """`variation` of each branch's output: {"variation_CN": ...}; {} without branches or with one picture."""
+        if self.branches is None or len(self.pictures) < 2:
             return {}
         self.network.set_weights(weights)
         batches = (self.pictures[i : i + SAMPLES] for i in range(0, len(self.pictures), SAMPLES))
         parts = [self.branches.predict_on_batch(training_inputs(batch, self.branches.input)) for batch in batches]
-        return {f"spread_{name}": variation(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+        return {f"variation_{name}": variation(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
     def sheet(self, weights):
         """Pictures in two columns of three: gray, colorized, truth. uint8 (rows, columns, 3)."""
@@ -86,10 +87,12 @@ class Log:
         values.append(Summary.Value(tag="samples", image=image))
         self.add(Event(step=row["epoch"], summary=Summary(value=values)))
 
-        spreads = " ".join(f"{name[7:]} {v:.2g}" for name, v in row.items() if name.startswith("spread_"))
+        variations = " ".join(f"{name[10:]} {v:.2g}" for name, v in row.items() if name.startswith("variation_"))
         print(
-            f"epoch {row['epoch']}: loss {row['loss']:.5f} (ratio {row['ratio']:.4f}), val_loss {row['val_loss']:.5f} "
-            f"(ratio {row['val_ratio']:.4f}), spread {spreads or '-'}, {row['pictures_per_second']:.1f} pictures/s"
+            f"epoch {row['epoch']}: loss {row['loss']:.5f} (relative MSE {row['relative_mse']:.4f}), "
+            f"val_loss {row['val_loss']:.5f} (relative MSE {row['val_relative_mse']:.4f}), "
+            f"variation {variations or '-'}, {row['pictures_per_second']:.1f} pictures/s"
         )
-        if row.get("spread_CN", 1) < 1e-3:
-            print("warning: the classification network is dead, its vector is the same for every picture")
+        for name, value in row.items():
+            if name.startswith("variation_") and value < DEAD:
+                print(f"warning: branch {name[10:]} is dead, its output is the same for every picture")

@@ -8,14 +8,14 @@ from data.preprocess import target, training_inputs
 from training.devices import replicas
 
 
-class Ratio(keras.metrics.Metric):
+class RelativeMSE(keras.metrics.Metric):
     """The squared error of ab over that of all-gray output (a = b = 0) on the same pictures: 1 is as good as no colour.
 
     An MSE alone says nothing, since that of all-gray output depends on the photographs as much (0.02 to 0.05). The measure
     is the same for every network, whatever its loss.
     """
 
-    def __init__(self, name="ratio"):
+    def __init__(self, name="relative_mse"):
         super().__init__(name=name)
         self.error = self.add_weight(name="error", initializer="zeros")
         self.gray = self.add_weight(name="gray", initializer="zeros")
@@ -32,58 +32,68 @@ class Ratio(keras.metrics.Metric):
 class TrainingModel(keras.Model):
     """uint8 sRGB pictures (N, S, S, 3) -> {"ab": output, "target": K}, both float32 (N, S, S, 2) in Lab units, and more.
 
-    Lab, the saturation boost and Canny run here, on the device, inside the compiled step. Where a classifier is trained
-    along, the scenes' numbers (N,) come beside the pictures. Weights (N,) may come with them, for losses and metrics; their
-    mean over an epoch is 1.
+    Lab, the saturation boost, Canny and the faults of degraded pictures are computed here, on the device, inside the
+    compiled step. Where a classifier is trained along, the numbers of the classes (N,) come beside the pictures. Weights
+    (N,) may come with them, for losses and metrics; their mean over an epoch is 1.
     """
 
     def __init__(
-        self, network, loss, saturation, clip_saturation=False, loss_layer=None, scenes=None, scene_weight=0.0,
-        degraded=0.0, seed=0,
-    ):  # fmt: skip
+        self,
+        network,
+        loss,
+        saturation,
+        clip_saturation=False,
+        *,
+        loss_layer=None,
+        classifier=None,
+        classification_weight=0.0,
+        degraded_share=0.0,
+        seed=0,
+    ):
         """
         Args:
             network: from the `build` of a module of models/.
-            loss: that module's `loss`: (output, target) -> (N,), one value for each picture.
+            loss: of that module's `make_loss`: (output, target) -> (N,), one value for each picture.
             saturation, clip_saturation: of the target, see `data.preprocess.target`.
             loss_layer: the layer whose output the loss takes; None: the network's own output.
-            scenes: from that module's `scenes`: logits (N, classes) of a classifier that is trained along; None: none.
-            scene_weight: of the classifier's cross-entropy in the loss.
-            degraded: share of the training pictures whose L gets faults (`data.degrade`); the target stays the clean one's.
+            classifier: logits (N, classes) of a classifier that is trained along; None: none.
+            classification_weight: of the classifier's cross-entropy in the loss.
+            degraded_share: of the training pictures whose L gets faults (`data.degrade`); the target stays the clean one's.
             seed: of the faults.
         """
         super().__init__()
-        self.network, self.picture_loss, self.scene_weight = network, loss, scene_weight
+        self.network, self.picture_loss, self.classification_weight = network, loss, classification_weight
         outputs = {"ab": network.output, "compared": network.get_layer(loss_layer).output if loss_layer else network.output}
-        if scenes is not None:
-            outputs["scenes"] = scenes
+        if classifier is not None:
+            outputs["classes"] = classifier
         self.trained = keras.Model(network.input, outputs)  # the network and the classifier: all that is learned
         self.saturation, self.clip_saturation = saturation, clip_saturation
-        self.degraded, self.seeds = degraded, keras.random.SeedGenerator(seed)
-        self.ratio = Ratio()
+        self.degraded_share, self.seeds = degraded_share, keras.random.SeedGenerator(seed)
+        self.relative_mse = RelativeMSE()
         if replicas() > 1:  # JAX normalises by the statistics of the whole batch as it is
             for norm in _norms(self.trained):
                 norm.synchronized = True
 
     def call(self, rgb, training=None):
-        spoil = {"spoil": self.spoil} if training and self.degraded else {}
-        outputs = self.trained(training_inputs(rgb, self.network.input, **spoil), training=training)
+        faults = {"degrade": self.degrade} if training and self.degraded_share else {}
+        outputs = self.trained(training_inputs(rgb, self.network.input, **faults), training=training)
         return outputs | {"target": target(rgb, self.saturation, self.clip_saturation)}
 
-    def spoil(self, lightness):
+    def degrade(self, lightness):
         draws = keras.random.uniform((ops.shape(lightness)[0], DRAWS), seed=self.seeds)
-        return degrade(lightness, draws, keras.random.normal(ops.shape(lightness), seed=self.seeds), self.degraded)
+        noise = keras.random.normal(ops.shape(lightness), seed=self.seeds)
+        return degrade(lightness, draws, noise, self.degraded_share)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses = self.picture_loss(y_pred["compared"], y_pred["target"])
-        if "scenes" in y_pred:
-            entropy = keras.losses.sparse_categorical_crossentropy(y, y_pred["scenes"], from_logits=True)
-            losses += self.scene_weight * entropy
+        if "classes" in y_pred:
+            entropy = keras.losses.sparse_categorical_crossentropy(y, y_pred["classes"], from_logits=True)
+            losses += self.classification_weight * entropy
         # TensorFlow's optimizer adds up the gradients of the devices, each of which sees its share of the batch alone.
         return ops.mean(losses if sample_weight is None else losses * sample_weight) / replicas()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.ratio.update_state(y_pred["ab"], y_pred["target"], sample_weight)
+        self.relative_mse.update_state(y_pred["ab"], y_pred["target"], sample_weight)
         return self.get_metrics_result()
 
 

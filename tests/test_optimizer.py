@@ -1,0 +1,49 @@
+"""Muon: on a matrix it is Keras', on a convolution kernel it makes an orthogonal step, and it leaves the rest to AdamW."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from models import aciids2020
+from training.muon import Muon
+from training.optimizer import make_optimizer
+
+
+def step(optimizer, shape, gradients):
+    """What some steps make of a variable of zeros."""
+    variable = keras.Variable(np.zeros(shape, "float32"), name="kernel")
+    optimizer.build([variable])
+    for gradient in gradients:
+        optimizer.apply([ops.convert_to_tensor(gradient)], [variable])
+    return ops.convert_to_numpy(variable)
+
+
+def gradients(shape, count=3):
+    return np.random.default_rng(0).standard_normal((count, *shape)).astype("float32")
+
+
+def test_on_a_matrix_muon_is_that_of_keras():
+    found, expected = (step(kind(1e-2), (24, 40), gradients((24, 40))) for kind in (Muon, keras.optimizers.Muon))
+    assert np.abs(expected).max() > 1e-3 and np.allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("products", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", [(3, 3, 16, 32), (3, 3, 32, 16)])
+def test_the_step_of_a_kernel_has_singular_values_near_one_another(shape, products):
+    rate = 0.1
+    gradient = gradients(shape, 1)[0] * np.linspace(0.2, 3, shape[-1], dtype="float32")  # some directions weak
+    change = step(Muon(rate, products=products, weight_decay=None, adam_weight_decay=None), shape, [gradient])
+    values, raw = (np.linalg.svd(x.reshape(-1, shape[-1]), compute_uv=False) for x in (change, gradient))
+    assert values.max() / values.min() < 1.8 < raw.max() / raw.min()
+    rows = shape[0] * shape[1] * shape[2]
+    assert np.median(values) == pytest.approx(rate * 0.2 * max(rows, shape[-1]) ** 0.5, rel=0.3)  # Moonlight's scale
+
+
+def test_all_else_is_left_to_adamw():
+    network = aciids2020.build(global_size=64)
+    optimizer = make_optimizer("muon", 1e-3, total_steps=10, own_rate=aciids2020.OWN_RATE)
+    optimizer.build(network.trainable_variables)
+    adamw = {v.path for v, second in zip(network.trainable_variables, optimizer.adam_velocities) if second is not None}
+    inner = {f"{name}/kernel" for name in [f"lfn_conv{i}" for i in range(2, 7)] + [f"color_conv{i}" for i in range(1, 5)]}
+    assert {v.path for v in network.trainable_variables} - adamw == inner

@@ -1,0 +1,62 @@
+"""The pictures of a run, as its manifest says: batches to train on, to validate on, and a fixed few to look at."""
+
+import json
+
+import numpy as np
+from tqdm import tqdm
+
+from data import manifest
+from data.batches import Batches, Order, Validation
+from data.preprocess import target
+from utils import atomic
+
+MONITORED = 64  # validation pictures, at most, that are looked at after every epoch
+COUNTED = 4096  # training pictures, at most, that a network's statistics are made of
+
+
+class Dataset:
+    """The training and validation pictures of a run, of which this process reads its share."""
+
+    def __init__(self, config, rows, process=0, processes=1):
+        """
+        Args:
+            config: configs.Config.
+            rows: of the manifest.
+            process, processes: number of this process and how many train together.
+        """
+        self.config, self.share = config, (process, processes)
+        self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
+        self.classes = manifest.class_names(rows) if config.labels_from_folders else []
+        self.labels = {s: manifest.labels(rows, s, self.classes) if self.classes else None for s in ("train", "val")}
+        self.steps_per_epoch = len(self.train) // config.batch
+
+    def batches(self, epoch, steps=None):
+        """The batches of an epoch, or those of its range of `steps`."""
+        config = self.config
+        order = Order(config.seed, epoch, config.crop, config.mirror)
+        return Batches(self.train, config.size, config.batch, order, steps, self.labels["train"], self.share)
+
+    def validation(self):
+        config = self.config
+        return Validation(self.val, config.size, config.batch, labels=self.labels["val"], share=self.share)
+
+    def monitored(self):
+        """The validation pictures to look at, the same in every epoch: uint8 (N, S, S, 3)."""
+        config = self.config
+        chosen = np.random.default_rng(config.seed).permutation(len(self.val))[:MONITORED]
+        return Batches([self.val[i] for i in chosen], config.size, len(chosen))[0][0]
+
+    def statistics(self, function, folder=None):
+        """The sum of `function` of target ab (N, S, S, 2) over some training pictures: a list, kept in the run folder."""
+        path = folder / "statistics.json" if folder else None
+        if path and path.exists():
+            return json.loads(path.read_text())
+        config = self.config
+        chosen = np.random.default_rng([config.seed, 4]).permutation(len(self.train))[:COUNTED]
+        batches, total = Batches([self.train[i] for i in chosen], config.size, 16), 0
+        for i in tqdm(range(len(batches)), "statistics of the training pictures", leave=False):
+            total = total + function(target(batches[i][0], config.saturation, config.clip_saturation))
+        if path:
+            with atomic(path) as temporary:
+                temporary.write_text(json.dumps(total.tolist()))
+        return total.tolist()
