@@ -178,7 +178,7 @@ class Report:
         self.bar = tqdm(total=len(jobs.pairs), unit=" pictures", disable=None)
         for folder, reason in jobs.unreadable:
             self.counts["failed"] += 1
-            self.say(folder, reason)
+            self.note(f"{printable(folder)}: {reason}")
 
     def __enter__(self):
         return self
@@ -189,15 +189,16 @@ class Report:
     def __str__(self):
         return ", ".join(f"{self.counts[kind]} {kind}" for kind in ("done", "skipped", "failed", "passed over"))
 
-    def say(self, path, text):
-        tqdm.write(f"{printable(path)}: {text}", file=sys.stderr)
+    def note(self, text):
+        """A line on stderr that does not tear the progress bar."""
+        tqdm.write(text, file=sys.stderr)
 
     def count(self, kind, path, *notes):
         """One more picture is "done", "skipped" or "failed"; notes that are not empty make a line."""
         with self.lock:
             self.counts[kind] += 1
             if text := ", ".join(filter(None, notes)):
-                self.say(path, text)
+                self.note(f"{printable(path)}: {text}")
             self.bar.update()
 
     @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from data.jobs import add_output_options, parse_jobs
 from data.reader import read_picture
 from data.writer import write_picture
-from utils import Report, one_line
+from utils import Report, one_line, printable
 
 
 def gray(pixels):
@@ -43,7 +43,7 @@ def main(arguments=None):
             for start in range(0, len(todo), 256):  # not a million of them in line at once
                 list(pool.map(convert, *zip(*todo[start : start + 256])))
         except OSError as error:  # of the disk
-            report.say(args.output, f"{one_line(error)}; {report}")
+            report.note(f"{printable(args.output)}: {one_line(error)}; {report}")
             return 1
     print(report)
     return 1 if report.counts["failed"] else 0

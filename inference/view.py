@@ -1,4 +1,4 @@
-"""A network as a machine that colours pictures of any size: it looks at a square copy of each and gives its chroma."""
+"""A network as a machine that colours pictures of any size: it looks at a square copy of each and gives its ab."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from utils import is_out_of_memory
 
 
 class Colorizer(keras.Model):
-    """Pictures -> chroma, before the network enlarges it last. All batches have one shape, so it is compiled once."""
+    """Pictures -> ab, before the network enlarges it last. All batches have one shape, so it is compiled once."""
 
     def __init__(self, network, side, batch, layer="ab"):
         """
@@ -16,7 +16,7 @@ class Colorizer(keras.Model):
             network: as `model_file.load` gives it.
             side: of the square that each picture is fitted to, divisible by 8.
             batch: pictures at a time; shorter batches are filled up.
-            layer: whose output is asked for; "ab" is the chroma.
+            layer: whose output is asked for; before the network enlarges it last.
         """
         super().__init__()
         self.trunk = keras.Model(network.input, network.get_layer(layer).output)
@@ -31,7 +31,7 @@ class Colorizer(keras.Model):
         small = {side: lightness_of(resize(pixels, side, side))[..., None] for side in set(self.sides.values())}
         return {name: small[side] for name, side in self.sides.items()}
 
-    def chroma(self, views):
+    def ab(self, views):
         """Views of pictures -> ab, float32 (n, side/2, side/2, 2), side/4 for zhang2016; or what `layer` gives.
 
         Where memory runs out the batch is halved for good. Raises what the backend raises where one picture is too much.
@@ -41,13 +41,13 @@ class Colorizer(keras.Model):
             part = views[len(found) : len(found) + self.batch]
             filled = part + part[:1] * (self.batch - len(part))
             try:
-                ab = self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})
+                given = self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})
             except Exception as error:  # each backend has its own
                 if self.batch == 1 or not is_out_of_memory(error):
                     raise
                 self.batch //= 2
                 continue
-            found.extend(ab[: len(part)])
+            found.extend(given[: len(part)])
         return np.stack(found)
 
 

@@ -13,7 +13,7 @@ from keras import layers, ops
 from inference import model_file
 from models import aciids2020
 
-SMALL = {"width": 1 / 16, "global_lightness": 64}
+SMALL = {"width": 1 / 16, "global_size": 64}
 
 
 def inputs(height=64, width=64, global_size=64, count=2, seed=0):
@@ -57,7 +57,7 @@ def test_parameters_and_shapes_of_the_paper():
 def test_a_grown_network_sees_the_same_at_more_pixels(factor):
     """CN's vector of a feature map, and of that map with every place repeated."""
     small = aciids2020.build(**SMALL)
-    large = aciids2020.build(**SMALL | {"global_lightness": 64 * factor})
+    large = aciids2020.build(**SMALL | {"global_size": 64 * factor})
     large.set_weights(aciids2020.enlarge(small, 64 * factor))
     places = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 1)).astype("float32")
 

@@ -1,6 +1,5 @@
 """test.py from the command line to the files, with a tiny network of strong colours."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -17,21 +16,18 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage import color, data
 
-import utils
+import test as script
 from data import preprocess, reader, writer
 from data.jobs import find_jobs, share_of
 from data.preprocess import lightness_of
-from inference import model_file, view
+from inference import folder, model_file, view
+from inference import sheet as sheets
+from inference.options import parse
 from models import aciids2020
 
 ROOT = Path(__file__).parents[1]
-ARGUMENTS = {"width": 1 / 16, "global_lightness": 64}
+ARGUMENTS = {"width": 1 / 16, "global_size": 64}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-# "test" is also the name of a package of Python's own, so the script is loaded by its path.
-spec = importlib.util.spec_from_file_location("colorize_script", ROOT / "test.py")
-script = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(script)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +48,7 @@ def run(networks, capsys):
     """Runs test.py in this process -> (exit status, stdout, stderr)."""
 
     def run(*arguments, network="strong"):
-        status = script.main([*map(str, arguments), "--model", str(networks / f"{network}.keras")])
+        status = script.main(*parse([*map(str, arguments), "--model", str(networks / f"{network}.keras")]))
         return status, *capsys.readouterr()
 
     return run
@@ -106,7 +102,7 @@ def test_colours_are_those_of_the_network(tmp_path, run, networks):
     pixels = PICTURES["camera"]
     run(save(tmp_path / "a.png", pixels), tmp_path / "out.png", "--precision", "float32")
     model, _ = model_file.load(networks / "strong.keras")
-    small = lightness_of(preprocess.fit(pixels, 64, 64))[None, ..., None]
+    small = lightness_of(preprocess.resize(pixels, 64, 64))[None, ..., None]
     ab = model.predict(preprocess.network_inputs(small), verbose=0)[0, ::2, ::2]  # before the nearest doubling
     difference = np.asarray(Image.open(tmp_path / "out.png")).astype(int) - preprocess.colorize(pixels, ab)
     assert np.abs(difference).max() <= 1
@@ -312,7 +308,7 @@ def test_one_file_to_a_folder_or_to_a_name(tmp_path, run):
 def test_uncoloured_results_never_pass(tmp_path, run, monkeypatch):
     source = save(tmp_path / "a.png", PICTURES["camera"])
     with monkeypatch.context() as context:
-        context.setattr(view.Colorizer, "chroma", lambda self, views: np.full((len(views), 32, 32, 2), np.nan, "f4"))
+        context.setattr(view.Colorizer, "ab", lambda self, views: np.full((len(views), 32, 32, 2), np.nan, "f4"))
         status, out, err = run(source, tmp_path / "nan")
     assert status == 1 and "1 failed" in out and "a.png: the network gave no finite colours" in err
     assert not (tmp_path / "nan").exists()
@@ -323,7 +319,7 @@ def test_uncoloured_results_never_pass(tmp_path, run, monkeypatch):
 
 def test_memory_is_bounded_by_pixels(tmp_path, run, monkeypatch):
     """However many and however large: three groups at most are held, a group is at most GROUP_PIXELS or one picture."""
-    monkeypatch.setattr(script, "GROUP_PIXELS", 30_000)
+    monkeypatch.setattr(folder, "GROUP_PIXELS", 30_000)
     held, most, lock = {}, [0], threading.Lock()
     read_picture, write_picture = reader.read_picture, writer.write_picture
 
@@ -339,8 +335,8 @@ def test_memory_is_bounded_by_pixels(tmp_path, run, monkeypatch):
             del held[Path(path).name]
         return write_picture(path, *arguments)
 
-    monkeypatch.setattr(utils, "read_picture", read)
-    monkeypatch.setattr(utils, "write_picture", write)
+    monkeypatch.setattr(folder, "read_picture", read)
+    monkeypatch.setattr(folder, "write_picture", write)
     for i in range(16):
         save(tmp_path / "in" / f"{i:02}.png", PICTURES["camera"][: 200 if i == 8 else 100, :100])
     assert run(tmp_path / "in", tmp_path / "out", "--batch", "16")[0] == 0
@@ -352,7 +348,7 @@ def test_sheet(tmp_path, run, monkeypatch):
         save(tmp_path / "in" / f"{i}.png", PICTURES["camera"][: 100 + i])
     _, _, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.png")
     assert "7 of 7 results" in err
-    tile = script.THUMBNAIL
+    tile = sheets.THUMBNAIL
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (4 * tile, 4 * tile, 3)  # seven in two columns
     middle = sheet[tile // 2]
@@ -361,7 +357,7 @@ def test_sheet(tmp_path, run, monkeypatch):
     assert (sheet[3 * tile :, 2 * tile :] == 255).all() and not (
         sheet[3 * tile :, :tile] == 255
     ).all()  # one in the last row
-    monkeypatch.setattr(script, "SHEET_PICTURES", 3)  # of thousands, some; those of earlier runs as well
+    monkeypatch.setattr(sheets, "SHEET_PICTURES", 3)  # of thousands, some; those of earlier runs as well
     _, out, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.jpg")
     assert "0 done, 7 skipped" in out and "3 of 7 results" in err
     assert Image.open(tmp_path / "sheet.jpg").size == (4 * tile, 2 * tile)
@@ -446,7 +442,7 @@ def test_a_folder_that_changes_while_it_is_read(tmp_path, run, monkeypatch):
             save(source / "9.png", PICTURES["tall"])
         return read(path)
 
-    monkeypatch.setattr(utils, "picture_size", change_first)
+    monkeypatch.setattr(folder, "picture_size", change_first)
     status, out, err = run(source, tmp_path / "out")
     assert status == 1 and out.startswith("4 done, 0 skipped, 4 failed")
     for line in ("1.png: No such file", "2.png: not a regular", "3.png: not a regular", "4.png: not a picture"):
@@ -487,7 +483,7 @@ def test_refusals(tmp_path, networks, capsys, arguments, words):
     before = (tmp_path / "in/a.png").read_bytes()
     arguments = [argument.replace("{}", str(tmp_path)) for argument in arguments]
     try:
-        status = script.main(["--model", str(networks / "strong.keras"), *arguments])
+        status = script.main(*parse(["--model", str(networks / "strong.keras"), *arguments]))
     except SystemExit as end:
         status = end.code
     assert status == 2 and words in capsys.readouterr().err.strip().splitlines()[-1]
@@ -528,12 +524,12 @@ def test_out_of_memory_says_what_to_try(tmp_path, run, monkeypatch):
 def test_too_little_memory_is_said_beforehand(tmp_path, run, monkeypatch):
     for i in range(9):
         save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
-    one = script.PICTURE_BYTES / 16  # of 64 x 64
-    monkeypatch.setattr(utils, "memory_left", lambda: script.RESERVE + 3.5 * one)
+    one = folder.PICTURE_BYTES / 16  # of 64 x 64
+    monkeypatch.setattr(script, "memory_left", lambda: folder.RESERVE + 3.5 * one)
     status, out, err = run(tmp_path / "in", tmp_path / "out", "--batch", "8")
     assert status == 0 and out.startswith("9 done, 0 skipped, 0 failed")
     assert "too little memory for 8 pictures at a time: 2 are taken" in err
-    monkeypatch.setattr(utils, "memory_left", lambda: script.RESERVE + 0.5 * one)
+    monkeypatch.setattr(script, "memory_left", lambda: folder.RESERVE + 0.5 * one)
     status, _, err = run(tmp_path / "in", tmp_path / "none")
     assert status == 1 and "too little memory: 301 MB are left for one picture at a time" in err
     assert not (tmp_path / "none").exists()
@@ -544,9 +540,9 @@ def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
         raise KeyboardInterrupt
 
     read, looked = reader.read_picture, []
-    monkeypatch.setattr(view.Colorizer, "chroma", interrupted)
-    monkeypatch.setattr(script, "ThreadPoolExecutor", lambda threads: ThreadPoolExecutor(1))
-    monkeypatch.setattr(utils, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path))
+    monkeypatch.setattr(view.Colorizer, "ab", interrupted)
+    monkeypatch.setattr(folder, "ThreadPoolExecutor", lambda threads: ThreadPoolExecutor(1))
+    monkeypatch.setattr(folder, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path))
     for i in range(20):
         save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
     status, out, err = run(tmp_path / "in", tmp_path / "out", "--batch", "10", "--overwrite")

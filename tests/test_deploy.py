@@ -1,21 +1,17 @@
 """The files under deploy/: they are read by a shell and by a YAML parser, and what they start is a command of ours."""
 
-import importlib.util
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+import configs
+from inference.options import parse
+
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
-
-# "test" is also the name of a package of Python's own, so the script is loaded by its path.
-spec = importlib.util.spec_from_file_location("colorize_script", ROOT / "test.py")
-script = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(script)
 
 
 @pytest.fixture
@@ -56,7 +52,7 @@ def test_there_are_files_of_each_kind():
 def shard_of(arguments):
     """What `test.py` makes of the arguments of such a command."""
     assert arguments[0] == "test.py"
-    return script.parse(arguments[1:])[0].shard
+    return parse(arguments[1:])[0].shard
 
 
 @pytest.fixture
@@ -90,15 +86,12 @@ def test_kubernetes_gives_each_pod_its_share(started, disk):
 
 
 @pytest.fixture
-def options_of(monkeypatch, photographs, tmp_path):
+def options_of(photographs):
     """What `train.py` makes of the arguments of such a command: (coordinator, process)."""
-    import train
-
     def options_of(arguments):
         assert arguments[0] == "train.py" and "--resume" in arguments
         arguments = [str(photographs) if a == "/disk/data_256" else a for a in arguments]
-        monkeypatch.setattr(sys, "argv", arguments)
-        options = train.parse()
+        options = configs.parse_training(arguments[1:])
         assert options.preset == "tuned" and options.run.name == "a b" or options.run == Path("/disk/runs/tuned")
         return options.coordinator, options.process
 

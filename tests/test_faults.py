@@ -186,7 +186,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
 def test_leftovers_are_removed_but_not_those_of_a_living_process(tmp_path):
     (tmp_path / ".partial-0123abcd-a.png").write_bytes(b"half")
     (tmp_path / ".partial-of-mine.png").write_bytes(b"another name")
-    (tmp_path / "a.png").write_bytes(b"global_lightness")
+    (tmp_path / "a.png").write_bytes(b"whole")
     with utils.atomic(tmp_path / "b.png") as living:
         living.write_bytes(b"half")
         utils.remove_leftovers(tmp_path)
@@ -344,7 +344,7 @@ def kill_at_random(command, watched, rng, began):
 def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
     options = ["--data", photographs, *SMALL, "--batch", 2, "--preset", "tuned", "--warmup", 2, "--epochs", 60]
     options += ["--checkpoint-steps", 1]
-    whole, run = tmp_path / "global_lightness", tmp_path / "killed"
+    whole, run = tmp_path / "whole", tmp_path / "killed"
     assert train(*options, "--run", whole).returncode == 0
     command = [sys.executable, str(ROOT / "train.py"), *map(str, options), "--run", str(run), "--resume"]
     rng, kills, in_writing = random.Random(0), 0, 0
@@ -370,7 +370,7 @@ def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     keras.utils.set_random_seed(0)
-    arguments, path = {"width": 1 / 16, "global_lightness": 64}, tmp_path_factory.mktemp("network") / "tiny.keras"
+    arguments, path = {"width": 1 / 16, "global_size": 64}, tmp_path_factory.mktemp("network") / "tiny.keras"
     weights = aciids2020.build(**arguments).get_weights()
     model_file.save(path, "aciids2020", weights, {"arguments": arguments, "size": 64})
     return path

@@ -30,7 +30,7 @@ def pictures():
 
 def outputs(network, pictures, layer="ab"):
     colorizer = Colorizer(network, SIDE, len(pictures), layer)
-    return colorizer.chroma([colorizer.views(picture) for picture in pictures])
+    return colorizer.ab([colorizer.views(picture) for picture in pictures])
 
 
 def test_it_is_the_papers_network_and_small(network):

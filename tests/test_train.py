@@ -183,7 +183,7 @@ def test_out_of_memory_names_the_batch(text, photographs, tmp_path):
 @pytest.fixture(scope="module")
 def finished(photographs, tmp_path_factory):
     """A run of 3 epochs of 5 steps with all that has state: moving average, crops, cosine."""
-    run = tmp_path_factory.mktemp("runs") / "global_lightness"
+    run = tmp_path_factory.mktemp("runs") / "whole"
     options = ["--data", photographs, *SMALL, "--preset", "tuned", "--warmup", 2, "--epochs", 3, "--checkpoint-steps", 1]
     done = train(*options, "--run", run)
     assert done.returncode == 0, done.stderr

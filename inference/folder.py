@@ -1,0 +1,107 @@
+"""Many pictures in a bounded amount of memory: read, colorize, write, each beside the others.
+
+While the network sees one group of pictures, the next is read and the one before is joined to its colours and written:
+three groups are in memory at most.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from data.preprocess import colorize
+from data.reader import BadPicture, picture_size, read_picture
+from data.writer import write_picture
+
+GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
+RESERVE, PICTURE_BYTES = 300_000_000, 40_000_000  # memory for the work, and for each 256 x 256 of a batch (measured: 30 MB)
+FAINT = 4 / 255  # of full scale, between the channels of a pixel: less is no colour to the eye
+
+
+def fitting_batch(batch, side, left):
+    """`batch`, halved until `left` bytes of memory hold that many squares of `side`; 0 if they do not hold one.
+
+    Asked beforehand, because on a CPU a backend that gets no memory does not say so: it ends the process.
+    """
+    while batch * PICTURE_BYTES * (side / 256) ** 2 > max(0, left - RESERVE):
+        batch //= 2
+    return batch
+
+
+def colorize_all(todo, colorizer, options, report):
+    """Read, colorize and write each (input, output) of `todo`; `report` counts what becomes of it."""
+
+    def read(source, target):
+        with report.failures_of(source):
+            picture = read_picture(source)
+            return source, target, picture, colorizer.views(picture.pixels)
+
+    def write(source, target, picture, ab):
+        with report.failures_of(source):
+            if not np.isfinite(ab).all():
+                raise BadPicture("the network gave no finite colours for it")
+            result = colorize(picture.pixels, ab, options.saturation, options.gamut, options.guided)
+            faint = is_faint(result)
+            lost = write_result(target, result, picture, options)
+            report.count("done", source, picture.note, lost, "the result has almost no colour" * faint)
+            with report.lock:
+                report.counts["faint"] += faint
+
+    with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:  # more would drive each other out of the cache
+        try:
+            groups = in_groups(todo, colorizer.batch, report)
+            reading, writing = [pool.submit(read, *pair) for pair in next(groups, [])], []
+            while reading:
+                following = [pool.submit(read, *pair) for pair in next(groups, [])]
+                pictures = [picture for future in reading if (picture := future.result())]
+                batch = colorizer.batch
+                ab = colorizer.ab([views for *_, views in pictures]) if pictures else []
+                if colorizer.batch < batch:
+                    report.note(f"out of memory: from here on {colorizer.batch} pictures at a time, not {batch}")
+                for future in writing:
+                    future.result()
+                writing = [pool.submit(write, *picture[:3], ab) for picture, ab in zip(pictures, ab)]
+                reading = following
+            for future in writing:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what is being written is finished, the rest is left
+            raise
+
+
+def in_groups(todo, batch, report):
+    """Lists of at most `batch` pairs that together have at most GROUP_PIXELS pixels, or of one larger picture alone."""
+    group, pixels = [], 0
+    for source, target in todo:
+        size = 0
+        with report.failures_of(source):
+            width, height = picture_size(source)
+            size = width * height
+        if group and (len(group) == batch or pixels + size > GROUP_PIXELS):
+            yield group
+            group, pixels = [], 0
+        if size:
+            group.append((source, target))
+            pixels += size
+    if group:
+        yield group
+
+
+def is_faint(result):
+    """Whether 99 of 100 pixels of a picture (H, W, 3) have no visible colour, judged on about 65,000 of them."""
+    step = max(1, min(result.shape[:2]) // 256)
+    sample = result[::step, ::step].astype(np.float32) / np.iinfo(result.dtype).max
+    return bool(np.percentile(np.ptp(sample, axis=-1), 99) < FAINT)
+
+
+def write_result(path, result, picture, options):
+    """Write a result with all that the input carried; returns what the format could not hold."""
+    if options.side_by_side:
+        result = np.hstack([rgb(picture.pixels), result])
+        picture = replace(picture, alpha=None if picture.alpha is None else np.hstack([picture.alpha] * 2))
+    return write_picture(path, result, picture, options.format, options.quality)
+
+
+def rgb(pixels):
+    return np.dstack([pixels] * 3) if pixels.ndim == 2 else pixels

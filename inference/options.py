@@ -1,0 +1,58 @@
+"""The command line of test.py. Nothing slow is imported: what is wrong is refused at once."""
+
+import argparse
+from pathlib import Path
+
+from data.jobs import add_output_options, parse_jobs
+from data.writer import FORMATS
+from utils import number, printable
+
+DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "pretrained" / "colorizer.keras"
+
+
+def parse(arguments=None):
+    """(options, jobs) of test.py. Ends the program with one line and status 2 where they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="test.py", description="Colorize a picture, or a folder of them with all its subfolders.",
+        usage="test.py IN OUT [options]", epilog="example: test.py MyScans Colored", allow_abbrev=False,
+    )  # fmt: skip
+    add_output_options(parser)
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py")
+    parser.add_argument("--size", type=multiple_of_8, help="side of the square that the network sees (default: as trained)")
+    parser.add_argument("--guided", action="store_true", help="make the colours follow the edges of the lightness")
+    parser.add_argument(
+        "--gamut", choices=("chroma", "clip"), default="chroma", help="how colours outside sRGB are brought in"
+    )
+    parser.add_argument(
+        "--saturation", type=number(float, 0, 10),
+        help="factor on the chroma; 1: the network's own (default: what the network's file says, else 1)",
+    )  # fmt: skip
+    parser.add_argument("--side-by-side", action="store_true", help="write the input beside the result")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of inputs and results")
+    parser.add_argument(
+        "--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto",
+        help="of the network (default auto: bfloat16 on processors that multiply in it, else float32)",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=number(int, 1, 1024), default=4, help="pictures at a time (default 4)")
+    options = parser.parse_args(arguments)
+    if not options.model.is_file():
+        parser.error(f"{printable(options.model)}: no such network; --model takes the best.keras of a training run")
+    jobs = parse_jobs(parser, options)
+    if options.sheet:
+        if options.shard:
+            parser.error("--sheet: the shards would overwrite it; the same command without --shard writes it afterwards")
+        name = f"--sheet {printable(options.sheet)}"
+        if options.sheet.suffix.lower() not in FORMATS:
+            parser.error(f"{name}: must end in one of {', '.join(FORMATS)}")
+        namesakes = (path for pair in jobs.pairs for path in pair if path.name == options.sheet.name)
+        if options.sheet.is_dir() or any(path.resolve() == options.sheet.resolve() for path in namesakes):
+            parser.error(f"{name}: is a folder, an input or a result")
+    return options, jobs
+
+
+def multiple_of_8(text):
+    """An argparse type: a side that the network's strides divide."""
+    side = number(int, 8, 4096)(text)
+    if side % 8:
+        raise argparse.ArgumentTypeError(f"{side} is not divisible by 8")
+    return side
