@@ -168,7 +168,7 @@ def paths(rows, split):
         raise ValueError(f"{error}: no longer in the prepared folder") from error
 
 
-def scenes(rows):
+def class_names(rows):
     """The scenes of the pictures to train on and to validate on: the names of the top folders, sorted.
 
     Raises:

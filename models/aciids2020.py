@@ -6,6 +6,7 @@ edge detection (EDN) meet at a fusion layer that feeds the colorization network.
 
 import math
 
+import numpy as np
 from keras import Model, initializers, layers, ops
 
 AB_SCALE = 128.0  # the last tanh spans a, b in -128..128
@@ -124,9 +125,9 @@ def build(
 def enlarge(network, arguments):
     """The weights of a network for a classification network that sees a larger picture.
 
-    CN's first dense layer has a row for each place of an 8th of that picture. The rows of the larger picture are
-    interpolated between them, and divided by the factor by which the places grow in number, so that CN's vector starts
-    as about that of the same view at more pixels.
+    CN's first dense layer has a row for each place of an 8th of that picture. Each row is shared out among the places of
+    the larger picture in proportion to the area that they have in common, so that CN's vector starts as about that of the
+    same view at more pixels (and exactly where each place is split into whole ones).
 
     Args:
         network: of `build`.
@@ -142,9 +143,11 @@ def enlarge(network, arguments):
     if new < old:
         raise ValueError(f"was trained at size {old}, larger than {new}")
     row = next(i for i, v in enumerate(network.variables) if v.path == "cn_dense1/kernel")
-    units, old, new = arrays[row].shape[1], old // 8, new // 8
-    kernel = ops.image.resize(arrays[row].reshape(old, old, units), (new, new), data_format="channels_last")
-    arrays[row] = ops.convert_to_numpy(kernel).reshape(-1, units) * (old / new) ** 2
+    old, new = old // 8, new // 8
+    kernel = arrays[row].reshape(old, old, -1)
+    ends = (np.minimum(np.arange(1, new + 1)[:, None] / new, np.arange(1, old + 1) / old), np.arange(new)[:, None] / new)
+    shares = old * np.maximum(ends[0] - np.maximum(ends[1], np.arange(old) / old), 0)  # of the old places: (new, old)
+    arrays[row] = np.einsum("ia,jb,abu->iju", shares, shares, kernel).reshape(new * new, -1).astype("float32")
     return arrays
 
 

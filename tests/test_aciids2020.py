@@ -58,7 +58,7 @@ def test_a_grown_network_sees_the_same_at_more_pixels(factor):
     """CN's vector of a feature map, and of that map with every place repeated."""
     small = aciids2020.build(**SMALL)
     large = aciids2020.build(**SMALL | {"global_size": 64 * factor})
-    large.set_weights(aciids2020.enlarge(small, 64 * factor))
+    large.set_weights(aciids2020.enlarge(small, {"global_size": 64 * factor}))
     places = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 1)).astype("float32")
 
     def vector(network, places):
@@ -70,6 +70,19 @@ def test_a_grown_network_sees_the_same_at_more_pixels(factor):
     repeated = places.repeat(factor, axis=1).repeat(factor, axis=2)
     assert np.ptp(vector(small, places)) > 0.1
     assert np.allclose(vector(large, repeated), vector(small, places), atol=1e-5)
+
+
+def test_a_network_grows_to_a_size_that_is_no_multiple():
+    """CN's vector of an even feature map stays; a smooth one's nearly."""
+    small, large = (aciids2020.build(**SMALL | {"global_size": size}) for size in (64, 96))
+    large.set_weights(aciids2020.enlarge(small, {"global_size": 96}))
+    kernel, grown = (network.get_layer("cn_dense1").get_weights()[0] for network in (small, large))
+    assert np.allclose(grown.sum(axis=0), kernel.sum(axis=0), atol=1e-5)
+    ramp = [np.linspace(0, 1, n + 1)[1:] - 0.5 / n for n in (8, 12)]
+    sums = [(np.add.outer(r, r).reshape(-1, 1) * k).sum(axis=0) for r, k in zip(ramp, (kernel, grown))]
+    assert np.corrcoef(*sums)[0, 1] > 0.95
+    with pytest.raises(ValueError, match="was trained at size 96, larger than 64"):
+        aciids2020.enlarge(large, {"global_size": 64})
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (8, 16), (72, 104)])

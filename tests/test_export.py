@@ -22,7 +22,7 @@ def test_onnx_gives_what_keras_gives(tmp_path, edges):
     import onnxruntime
 
     keras.utils.set_random_seed(0)
-    arguments = {"width": 1 / 8, "global_lightness": 64, "edges": edges}
+    arguments = {"width": 1 / 8, "global_size": 64, "edges": edges}
     network = aciids2020.build(**arguments)
     model_file.save(tmp_path / "a.keras", "aciids2020", network.get_weights(), {"arguments": arguments, "size": 64})
     command = [sys.executable, "-m", "inference.export", str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")]

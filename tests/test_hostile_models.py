@@ -26,7 +26,7 @@ import models
 from inference import model_file
 from models import aciids2020
 
-ARGUMENTS = {"width": 1 / 16, "global_lightness": 64}
+ARGUMENTS = {"width": 1 / 16, "global_size": 64}
 WEIGHTS = "model.weights.h5"
 KERNEL = "layers/conv2d/vars/0"
 
@@ -358,9 +358,9 @@ def test_groups_that_hold_themselves_are_walked_once(copy, saved):
         ({"width": "0.0625"}, "width '0.0625'"),
         ({"width": [1, 2]}, "width [1, 2]"),
         ({"width": None}, "width None"),
-        ({"global_lightness": 10**9}, "whole 1000000000, expected a multiple of 8 up to 1024"),
-        ({"global_lightness": 60}, "whole 60, expected a multiple of 8"),
-        ({"global_lightness": 64.0}, "whole 64.0"),
+        ({"global_size": 10**9}, "whole 1000000000, expected a multiple of 8 up to 1024"),
+        ({"global_size": 60}, "whole 60, expected a multiple of 8"),
+        ({"global_size": 64.0}, "whole 64.0"),
         ({"input_scale": float("inf")}, "input_scale inf"),
         ({"input_scale": [0.1] * 1000}, "input_scale"),
         ({"edges": "no"}, "edges 'no'"),

@@ -21,7 +21,7 @@ def published(tmp_path_factory):
     """A network of strong colours, published with half its saturation: (its file, the published file)."""
     folder = tmp_path_factory.mktemp("published")
     keras.utils.set_random_seed(0)
-    arguments = {"width": 1 / 4, "global_lightness": 64, "input_scale": 0.01, "input_offset": -0.5}
+    arguments = {"width": 1 / 4, "global_size": 64, "input_scale": 0.01, "input_offset": -0.5}
     *rest, kernel, bias = aciids2020.build(**arguments).get_weights()
     weights = [*rest, 8 * kernel, bias + (0.3, -0.4)]
     training = {"start": "/home/me/a/start.keras", "pictures": 7, "before": {"start": "/home/me/b/start.keras"}}

@@ -1,7 +1,6 @@
 """The trainer: the step that is really compiled, the command line, and a run that is killed and taken up again."""
 
 import csv
-import dataclasses
 import hashlib
 import json
 import os
@@ -18,7 +17,6 @@ import pytest
 from keras import ops
 
 import configs
-from data import prepare
 from data.preprocess import target, training_inputs
 from evaluation import methods
 from inference import model_file
@@ -132,11 +130,6 @@ def test_a_dead_classification_network_is_seen_and_said(tmp_path, capsys):
 # --- options
 
 
-def test_every_option_is_read():
-    source = (ROOT / "train.py").read_text()
-    assert [f.name for f in dataclasses.fields(configs.Config) if f"config.{f.name}" not in source] == []
-
-
 def test_the_defaults_are_the_papers():
     config = configs.Config()
     assert (config.size, config.batch, config.epochs, config.saturation) == (256, 16, 40, 1.8)
@@ -160,6 +153,13 @@ def test_the_defaults_are_the_papers():
 def test_refusals_are_one_clear_line(arguments, reason, tmp_path):
     done = train(*arguments, cwd=tmp_path)
     assert done.returncode == 2 and reason in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--batch", 64], ["--init-from", "{photographs}/0/00.png"], ["--devices", 99]])
+def test_a_refused_start_leaves_nothing_behind(flags, photographs, tmp_path):
+    flags = [str(flag).replace("{photographs}", str(photographs)) for flag in flags]
+    done = train("--data", photographs, *SMALL, *flags, "--run", tmp_path / "run")
+    assert done.returncode == 2 and "Traceback" not in done.stderr and not (tmp_path / "run").exists(), done.stderr
 
 
 @pytest.mark.parametrize("text", ["RESOURCE_EXHAUSTED: Out of memory", "CUDA out of memory", "OOM when allocating", None])
@@ -231,19 +231,6 @@ def test_the_saved_network_is_the_moving_average(finished):
     assert any(np.array_equal(saved[0], average) for average in averages)
 
 
-def test_a_prepared_folder_trains_the_same_weights(finished, photographs, tmp_path):
-    options, whole, _ = finished
-    assert prepare.main([str(photographs), str(tmp_path / "prepared"), "--size", "64", "--as-decoded"]) == 0
-    options = [tmp_path / "prepared" if value == photographs else value for value in options]
-    done = train(*options, "--run", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    assert weights_of(tmp_path / "run")[0] == weights_of(whole)[0]
-    assert str(tmp_path / "prepared") in (tmp_path / "run/manifest.csv").read_text()
-    (tmp_path / "prepared/00000.bin").unlink()
-    done = train("--run", tmp_path / "run", "--resume")
-    assert done.returncode == 2 and "00000.bin: missing" in done.stderr.splitlines()[-1]
-
-
 def test_a_run_starts_with_the_weights_of_another(finished, photographs, tmp_path):
     _, run, _ = finished
     options = ["--data", photographs, *SMALL, "--preset", "tuned", "--warmup", 0, "--epochs", 1, "--learning-rate", 1e-12]
@@ -253,11 +240,11 @@ def test_a_run_starts_with_the_weights_of_another(finished, photographs, tmp_pat
         assert done.returncode == 0, done.stderr
         network, card = model_file.load(started / "best.keras")
         source, before = model_file.load(run / "best.keras")
-        enlarge = aciids2020.enlarge(source, size)
+        enlarged = aciids2020.enlarge(source, {"global_size": size})
         assert card["training"]["before"] == before["training"] == checkpoint.read(started)[1]["before"]
         assert methods.load(started / "best.keras").pictures == before["training"]["pictures"] + 4
-        assert card["size"] == size and enlarge[0].any()
-        assert all(np.allclose(a, b, atol=1e-8) for a, b in zip(network.get_weights(), enlarge, strict=True))
+        assert card["size"] == size and enlarged[0].any()
+        assert all(np.allclose(a, b, atol=1e-8) for a, b in zip(network.get_weights(), enlarged, strict=True))
 
 
 def test_a_checkpoint_that_tells_of_no_run_before_is_taken_up(finished, tmp_path):
@@ -277,7 +264,7 @@ def test_a_checkpoint_that_tells_of_no_run_before_is_taken_up(finished, tmp_path
         (["--no-edges"], "has edges True, the new network False"),
         (["--input-offset", "0"], "has input_offset -0.5, the new network 0.0"),
         (["--network", "zhang2016"], "has network aciids2020, the new network zhang2016"),
-        (["--size", "96"], "was trained at size 64, of which 96 is no multiple"),
+        (["--size", "48"], "was trained at size 64, larger than 48"),
     ],
 )
 def test_only_the_same_network_is_a_start(flags, reason, finished, photographs, tmp_path):
