@@ -223,8 +223,8 @@ def rewrite_card(path, old, new):
 
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    assert old in members[model_file.CARD]
-    members[model_file.CARD] = members[model_file.CARD].replace(old, new)
+    assert old in members[model_file.METADATA]
+    members[model_file.METADATA] = members[model_file.METADATA].replace(old, new)
     with zipfile.ZipFile(path, "w") as archive:
         for name, body in members.items():
             archive.writestr(name, body)

@@ -181,9 +181,9 @@ def test_a_member_that_climbs_out_is_refused(copy, name, nothing_is_built):
     ("name", "method"),
     [
         (WEIGHTS, zipfile.ZIP_DEFLATED),
-        (model_file.CARD, zipfile.ZIP_DEFLATED),
+        (model_file.METADATA, zipfile.ZIP_DEFLATED),
         ("config.json", zipfile.ZIP_DEFLATED),
-        (model_file.CARD, zipfile.ZIP_BZIP2),
+        (model_file.METADATA, zipfile.ZIP_BZIP2),
         (WEIGHTS, zipfile.ZIP_LZMA),
     ],
 )
@@ -198,7 +198,7 @@ def test_zip_bombs(copy, name, method, nothing_is_built):
 @pytest.mark.parametrize("declared", [100, 270_000])
 def test_a_bomb_that_lies_about_its_size(copy, declared, nothing_is_built):
     """The sizes in the archive's directory are the attacker's as well: reading ends there."""
-    exchange(copy, model_file.CARD, b" " * 60_000_000, compress_type=zipfile.ZIP_DEFLATED)
+    exchange(copy, model_file.METADATA, b" " * 60_000_000, compress_type=zipfile.ZIP_DEFLATED)
     content = bytearray(copy.read_bytes())
     for place in (i for i in range(len(content)) if content[i : i + 4] == struct.pack("<I", 60_000_000)):
         content[place : place + 4] = struct.pack("<I", declared)
@@ -358,19 +358,19 @@ def test_groups_that_hold_themselves_are_walked_once(copy, saved):
         ({"width": "0.0625"}, "width '0.0625'"),
         ({"width": [1, 2]}, "width [1, 2]"),
         ({"width": None}, "width None"),
-        ({"global_size": 10**9}, "whole 1000000000, expected a multiple of 8 up to 1024"),
-        ({"global_size": 60}, "whole 60, expected a multiple of 8"),
-        ({"global_size": 64.0}, "whole 64.0"),
+        ({"global_size": 10**9}, "global_size 1000000000, expected a multiple of 8 up to 1024"),
+        ({"global_size": 60}, "global_size 60, expected a multiple of 8"),
+        ({"global_size": 64.0}, "global_size 64.0"),
         ({"input_scale": float("inf")}, "input_scale inf"),
         ({"input_scale": [0.1] * 1000}, "input_scale"),
         ({"edges": "no"}, "edges 'no'"),
         ({"precision": "float64"}, "precision 'float64'"),
         ({"name": "x"}, "name 'x'"),
-        ({"x" * 10_000: 1}, "its card says xxxxx"),
+        ({"x" * 10_000: 1}, "its metadata says xxxxx"),
     ],
 )
 def test_absurd_arguments(copy, change, words, nothing_is_built):
-    edit(copy, model_file.CARD, lambda card: card["arguments"].update(change))
+    edit(copy, model_file.METADATA, lambda card: card["arguments"].update(change))
     assert words in refusal(copy)
 
 
@@ -384,7 +384,7 @@ def test_absurd_arguments(copy, change, words, nothing_is_built):
         ({"size": True}, "size True"),
         ({"network": "os.system"}, "not a network that train.py saved"),
         ({"network": ["aciids2020"]}, "not a network that train.py saved"),
-        ({"network": "zhang2016"}, "whole 64, which the network does not take"),
+        ({"network": "zhang2016"}, "global_size 64, which the network does not take"),
         ({"arguments": [1, 2]}, "not a network that train.py saved"),
         ({"saturation": "1.8"}, "saturation '1.8', expected a number"),
         ({"colorize_saturation": float("nan")}, "colorize_saturation nan, expected a number"),
@@ -395,22 +395,22 @@ def test_absurd_arguments(copy, change, words, nothing_is_built):
     ],
 )
 def test_absurd_cards(copy, change, words, nothing_is_built):
-    edit(copy, model_file.CARD, lambda card: card.update(change))
+    edit(copy, model_file.METADATA, lambda card: card.update(change))
     assert words in refusal(copy)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null", b"\xff\xfe", b"[" * 100_000])
 def test_cards_that_are_none(copy, content, nothing_is_built):
-    exchange(copy, model_file.CARD, content)
+    exchange(copy, model_file.METADATA, content)
     assert "not a network that train.py saved" in refusal(copy)
 
 
 def test_another_width_than_the_weights(copy):
-    edit(copy, model_file.CARD, lambda card: card["arguments"].update(width=1 / 8))
+    edit(copy, model_file.METADATA, lambda card: card["arguments"].update(width=1 / 8))
     assert "the weights have the shapes" in refusal(copy)
 
 
-@pytest.mark.parametrize("member", [model_file.CARD, WEIGHTS, "config.json"])
+@pytest.mark.parametrize("member", [model_file.METADATA, WEIGHTS, "config.json"])
 def test_a_missing_member(copy, member, nothing_is_built):
     with zipfile.ZipFile(copy) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
@@ -421,7 +421,7 @@ def test_a_missing_member(copy, member, nothing_is_built):
 
 
 def test_what_train_may_make_can_be_loaded():
-    for name, top in (("width", model_file.MAX_WIDTH), ("size", models.MAX_SIDE)):
+    for name, top in (("width", model_file.MAX_WIDTH), ("size", model_file.MAX_SIDE)):
         configs.make("paper", {name: top})
         with pytest.raises(ValueError, match=f"--{name}"):
             configs.make("paper", {name: 2 * top})

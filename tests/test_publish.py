@@ -24,7 +24,7 @@ def published(tmp_path_factory):
     arguments = {"width": 1 / 4, "global_size": 64, "input_scale": 0.01, "input_offset": -0.5}
     *rest, kernel, bias = aciids2020.build(**arguments).get_weights()
     weights = [*rest, 8 * kernel, bias + (0.3, -0.4)]
-    training = {"start": "/home/me/a/start.keras", "pictures": 7, "before": {"start": "/home/me/b/start.keras"}}
+    training = {"init_from": "/home/me/a/start.keras", "pictures": 7, "before": {"init_from": "/home/me/b/start.keras"}}
     card = {"arguments": arguments, "size": 64, "training": training}
     model_file.save(folder / "own.keras", "aciids2020", weights, card)
     command = [sys.executable, "-m", "inference.publish", folder / "own.keras", folder / "out.keras", "--saturation", "0.5"]
@@ -46,7 +46,7 @@ def test_the_published_file_is_small_and_loads_anywhere(published):
 
 def test_it_tells_how_it_was_trained_and_no_folder(published):
     training = model_file.load(published[1])[1]["training"]
-    assert training == {"start": "start.keras", "pictures": 7, "before": {"start": "start.keras"}}
+    assert training == {"init_from": "start.keras", "pictures": 7, "before": {"init_from": "start.keras"}}
 
 
 def test_the_checksum_is_what_sha256sum_checks(published):
