@@ -144,7 +144,7 @@ def precision_row(model):
     for precision in ("float32", "mixed_bfloat16"):
         network, card = model_file.load(model, precision)
         colorizer = Colorizer(network, card["size"], len(photographs))
-        chroma = colorizer.chroma([colorizer.views(pixels) for pixels in photographs])
+        chroma = colorizer.ab([colorizer.views(pixels) for pixels in photographs])
         results = [colorize(pixels, ab).astype(float) for pixels, ab in zip(photographs, chroma)]
         errors = [np.square(result - pixels).mean() for result, pixels in zip(results, photographs)]
         psnr[precision] = np.mean([20 * np.log10(255 / np.sqrt(error)) for error in errors])

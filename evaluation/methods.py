@@ -11,7 +11,7 @@ import configs
 from data.preprocess import target
 from inference import model_file
 from inference.view import Colorizer
-from models import aciids2020
+from models import NETWORKS
 
 BATCH = 8  # pictures that a candidate is given at a time, at most
 
@@ -75,21 +75,22 @@ def ablated(network, branch, pictures, size):
 
     Args:
         network: the Network.
-        branch: a key of `models.aciids2020.BRANCHES`.
+        branch: a key of its module's BRANCHES.
         pictures: batches of uint8 pictures (N, size, size, 3).
         size: side of the squares that the network sees.
 
     Raises:
         ValueError: the network has no such branch.
     """
-    layer = aciids2020.BRANCHES[branch]
-    if network.card["network"] != "aciids2020" or layer not in [own.name for own in network.model.layers]:
+    module = NETWORKS[network.model.name]
+    layer = module.BRANCHES.get(branch)
+    if not module.ablate or layer not in [own.name for own in network.model.layers]:
         raise ValueError(f"{network.path}: the network has no {branch}")
     probe = Colorizer(network.model, size, BATCH, layer)
-    outputs = (output for batch in pictures for output in probe.chroma([probe.views(picture) for picture in batch]))
+    outputs = (output for batch in pictures for output in probe.ab([probe.views(picture) for picture in batch]))
     mean = np.mean([output.reshape(-1, output.shape[-1]).mean(axis=0) for output in outputs], axis=0)
     model = keras.models.clone_model(network.model)
-    model.set_weights(aciids2020.ablated(network.model, branch, mean))
+    model.set_weights(module.ablate(network.model, branch, mean))
     return replace(network, model=model)
 
 
@@ -108,7 +109,7 @@ def trained(name, network, size):
     colorizer = Colorizer(network.model, size, BATCH)
 
     def chroma(rgb, goals):
-        return colorizer.chroma([colorizer.views(picture) for picture in rgb])
+        return colorizer.ab([colorizer.views(picture) for picture in rgb])
 
     return Method(name, chroma, network.target)
 

@@ -73,7 +73,7 @@ def train(names, data, val, out, pictures, preset, flags):
 def flags_given(flags):
     """What flags of train.py set, as fields of configs.Config."""
     parser = argparse.ArgumentParser(prog="figures.py train ... --", allow_abbrev=False)
-    configs.add_flags(parser)
+    configs.add_options(parser)
     return configs.given(parser.parse_args(flags))
 
 

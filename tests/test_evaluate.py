@@ -19,7 +19,7 @@ from models import aciids2020
 from training.model import TrainingModel
 
 SIZE = 64
-ARGUMENTS = {"width": 1 / 16, "whole": SIZE}
+ARGUMENTS = {"width": 1 / 16, "global_size": SIZE}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_the_ceiling_is_the_target_on_the_true_lightness(summary, rows, folder):
     assert found["ratio"]["mean"] == 0 and found["delta_cf"]["mean"] > 5 and found["out_of_gamut"]["mean"] > 0
     for path, row in zip(colour_files(folder), of(rows, "ceiling, T = 1.8", "own")):
         rgb = np.asarray(Image.open(path))
-        small = preprocess.fit(rgb, SIZE, SIZE)
+        small = preprocess.resize(rgb, SIZE, SIZE)
         goal = keras.ops.convert_to_numpy(preprocess.target(small[None], 1.8))[0]
         result = preprocess.colorize(rgb, goal)
         assert float(row["psnr"]) == pytest.approx(metrics.peak_signal_noise_ratio(rgb, result), abs=1e-6)
@@ -126,7 +126,7 @@ def test_the_ceiling_is_the_target_on_the_true_lightness(summary, rows, folder):
 
 
 def test_the_mean_chroma_is_that_of_the_pictures(summary, folder):
-    small = [preprocess.fit(np.asarray(Image.open(path)), SIZE, SIZE) for path in colour_files(folder)]
+    small = [preprocess.resize(np.asarray(Image.open(path)), SIZE, SIZE) for path in colour_files(folder)]
     mean = np.mean([color.rgb2lab(rgb)[..., 1:].mean(axis=(0, 1)) for rgb in small], axis=0)
     assert np.allclose(summary["common_colors"]["mean_ab"], mean, atol=1e-3)
     assert summary["common_colors"]["data"] == str(folder)
@@ -136,7 +136,7 @@ def test_the_mean_chroma_is_that_of_the_pictures(summary, folder):
 def test_the_ratio_is_that_of_training(networks, folder, summary, name):
     network, card = model_file.load(networks / f"{name}.keras")
     model = TrainingModel(
-        network, aciids2020.loss, card["saturation"], card.get("training", {}).get("clip_saturation", False)
+        network, aciids2020.make_loss(), card["saturation"], card.get("training", {}).get("clip_saturation", False)
     )
     model.compile(optimizer="sgd", jit_compile=False)
     found = model.evaluate(Batches(colour_files(folder), SIZE, 2), verbose=0, return_dict=True)

@@ -31,7 +31,7 @@ def networks(tmp_path_factory, broken_gives_no_numbers):
     keras.utils.set_random_seed(0)
     cards = {"late": (2.0, True, SIZE), "early": (1.0, False, SIZE), "small": (1.8, True, 32), "broken": (1.8, True, SIZE)}
     for name, (saturation, edges, size) in cards.items():
-        arguments = {"width": 1 / 16, "whole": size, "edges": edges}
+        arguments = {"width": 1 / 16, "global_size": size, "edges": edges}
         *rest, last, _ = aciids2020.build(**arguments).get_weights()
         bias = np.array([0.1, 0.2], np.float32)
         card = {"arguments": arguments, "size": size, "saturation": saturation, "training": {"pictures": 1234}}
@@ -100,7 +100,7 @@ def test_the_means_are_those_of_the_rows(made, name, column):
 
 def test_the_rows_are_those_of_the_pictures(made, photographs):
     for row in rows(made("saturation"), "saturation", "target, T = 1.6"):
-        small = preprocess.fit(np.asarray(Image.open(photographs / row["picture"])), SIZE, SIZE)
+        small = preprocess.resize(np.asarray(Image.open(photographs / row["picture"])), SIZE, SIZE)
         result = preprocess.colorize(small, keras.ops.convert_to_numpy(preprocess.target(small[None], 1.6))[0])
         assert float(row["psnr"]) == pytest.approx(metrics.peak_signal_noise_ratio(small, result), abs=1e-6)
         red, green, blue = np.moveaxis(result.astype(float), -1, 0)

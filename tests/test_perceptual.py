@@ -170,7 +170,7 @@ def test_in_the_table_of_evaluate(weights, broken_gives_no_numbers, tmp_path):
     """The photographs are at 0, gray is not, and a network that gives no numbers has none."""
     for i in range(3):
         Image.fromarray(data.coffee()[100 * i : 100 * i + 64, 200:264]).save(tmp_path / f"{i}.png")
-    arguments = {"width": 1 / 16, "whole": 64}
+    arguments = {"width": 1 / 16, "global_size": 64}
     network = aciids2020.build(**arguments).get_weights()
     model_file.save(tmp_path / "broken.keras", "aciids2020", network, {"arguments": arguments, "size": 64})
     judges = ["--fid", weights["inception"], "--lpips", weights["alexnet"], weights["linear"]]

@@ -11,21 +11,22 @@ import test as colorizing
 from data import demo, preprocess
 from evaluation.methods import load
 from inference import model_file
+from inference.options import DEFAULT_MODEL, parse
 from inference.view import Colorizer
 from models import aciids2020
 
-FOLDER = Path(colorizing.DEFAULT_MODEL).parent
+FOLDER = Path(DEFAULT_MODEL).parent
 SIDE = 256
 
 
 @pytest.fixture(scope="module")
 def network():
-    return model_file.load(colorizing.DEFAULT_MODEL)
+    return model_file.load(DEFAULT_MODEL)
 
 
 @pytest.fixture(scope="module")
 def pictures():
-    return np.stack([preprocess.fit(picture, SIDE, SIDE) for picture in demo.photographs().values()])
+    return np.stack([preprocess.resize(picture, SIDE, SIDE) for picture in demo.photographs().values()])
 
 
 def outputs(network, pictures, layer="ab"):
@@ -36,7 +37,7 @@ def outputs(network, pictures, layer="ab"):
 def test_it_is_the_papers_network_and_small(network):
     model, card = network
     assert model.count_params() == 9_844_743 and card["saturation"] == 1.8 and card["size"] == SIDE
-    assert colorizing.DEFAULT_MODEL.stat().st_size < 25e6 and model_file.checksum_of(colorizing.DEFAULT_MODEL).is_file()
+    assert DEFAULT_MODEL.stat().st_size < 25e6 and model_file.checksum_of(DEFAULT_MODEL).is_file()
 
 
 def test_its_branches_tell_pictures_apart(network, pictures):
@@ -53,16 +54,16 @@ def test_it_colours_better_than_gray(network, pictures):
 
 def test_without_a_model_named_it_is_taken(tmp_path, network):
     Image.fromarray(demo.photographs()["rocket"]).convert("L").save(tmp_path / "gray.png")
-    assert colorizing.main([str(tmp_path / "gray.png"), str(tmp_path / "color.png")]) == 0
+    assert colorizing.main(*parse([str(tmp_path / "gray.png"), str(tmp_path / "color.png")])) == 0
     result = np.asarray(Image.open(tmp_path / "color.png"))
     factor = network[1]["colorize_saturation"]
-    command = [str(tmp_path / "gray.png"), str(tmp_path / "same.png"), "--model", str(colorizing.DEFAULT_MODEL)]
-    assert colorizing.main([*command, "--saturation", str(factor)]) == 0
+    command = [str(tmp_path / "gray.png"), str(tmp_path / "same.png"), "--model", str(DEFAULT_MODEL)]
+    assert colorizing.main(*parse([*command, "--saturation", str(factor)])) == 0
     assert np.ptp(result, axis=-1).mean() > 5 and np.array_equal(result, np.asarray(Image.open(tmp_path / "same.png")))
 
 
 def test_the_card_names_the_file_that_is_there(network):
     card = (FOLDER / "README.md").read_text()
-    checksum = model_file.checksum_of(colorizing.DEFAULT_MODEL).read_text().split()[0]
+    checksum = model_file.checksum_of(DEFAULT_MODEL).read_text().split()[0]
     assert checksum in card and f"--saturation {network[1]['colorize_saturation']:g}" in card
-    assert str(load(colorizing.DEFAULT_MODEL).pictures) in card.replace(",", "")
+    assert str(load(DEFAULT_MODEL).pictures) in card.replace(",", "")
