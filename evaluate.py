@@ -26,7 +26,7 @@ from data.preprocess import colorize, to_float
 from evaluation import metrics, report, statistics
 from evaluation.measure import PROTOCOLS, Reference, common_colors, measure, read, select, write_rows
 from evaluation.methods import BATCH, Method, Target, ablated, at_each, ceiling, constant, load, predict, trained
-from evaluation.perceptual import SMALLEST, Fid, Lpips
+from evaluation.perceptual import SMALLEST, Fid, Lpips, Unavailable
 from inference import model_file
 from models.aciids2020 import BRANCHES
 
@@ -39,8 +39,8 @@ SHOWN = (
 
 def main(arguments=None):
     args = parse(arguments)
+    lpips, fid = load_perceptual(args)
     networks = load_all(args.model)
-    lpips, fid = load_judges(args)
     surveyed, files = scan_dataset(args.data, args.limit, args.seed)
     common = scan_dataset(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
     mean, prior = common_colors(common, args.size)
@@ -79,7 +79,7 @@ def main(arguments=None):
     }  # fmt: skip
     if fid:
         for name, figures in result["protocols"]["squashed"].items():
-            figures["fid"] = {"mean": fid.distance(name, "photograph"), "low": None, "high": None}
+            figures["fid"] = {"mean": fid.distance(name), "low": None, "high": None}
     if args.paired:
         result["paired"] = {
             protocol: [
@@ -112,9 +112,8 @@ def parse(arguments):
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the choice and of the intervals")
     parser.add_argument("--prior-data", type=Path, help="photographs that say which colours are common: the training "
                         "set (default: --data)")  # fmt: skip
-    parser.add_argument("--fid", type=Path, metavar="FILE", help="also FID, through pytorch-fid's weights in this file")
-    parser.add_argument("--lpips", type=Path, nargs=2, metavar="FILE", help="also LPIPS, through torchvision's AlexNet and "
-                        "LPIPS's linear layers in these files")  # fmt: skip
+    parser.add_argument("--fid", action="store_true", help="also FID (needs requirements-metrics.txt)")
+    parser.add_argument("--lpips", action="store_true", help="also LPIPS (needs requirements-metrics.txt)")
     parser.add_argument("--ablate", nargs="+", choices=BRANCHES, default=[], help="also measure each network with this "
                         "branch saying the same of every picture: its mean over them")  # fmt: skip
     parser.add_argument("--paired", action="store_true", help="compare every two networks picture by picture")
@@ -158,12 +157,12 @@ def load_all(paths):
         stop(error)
 
 
-def load_judges(args):
-    """The networks that FID and LPIPS look through, None where the command line names none: (lpips, fid)."""
+def load_perceptual(args):
+    """(Lpips, Fid), None for those that are not asked for."""
     try:
-        return args.lpips and Lpips(*args.lpips), args.fid and Fid(args.fid)
-    except model_file.BadModel as error:
-        stop(error)
+        return Lpips() if args.lpips else None, Fid() if args.fid else None
+    except Unavailable as error:
+        stop(f"--lpips, --fid: {error}")
 
 
 def ablations(networks, files, args):

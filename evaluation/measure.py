@@ -96,7 +96,7 @@ def perceive(found, chroma, candidates, parts, lpips, fid):
             for row, value in zip(rows, lpips(result, truth)):
                 row["lpips"] = float(value)
         if fid:
-            fid.add(candidate.name, result)
+            fid.add(candidate.name, result, truth)
 
 
 def distance(ab, goal):

@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 
 import configs
-import models
 from inference import model_file
 from models import aciids2020
 
