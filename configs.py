@@ -161,7 +161,8 @@ def given(namespace):
 def parse_training(arguments=None):
     """The options of train.py. Ends the program with one line and status 2 where they are wrong; imports nothing slow."""
     parser = argparse.ArgumentParser(
-        prog="train.py", usage="train.py --data DIR [DIR ...] --run DIR [options]", description="Train a colorization network on folders of photographs.", allow_abbrev=False,
+        prog="train.py", usage="train.py --data DIR [DIR ...] --run DIR [options]", allow_abbrev=False,
+        description="Train a colorization network on folders of photographs.",
         epilog="example: train.py --data photographs --run runs/first --preset tuned --size 128",
     )  # fmt: skip
     run = parser.add_argument_group("run")

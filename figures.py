@@ -26,8 +26,7 @@ import cv2
 import numpy as np
 
 import configs
-from data import color, demo, manifest, reader, writer
-from data.ink import landscape
+from data import color, demo, manifest, reader
 from data.preprocess import colorize, resize, to_float
 from evaluation import page, runs, statistics
 from evaluation.measure import common_colors, measure, read, write_rows
@@ -37,6 +36,7 @@ from evaluation.runs import SATURATIONS
 from inference import model_file
 
 SHOWN = 4  # pictures on a page, at most
+PAINTING = Path(__file__).parent / "docs" / "figures" / "ink_painting.png"  # drawn by a program, no painter
 VIEW = 1080  # px, the longer side of a picture that is shown: half the page
 WINDOW = 4  # the enlarged window is one in so many of each side
 GRAY = Method("gray", constant((0, 0)), Target())
@@ -274,24 +274,19 @@ def photographs(folder):
 
 
 def paintings(args):
-    """(name, neutral uint8 (h, w, 3)) of the pictures given, gray or not; of a drawn one if there are none."""
-    if not args.data:
-        return [("landscape", neutral(landscape(args.seed)))]
-    paths = [args.data]
-    if args.data.is_dir():
-        paths = [path for path in utils.find_files(args.data) if reader.looks_like_picture(path)]
+    """(name, neutral uint8 (h, w, 3)) of the pictures given, gray or not; of PAINTING if none are."""
+    data = args.data or PAINTING
+    paths = [data]
+    if data.is_dir():
+        paths = [path for path in utils.find_files(data) if reader.looks_like_picture(path)]
     found = []
     for path in drawn(paths, args.seed, min(args.limit or SHOWN, SHOWN)):
         try:
-            found.append(
-                (
-                    os.path.relpath(path, args.data.parent),
-                    neutral(view(writer.eight_bits(reader.read_picture(path).pixels))),
-                )
-            )
+            painting = neutral(view(reader.eight_bits(reader.read_picture(path).pixels)))
+            found.append((os.path.relpath(path, data.parent), painting))
         except reader.BadPicture as error:
             print(f"{utils.printable(path)}: {error}", file=sys.stderr)
-    return found or stop(f"{utils.printable(args.data)}: no pictures in it")
+    return found or stop(f"{utils.printable(data)}: no pictures in it")
 
 
 def neutral(pixels):

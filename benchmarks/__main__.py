@@ -2,7 +2,7 @@
 
     python -m benchmarks [GROUP ...] [--model FILE]
 
-The groups are input, shards, step, batch, folder, authors, process and precision (without one: all, about 40 minutes on
+The groups are input, step, batch, folder, authors, process and precision (without one: all, about 40 minutes on
 two cores). What is not run keeps the figures of its last run, from benchmarks/results.json; precision runs where --model
 names a trained network.
 """
@@ -16,14 +16,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from benchmarks import colorizing, cost, training
+from benchmarks import colorizing, training
 from benchmarks.measure import machine
 
 HERE = Path(__file__).parent
 PAPER_PICTURES = 206_048 * 40  # of its training, repetitions counted
 GROUPS = {
     "input": training.input_rows,
-    "shards": training.shard_rows,
     "step": training.step_rows,
     "folder": colorizing.folder_rows,
     "authors": colorizing.authors_row,
@@ -77,10 +76,9 @@ def write_readme(results):
         plot(rows)
     lines += ["", "Measured on:", ""]
     lines += [f"- {group}: {r['machine']}, {r['date']}" for group, r in results.items()]
-    for name, text in (("figures", "\n".join(lines)), ("cost", cost.text(results))):
-        path, (start, end) = HERE / "README.md", (f"<!-- {name} -->", f"<!-- end of {name} -->")
-        before, _, rest = path.read_text().partition(start)
-        path.write_text(f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}")
+    path, start, end = HERE / "README.md", "<!-- figures -->", "<!-- end of figures -->"
+    before, _, rest = path.read_text().partition(start)
+    path.write_text("\n".join([before + start, *lines, end + rest.partition(end)[2]]))
 
 
 def mode(row):

@@ -10,6 +10,7 @@ import itertools
 import json
 import sys
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -19,13 +20,13 @@ from PIL import Image
 import configs
 import train
 from benchmarks import authors, pictures
-from benchmarks.cost import MACS
 from benchmarks.measure import Row, in_turns, process_json, seconds
-from data import manifest, prepare
 from data.batches import Batches, Order
 from data.preprocess import target, training_inputs
 from inference.view import native_precision
 from training import devices
+
+MACS = 10.48e9  # multiplications of the network for one 256 x 256 picture, forwards; training is three times that
 
 
 def input_rows(folder):
@@ -61,33 +62,10 @@ def input_rows(folder):
         )  # fmt: skip
 
 
-def shard_rows(folder):
-    """One thread: pictures out of prepared shards against the same out of JPEG files of 256 x 256."""
-    paths = pictures.write_small(folder / "small", 512)
-    prepare.main([str(folder / "small"), str(folder / "prepared")])
-    stored = manifest.paths(manifest.scan_dataset([folder / "prepared"], share=0, progress=False, size=256), "train")
-
-    def all_of(files, crop, mirror):
-        batches = Batches(files, 256, 16, Order(0, 0, crop, mirror))
-        draws = np.random.default_rng(0).random((len(stored), batches.DRAWS))
-        return lambda: [np.stack([batches.picture(i, d)[0] for i, d in enumerate(some, 16 * j)])
-                        for j, some in enumerate(np.split(draws, range(16, len(stored), 16)))]  # fmt: skip
-
-    for crop, mirror, kind in ((1.0, False, "whole pictures"), (0.6, True, "random crops and mirroring")):
-        fast, slow, ratio = in_turns(
-            all_of(stored, crop, mirror), all_of(paths, crop, mirror), clock=time.process_time
-        )  # fmt: skip
-        n = len(stored)
-        yield Row(
-            f"prepared shards against the folder, {kind}, in processor time, files in the cache", ratio, "",
-            f"{n / fast:,.0f} against {n / slow:,.0f} pictures/s, as batches",
-        )  # fmt: skip
-
-
 def compiled(batch=16, precision=None):
     """The model of the tuned preset, as train.py builds it, and a batch of photographs."""
     config = configs.make("tuned", {"batch": batch, "precision": precision or native_precision()})
-    model, _ = train.build(config, 1000)
+    model, _ = train.build(config, 1000, SimpleNamespace(classes=[]), None)
     return model, np.stack(list(pictures.crops(batch, 256)))
 
 

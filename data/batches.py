@@ -8,7 +8,6 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from data import shards
 from data.manifest import POOL
 from data.preprocess import resize
 from data.reader import read_rgb
@@ -55,7 +54,7 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1)):
         """
         Args:
-            files: paths of pictures, or `shards.Stored` ones.
+            files: paths of pictures.
             size, batch: side of the pictures, pictures in a batch.
             order: an Order for training; None takes the pictures in their order, whole.
             steps: range of the epoch's batches to give; None: all.
@@ -101,7 +100,7 @@ class Batches(keras.utils.PyDataset):
             file = self.places[(number + i) % len(self.files)]
             path = self.files[file]
             try:
-                rgb = path.read() if isinstance(path, shards.Stored) else read_rgb(path, self.size)
+                rgb = read_rgb(path, self.size)
             except Exception as error:
                 tqdm.write(f"{path}: no longer decodes, the next picture takes its place ({error})")
                 continue

@@ -10,7 +10,6 @@ from itertools import islice
 import numpy as np
 from tqdm import tqdm
 
-from data import shards
 from data.places2 import is_natural
 from data.reader import looks_like_picture, read_rgb
 from utils import atomic, find_files
@@ -26,49 +25,41 @@ def is_gray(rgb):
     return np.count_nonzero(spread > 8) <= spread.size / 1000
 
 
-def scan_dataset(
-    folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True, size=None, crop=1.0
-):  # fmt: skip
-    """Look at every file once and decide what it is for.
+def scan_dataset(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True):
+    """Decode every file once and decide what it is for.
 
     Args:
-        folders: directories with the training pictures, searched recursively, or prepared ones (data.prepare).
+        folders: directories with the training pictures, searched recursively.
         validation_folders: directories with the validation pictures; none: `share` of the training pictures is split off.
         share: of the pictures that go to validation, chosen by `seed`.
         limit: at most so many pictures of `folders` are taken, chosen by `seed`; 0 is all.
         natural: take only the natural scenes of Places2, by the names of the folders.
-        size, crop: of the batches that will be made; without a size prepared folders are not taken.
 
     Returns:
         list of rows {"folder", "path" (relative to it), "split"}, split one of "train", "val", "gray" (no chroma) and
         "broken" (does not decode), in a stable order.
 
     Raises:
-        ValueError: a folder stands inside another, so that a picture would count twice; or a prepared folder does not
-            give these batches.
+        ValueError: a folder stands inside another, so that a picture would count twice.
     """
     _refuse_overlap([*folders, *validation_folders])
-    for folder in filter(shards.is_prepared, [*folders, *validation_folders] if size else ()):
-        _refuse_other_batches(shards.opened(folder), size, crop)
     rng = np.random.default_rng([seed, 1])
-    taken = {
-        "train": candidates(folders, natural, size is not None),
-        "val": candidates(validation_folders, False, size is not None),
-    }
+    files = {"train": find_candidates(folders, natural), "val": find_candidates(validation_folders)}
     if limit:
-        taken["train"] = [taken["train"][i] for i in sorted(rng.permutation(len(taken["train"]))[:limit])]
+        files["train"] = [files["train"][i] for i in sorted(rng.permutation(len(files["train"]))[:limit])]
     rows = []
-    for split, files in taken.items():
-        looked = in_order(kind_of, (os.path.join(folder, path) for folder, path, kind in files if kind is None))
-        kinds = (next(looked) if kind is None else kind for *_, kind in files)
-        title = "looking at validation pictures" if split == "val" else "looking at pictures"
+    for split, found in files.items():
+        faults = in_order(fault_of, (os.path.join(*file) for file in found))
         bar = tqdm(
-            kinds, title, len(files), disable=not progress or not files, leave=False,
+            faults,
+            f"scanning {split} pictures",
+            len(found),
+            disable=not progress or not found,
+            leave=False,
             mininterval=0.1 if sys.stderr.isatty() else 60,
-        )  # fmt: skip
+        )
         rows += [
-            {"folder": str(folder), "path": str(path), "split": kind or split}
-            for (folder, path, _), kind in zip(files, bar)
+            {"folder": str(folder), "path": str(path), "split": fault or split} for (folder, path), fault in zip(found, bar)
         ]
     if not validation_folders:
         good = [row for row in rows if row["split"] == "train"]
@@ -85,35 +76,17 @@ def _refuse_overlap(folders):
                 raise ValueError(f"{folders[i]} is inside {folders[j]}: its pictures would count twice")
 
 
-def _refuse_other_batches(prepared, size, crop):
-    if prepared.size != size:
-        raise ValueError(f"{prepared.folder} was prepared for --size {prepared.size}, not {size}")
-    if crop < 1 and prepared.squashed:
-        raise ValueError(
-            f"--crop {crop}: {prepared.folder} holds pictures squashed to {size} x {size}, of which crops would be other "
-            "pictures; prepare it with --as-decoded, or give --crop 1"
-        )
-
-
-def candidates(folders, natural, prepared=False):
-    """What could be pictures in some folders: a list of (folder, path relative to it, kind), in a stable order.
-
-    `kind` is that of `kind_of` where the folder is a prepared one, which knows, and else None. Without `prepared` such a
-    folder is as any other, and holds no pictures.
-    """
+def find_candidates(folders, natural=False):
+    """What could be pictures in some folders: a list of (folder, path relative to it), in a stable order."""
     found = []
     for folder in folders:
-        if prepared and shards.is_prepared(folder):
-            held = shards.opened(folder)
-            found += [(folder, *file) for file in zip(held.paths, held.kinds) if not natural or is_natural(file[0])]
-        else:
-            paths = (os.path.relpath(path, folder) for path in find_files(folder))
-            named = (path for path in paths if not natural or is_natural(path))
-            found += [(folder, path, None) for path in named if looks_like_picture(os.path.join(folder, path))]
+        paths = (os.path.relpath(path, folder) for path in find_files(folder))
+        named = (path for path in paths if not natural or is_natural(path))
+        found += [(folder, path) for path in named if looks_like_picture(os.path.join(folder, path))]
     return found
 
 
-def kind_of(path):
+def fault_of(path):
     """What keeps a file from being used, "gray" or "broken"; "" if nothing does."""
     try:
         return "gray" if is_gray(read_rgb(path, 64)) else ""
@@ -150,26 +123,12 @@ def read_manifest(path):
 
 
 def paths(rows, split):
-    """The pictures of one split, in the manifest's order: paths of files, or `shards.Stored` of a prepared folder.
-
-    Raises:
-        ValueError: a prepared folder is damaged, or no longer holds a picture.
-    """
-    taken = [row for row in rows if row["split"] == split]
-    prepared = {folder: shards.opened(folder) for folder in {row["folder"] for row in taken} if shards.is_prepared(folder)}
-    numbers = {folder: {path: i for i, path in enumerate(held.paths)} for folder, held in prepared.items()}
-    try:
-        return [
-            shards.Stored(prepared[row["folder"]], numbers[row["folder"]][row["path"]])
-            if row["folder"] in prepared else os.path.join(row["folder"], row["path"])
-            for row in taken
-        ]  # fmt: skip
-    except KeyError as error:
-        raise ValueError(f"{error}: no longer in the prepared folder") from error
+    """The files of one split, in the manifest's order."""
+    return [os.path.join(row["folder"], row["path"]) for row in rows if row["split"] == split]
 
 
 def class_names(rows):
-    """The scenes of the pictures to train on and to validate on: the names of the top folders, sorted.
+    """The classes of the training and validation pictures: the names of the top folders, sorted.
 
     Raises:
         ValueError: a picture lies in no folder, or all in one.
@@ -178,17 +137,17 @@ def class_names(rows):
     for row in used:
         if os.sep not in row["path"]:
             raise ValueError(f"--labels-from-folders: {row['path']} lies in no folder below {row['folder']}")
-    names = sorted({_scene(row) for row in used})
+    names = sorted({_class(row) for row in used})
     if len(names) < 2:
         raise ValueError("--labels-from-folders: all pictures lie in one folder")
     return names
 
 
 def labels(rows, split, names):
-    """The number of each picture's scene in `names`, int32, in the order of `paths`."""
+    """The number of each picture's class in `names`, int32, in the order of `paths`."""
     numbers = {name: i for i, name in enumerate(names)}
-    return np.array([numbers[_scene(row)] for row in rows if row["split"] == split], np.int32)
+    return np.array([numbers[_class(row)] for row in rows if row["split"] == split], np.int32)
 
 
-def _scene(row):
+def _class(row):
     return row["path"].partition(os.sep)[0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from data import profiles
 from utils import PARTIAL, one_line
@@ -112,10 +112,11 @@ def picture_size(path, max_pixels=MAX_PIXELS):
         return image.size
 
 
-def read_picture(path, max_pixels=MAX_PIXELS):
+def read_picture(path, max_pixels=MAX_PIXELS, reduced_to=None):
     """
     Reads a file of any format that Pillow reads, decided by its content. Of several frames or pages the first is taken.
     EXIF orientation is applied; pixels are converted to sRGB from the file's profile; 16 bits stay 16 bits.
+    `reduced_to`: JPEG is decoded at a half, a quarter or an eighth of its size where that leaves so many pixels a side.
     Raises BadPicture for what is missing, empty, broken, cut short, larger than `max_pixels`, or no picture.
     """
     with opened(path, max_pixels) as image:
@@ -123,11 +124,13 @@ def read_picture(path, max_pixels=MAX_PIXELS):
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in ("MPO", "PSD"):  # a preview beside the picture; layers of one picture
             notes.append(f"first of {frames} frames")
+        if reduced_to:
+            image.draft(None, (reduced_to, reduced_to))
         deep = _has_deep_colour(image)  # asked before loading, which forgets how the file is laid out
         image.load()
         orientation, exif = _read_exif(image, notes)
         pixels, alpha = (_read_deep_colour(path, image) if deep else None) or _read_pixels(image, notes)
-        if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
+        if pixels.ndim == 3 and _is_neutral(pixels[::16, ::16]) and _is_neutral(pixels):  # most are not: a few pixels tell
             pixels = np.ascontiguousarray(pixels[..., 0])
         pixels, icc = _read_profile(pixels, image, notes)
         dpi = _read_dpi(image)
@@ -165,10 +168,16 @@ def _read_pixels(image, notes):
         with contextlib.suppress(OSError, ImageCms.PyCMSError):  # broken: Pillow's plain conversion is left
             image = profiles.rgb_image(image, icc)
     gray, clear = image.mode in ("1", "L", "LA", "La"), image.has_transparency_data
-    values = np.array(image.convert(("L" if gray else "RGB") + ("A" if clear else "")))
+    mode = ("L" if gray else "RGB") + ("A" if clear else "")
+    values = np.asarray(image if image.mode == mode else image.convert(mode))
     if not clear:
         return values, None
     return values[..., 0] if gray else np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., -1])
+
+
+def _is_neutral(pixels):
+    """Whether R = G = B everywhere in (H, W, 3)."""
+    return bool((pixels[..., :1] == pixels[..., 1:]).all())
 
 
 def _from_wide(values, mode, notes):
@@ -261,14 +270,17 @@ def _read_dpi(image):
 
 
 def read_rgb(path, size):
-    """Decode a file to uint8 sRGB (H, W, 3), upright.
+    """The colours of a file as training, preparation and evaluation take them: `read_picture` in 8 bits, (H, W, 3).
 
     JPEG is decoded at a half, a quarter or an eighth of its size where that leaves at least 2 * size pixels a side.
 
     Raises:
-        BadPicture: it does not decode.
+        BadPicture: as `read_picture`.
     """
-    with opened(path) as image:
-        image.draft("RGB", (2 * size, 2 * size))
-        ImageOps.exif_transpose(image, in_place=True)
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    pixels = eight_bits(read_picture(path, reduced_to=2 * size).pixels)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def eight_bits(values):
+    """uint8 or uint16 -> uint8, rounded."""
+    return values if values.dtype == np.uint8 else ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from data import profiles
-from data.reader import EXIF_BLOCKS
+from data.reader import EXIF_BLOCKS, eight_bits
 from utils import atomic
 
 FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}  # written
@@ -44,11 +44,6 @@ def write_picture(path, pixels, like, format="png", quality=95):
     with atomic(path) as temporary:
         temporary.write_bytes(data)
     return f"{format} cannot hold {' and '.join(lost)}" if lost else ""
-
-
-def eight_bits(values):
-    """uint8 or uint16 -> uint8, rounded."""
-    return values if values.dtype == np.uint8 else ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _joined(pixels, alpha):

@@ -13,8 +13,7 @@ from tqdm import tqdm
 from data import color, manifest, reader
 from data.batches import Batches
 from data.preprocess import colorize, enlarged, resize, to_float
-from data.reader import read_picture
-from data.writer import eight_bits
+from data.reader import eight_bits, read_picture
 from evaluation import metrics
 from evaluation.methods import BATCH, predict
 from utils import atomic, printable

@@ -6,12 +6,12 @@ rgb is uint8 sRGB (H, W, 3); lab is CIELab (..., 3), L in 0..100; ab is (..., 2)
 import cv2
 import numpy as np
 from skimage.color import deltaE_ciede2000
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from data import color
 
 AB_SCALE = 128.0  # the network's tanh, and so the paper's loss, is in units of ab / 128
-WINDOW, WINDOW_SIGMA = 11, 1.5  # SSIM's Gaussian window, px
-ROWS = 64  # of windows at a time: a picture of any size takes little memory
+WINDOW = 11  # side of SSIM's Gaussian window, px
 LARGEST_ERROR = 150  # where Zhang's curve ends, Lab units
 REACH, CELL, SMOOTHING = 115, 10, 5.0  # the ab plane that is counted, its cells and their smoothing, Lab units
 CHUNK = 2**14  # pixels whose temporaries stay in the processor's cache
@@ -26,38 +26,19 @@ def ab_mse(ab, truth):
 
 def psnr(rgb, truth):
     """20 log10(255 / sqrt(MSE)), dB, of one MSE over all pixels and channels. Infinite for equal pictures."""
-    mse = cv2.norm(rgb, truth, cv2.NORM_L2SQR) / rgb.size
-    return float(10 * np.log10(255**2 / mse)) if mse else float("inf")
+    return float("inf") if np.array_equal(rgb, truth) else float(peak_signal_noise_ratio(truth, rgb))
 
 
 def ssim(rgb, truth):
-    """Structural similarity (Wang et al. 2004), -1..1, 1 for equal pictures.
+    """Structural similarity (Wang et al. 2004), -1..1, 1 for equal pictures: the mean over the RGB channels.
 
-    mean((2 mx my + C1) (2 sxy + C2) / ((mx^2 + my^2 + C1) (sx^2 + sy^2 + C2))) of each RGB channel, averaged; the moments
-    are weighted by a Gaussian of 11 x 11 px, sigma 1.5; C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2. Only places whose window
-    lies inside the picture count, as in scikit-image; NaN where there are none.
+    Gaussian window of 11 x 11 px, sigma 1.5; C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2. Only places whose window lies
+    inside the picture count; NaN where there are none.
     """
     if min(rgb.shape[:2]) < WINDOW:
         return float("nan")
-    windows = len(rgb) - WINDOW + 1
-    strips = [slice(top, min(top + ROWS, windows) + WINDOW - 1) for top in range(0, windows, ROWS)]
-    sums = [_ssim_map(rgb[strip].astype(np.float64), truth[strip].astype(np.float64)).sum() for strip in strips]
-    return float(sum(sums) / (windows * (rgb.shape[1] - WINDOW + 1) * 3))
-
-
-def _ssim_map(x, y):
-    """SSIM of every window inside two pictures, float64 (H, W, 3) -> (H - 10, W - 10, 3)."""
-    kernel = cv2.getGaussianKernel(WINDOW, WINDOW_SIGMA)
-    inside = slice(WINDOW // 2, -(WINDOW // 2))
-
-    def mean(values):
-        return cv2.sepFilter2D(values, -1, kernel, kernel)[inside, inside]
-
-    mx, my = mean(x), mean(y)
-    mxy, power = mx * my, mx * mx + my * my
-    covariance, variance = mean(x * y) - mxy, mean(x * x + y * y) - power  # the latter: of both pictures together
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    return (2 * mxy + c1) * (2 * covariance + c2) / ((power + c1) * (variance + c2))
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": 2}
+    return float(structural_similarity(rgb, truth, **options))
 
 
 def colorfulness(rgb, absolute=False):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.reader import BadPicture, Picture, read_picture
-from data.writer import FORMATS, eight_bits, write_picture
+from data.reader import BadPicture, Picture, eight_bits, read_picture
+from data.writer import FORMATS, write_picture
 from inference.folder import rgb
 from utils import printable
 

@@ -16,7 +16,7 @@ from skimage import data, metrics
 
 import evaluate
 import figures
-from data import ink, preprocess
+from data import preprocess
 from evaluation import page, runs
 from inference import model_file
 from models import aciids2020
@@ -188,15 +188,6 @@ def test_panels_keep_their_shape(shape):
     height, width = page.scaled(np.zeros((*shape, 3), np.uint8), 500).shape[:2]
     assert width / height == pytest.approx(shape[1] / shape[0], rel=0.01)
     assert width == 500 or height == 500 * page.TALLEST
-
-
-def test_a_landscape_in_ink():
-    picture = ink.landscape(3, 160, 240)
-    assert np.array_equal(picture, ink.landscape(3, 160, 240)) and not np.array_equal(picture, ink.landscape(4, 160, 240))
-    assert picture.shape == (160, 240) and picture.dtype == np.uint8
-    assert np.median(picture) > 150 and picture.min() < 70  # mostly paper and mist, and some deep ink
-    sky, lake, land = picture[:25], picture[-15:], picture[70:125]
-    assert land.std() > 2 * max(sky.std(), lake.std())
 
 
 def test_paintings_may_be_gray_or_not_and_become_gray(networks, tmp_path, capsys):

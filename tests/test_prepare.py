@@ -1,204 +1,108 @@
-"""Prepared folders: the same batches as from the folder, and nothing damaged or unfinished passes."""
-
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+"""`python -m data.prepare`: a folder of reduced pictures that trains as its source does."""
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
-from data import manifest, prepare, shards
-from data.batches import Batches, Order
-
-ROOT = Path(__file__).parents[1]
+from data import manifest, prepare
+from data.batches import Batches
+from data.reader import read_rgb
 
 
 @pytest.fixture
-def folder(photographs, tmp_path):
-    """Beside the small photographs: large ones, a gray and a broken one, one turned by EXIF, an odd name."""
-    folder = tmp_path / "folder"
-    (folder / "large").mkdir(parents=True)
-    shutil.copytree(photographs, folder / "small")
+def source(photographs, tmp_path):
+    """Photographs of several sizes and kinds in a tree, one gray, one broken, two of one name, a text."""
+    folder = tmp_path / "source"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "small").symlink_to(photographs, target_is_directory=True)
+    Image.fromarray(data.coffee()).save(folder / "coffee.jpg", quality=95)
+    Image.fromarray(data.chelsea()).save(folder / "coffee.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(data.coffee()).resize((900, 600)).save(folder / "large/a.jpg", quality=95, exif=exif)
-    Image.fromarray(data.astronaut()).save(folder / 'large/b\n,"\u2028\udcff.png')
-    Image.fromarray(data.camera()).save(folder / "large/gray.png")
-    (folder / "large/broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    Image.fromarray(data.astronaut()).save(folder / "sub" / "turned.jpg", quality=95, exif=exif)
+    Image.fromarray(data.camera()).save(folder / "gray.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    (folder / "notes.txt").write_text("no picture")
     return folder
 
 
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    monkeypatch.setattr(shards, "PICTURES", 10)
+def made(out):
+    return {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
 
 
-def batches_of(folder, size=64, crop=1.0, **order):
-    """All that a training of two epochs and its validation see, one array."""
-    rows = manifest.scan_dataset([folder], progress=False, size=size, crop=crop)
-    orders = [Order(3, epoch, crop, **order) for epoch in (0, 1)]
-    made = [Batches(manifest.paths(rows, "train"), size, 5, order) for order in orders]
-    made.append(Batches(manifest.paths(rows, "val"), size, 5))
-    return np.concatenate([batches[i][0] for batches in made for i in range(len(batches))]), rows
+def test_it_holds_the_colour_photographs_reduced_and_upright(source, tmp_path, capsys):
+    assert prepare.main([str(source), str(tmp_path / "out"), "--short-side", "100"]) == 0
+    assert "27 done, 0 skipped, 1 gray, 1 broken" in capsys.readouterr().out
+    small = {f"small/{i % 3}/{i:02d}.webp" for i in range(24)}
+    assert made(tmp_path / "out") == small | {"coffee.jpg.webp", "coffee.png.webp", "sub/turned.webp"}
+    assert Image.open(tmp_path / "out/coffee.jpg.webp").size == (150, 100)
+    turned = np.asarray(Image.open(tmp_path / "out/sub/turned.webp")).astype(int)
+    expected = Image.fromarray(np.rot90(data.astronaut(), -1)).resize((100, 100), Image.BOX)
+    assert np.abs(turned - np.asarray(expected)).mean() < 6
+    assert Image.open(tmp_path / "out/small/0/00.webp").size == Image.open(source / "small/0/00.png").size  # not enlarged
 
 
-@pytest.mark.parametrize("natural", [False, True])
-def test_batches_are_those_of_the_folder(folder, tmp_path, capsys, natural):
-    flags = []
-    if natural:
-        (folder / "small").rename(folder / "beach")
-        flags.append("--places2-natural")
-    assert prepare.main([str(folder), str(tmp_path / "out"), "--size", "64", *flags]) == 0
-    said = capsys.readouterr().out
-    assert ("24 pictures, 0 gray, 0 broken" if natural else "26 pictures, 1 gray, 1 broken") in said
-    if natural:
-        shutil.rmtree(folder / "large")
-    plain, rows = batches_of(folder, mirror=True)
-    found, prepared_rows = batches_of(tmp_path / "out", mirror=True)
-    assert np.array_equal(found, plain) and len(np.unique(plain, axis=0)) > 24
-    assert [(row["path"], row["split"]) for row in prepared_rows] == [(row["path"], row["split"]) for row in rows]
+def test_it_trains_as_its_source(source, tmp_path):
+    prepare.main([str(source), str(tmp_path / "out"), "--short-side", "96", "--quality", "95"])
+    rows = [manifest.scan_dataset([folder], share=0, progress=False) for folder in (source, tmp_path / "out")]
+    files = [manifest.paths(found, "train") for found in rows]
+    assert len(files[0]) == len(files[1]) == 27
+    ours, theirs = (np.stack([b[0] for b in Batches(sorted(map(str, f)), 32, 1)]) for f in files)
+    assert np.abs(ours.astype(int) - theirs).mean() < 4
 
 
-def test_random_crops_too_where_pictures_are_kept_as_decoded(folder, tmp_path, capsys):
-    prepare.main([str(folder), str(tmp_path / "squashed"), "--size", "64"])
-    with pytest.raises(ValueError, match="squashed to 64 x 64"):
-        batches_of(tmp_path / "squashed", crop=0.5)
-    prepare.main([str(folder), str(tmp_path / "out"), "--size", "64", "--as-decoded"])
-    plain, found = (batches_of(f, crop=0.5, mirror=True)[0] for f in (folder, tmp_path / "out"))
-    assert np.array_equal(found, plain)
-    with pytest.raises(ValueError, match="was prepared for --size 64, not 32"):
-        batches_of(tmp_path / "out", size=32)
-    assert manifest.scan_dataset([tmp_path / "out"], progress=False) == []  # measuring wants the pictures' own size
+def test_it_goes_on_and_repeats_nothing(source, tmp_path, capsys):
+    arguments = [str(source), str(tmp_path / "out")]
+    assert prepare.main(arguments) == 0
+    (tmp_path / "out/coffee.png.webp").unlink()
+    kept = (tmp_path / "out/coffee.jpg.webp").stat().st_mtime_ns
+    (tmp_path / "out/.partial-00000000-x.webp").write_bytes(b"")
+    assert prepare.main(arguments) == 0
+    assert "1 done, 26 skipped, 1 gray, 1 broken" in capsys.readouterr().out
+    assert (tmp_path / "out/coffee.jpg.webp").stat().st_mtime_ns == kept
+    assert not list((tmp_path / "out").glob(".partial*"))
 
 
-def test_pictures_of_the_very_size_can_be_cropped(tmp_path):
-    """Places2's small pictures: nothing was lost."""
-    (tmp_path / "in").mkdir()
-    for i in range(20):
-        Image.fromarray(data.coffee()[10 * i : 10 * i + 64, 50:114]).save(tmp_path / f"in/{i}.jpg", quality=95)
-    prepare.main([str(tmp_path / "in"), str(tmp_path / "out"), "--size", "64"])
-    plain, found = (batches_of(f, crop=0.5)[0] for f in (tmp_path / "in", tmp_path / "out"))
-    assert np.array_equal(found, plain)
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        (["nothing", "out"], "nothing: no such folder"),
+        (["{source}", "{source}/out"], "choose another place"),
+        (["{source}/sub", "out", "--places2-natural"], "no pictures in it"),
+        (["{source}", "out", "--short-side", "8"], "no whole number from 16"),
+    ],
+)
+def test_refusals_are_one_clear_line(arguments, reason, source, capsys):
+    with pytest.raises(SystemExit) as end:
+        prepare.main([a.replace("{source}", str(source)) for a in arguments])
+    assert end.value.code == 2 and reason in capsys.readouterr().err.splitlines()[-1]
 
 
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+@pytest.mark.parametrize("profile", ["P3", "16-bit gray"])
+def test_training_and_colorizing_read_the_same_pixels(profile, tmp_path):
+    """A profile changes both, by one reader."""
+    from PIL import ImageCms
 
+    from data.reader import eight_bits, read_picture
 
-def test_a_killed_preparation_goes_on(folder, tmp_path, capsys):
-    out = tmp_path / "out"
-    command = [str(folder), str(out), "--size", "64"]
-    assert prepare.main(command) == 0
-    whole, description = content(out), json.loads((out / "prepared.json").read_text())
-    (out / "prepared.json").write_text(json.dumps(description | {"shards": None}))  # as it stands before the end
-    (out / "00001.csv").unlink()
-    (out / "00001.bin").write_bytes(b"half")
-    (out / "00002.partial").write_bytes(b"half" * 100_000)
-    with pytest.raises(ValueError, match="not finished"):
-        batches_of(out)
-    stamp = (out / "00000.bin").stat().st_mtime_ns
-    capsys.readouterr()
-    assert prepare.main(command) == 0
-    assert "28 files, 10 of them to do" in capsys.readouterr().out
-    (out / "00002.partial").unlink()
-    assert content(out) == whole and (out / "00000.bin").stat().st_mtime_ns == stamp
-    assert prepare.main(command) == 0 and content(out) == whole  # nothing is left to do
-    for arguments, word in (([*command, "--as-decoded"], "as_decoded"), ([*command[:3], "96"], "size")):
-        assert prepare.main(arguments) == 2 and f"begun with other {word};" in capsys.readouterr().err
-    Image.fromarray(data.coffee()).save(folder / "new.png")
-    assert prepare.main(command) == 2 and "begun with other files;" in capsys.readouterr().err
-
-
-def test_damage_is_found(folder, tmp_path, capsys):
-    out = tmp_path / "out"
-    command = [str(folder), str(out), "--size", "64"]
-    prepare.main(command)
-    whole = content(out)
-    assert prepare.main([str(out), "--check"]) == 0
-    for name in ("00000.csv", "00002.csv", "00001.bin"):  # one byte less
-        (out / name).write_bytes(whole[name][:-1])
-        with pytest.raises(ValueError, match=name):
-            shards.Prepared(out)
-        (out / name).write_bytes(whole[name])
-    changed = bytearray(whole["00000.csv"])
-    changed[-3] ^= 1  # in the last checksum
-    (out / "00000.csv").write_bytes(changed)
-    with pytest.raises(ValueError, match=r"00000.csv.*checksum"):
-        shards.Prepared(out)
-    (out / "00000.csv").write_bytes(whole["00000.csv"])
-    (out / "prepared.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"prepared.json is damaged"):
-        shards.Prepared(out)
-    (out / "prepared.json").write_bytes(whole["prepared.json"])
-
-    changed = bytearray(whole["00001.bin"])
-    changed[64 * 64 * 3 + 5] ^= 1  # the second picture
-    (out / "00001.bin").write_bytes(changed)
-    prepared = shards.Prepared(out)
-    name = prepared.paths[11]
-    with pytest.raises(ValueError, match=f"00001.bin: damaged at {name}"):
-        prepared.read(11)
-    assert prepared.read(10).shape == prepared.read(12).shape == (64, 64, 3)
-    capsys.readouterr()
-    assert prepare.main([str(out), "--check"]) == 1
-    said = capsys.readouterr()
-    assert f"00001.bin: damaged at {name}" in said.err and "26 pictures, 1 damaged; delete" in said.out
-    batch = Batches([shards.Stored(prepared, i) for i in (10, 11, 12)], 64, 3)[0][0]  # in training, the next in its place
-    assert np.array_equal(batch[1], batch[2]) and name in capsys.readouterr().out
-    (out / "00001.bin").unlink()
-    assert prepare.main(command) == 0 and content(out) == whole
-
-
-def test_disk_use_is_said_and_checked(folder, tmp_path, capsys, monkeypatch):
-    command = [str(folder), str(tmp_path / "out"), "--size", "64"]
-    assert prepare.main([*command, "--dry-run"]) == 0
-    assert f"28 files, 28 of them to do: at most {28 * 64 * 64 * 3 / 1e9:.2f} GB" in capsys.readouterr().out
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 28 * 64 * 64 * 3 - 1))
-    assert prepare.main(command) == 2 and "not enough space" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-    prepare.main([*command, "--as-decoded", "--dry-run"])
-    small = sum(np.asarray(Image.open(path)).size for path in (folder / "small").rglob("*.png"))
-    large = 256 * 256 * 3 + 225 * 150 * 3  # neither is decoded smaller than 128 x 128: PNG never, JPEG by halves
-    assert f"about {(small + large) / 1e9:.2f} GB" in capsys.readouterr().out or small < large
-
-
-@pytest.mark.parametrize("arguments, words", [
-    (["{}/folder", "{}/folder/out"], "is inside"),
-    (["{}/none", "{}/out"], "no such folder"),
-    (["{}/folder"], "OUT is needed"),
-    (["{}/folder", "{}/out", "--check"], "--check takes the prepared folder alone"),
-    (["{}/empty", "{}/out"], "no pictures in it"),
-    (["{}/folder", "{}/full"], "holds other things"),
-    (["{}/folder", "{}/out", "--size", "0"], "'0' is no whole number"),
-])  # fmt: skip
-def test_refusals(folder, tmp_path, capsys, arguments, words):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/letter.txt").touch()
-    try:
-        status = prepare.main([argument.replace("{}", str(tmp_path)) for argument in arguments])
-    except SystemExit as end:
-        status = end.code
-    assert status == 2 and words in capsys.readouterr().err.splitlines()[-1] and not (tmp_path / "out").exists()
-
-
-def test_ctrl_c(folder, tmp_path):
-    """The command in a process of its own."""
-    small = next((folder / "small").rglob("*.png"))
-    for i in range(8000):
-        os.link(small, folder / f"{i}.png")
-    command = [sys.executable, "-m", "data.prepare", str(folder), str(tmp_path / "out"), "--size", "64"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "out/00000.csv").exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err.splitlines()[-1] == "data.prepare: stopped; the same command goes on"
-    assert shards.read_shard(tmp_path / "out", 0) and not (tmp_path / "out/00007.csv").exists()
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    if profile == "P3":  # sRGB's with the primaries of Display P3, as in its D50 profile
+        icc = bytearray(icc)
+        tags = {bytes(icc[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(int.from_bytes(icc[128:132], "big"))}
+        for name, xyz in {
+            b"rXYZ": (33759, 15807, -69),
+            b"gXYZ": (19119, 45382, 2743),
+            b"bXYZ": (10297, 4345, 51529),
+        }.items():
+            start = int.from_bytes(icc[tags[name] + 4 : tags[name] + 8], "big") + 8
+            icc[start : start + 12] = b"".join(v.to_bytes(4, "big", signed=True) for v in xyz)
+        Image.fromarray(data.coffee()).save(tmp_path / "a.png", icc_profile=bytes(icc))
+    else:
+        gray = np.asarray(Image.fromarray(data.coffee()).convert("L"))
+        Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    colorized, trained = eight_bits(read_picture(tmp_path / "a.png").pixels), read_rgb(tmp_path / "a.png", 9999)
+    assert np.array_equal(trained if colorized.ndim == 3 else trained[..., 0], colorized)
+    assert trained.shape == (400, 600, 3)
+    if profile == "P3":
+        assert np.abs(trained.astype(int) - data.coffee()).mean() > 2  # the profile was applied

@@ -20,7 +20,7 @@ from PIL import EpsImagePlugin, Image, ImageCms
 from skimage import data
 
 import utils
-from data import profiles, reader, writer
+from data import profiles, reader
 from data.gray import gray
 from data.gray import main as gray_main
 from data.jobs import output_names
@@ -183,7 +183,7 @@ def test_orientation_is_applied_once(tmp_path, orientation, kind):
     else:
         save(path, np.dstack([stored, stored, stored // 2]), exif=exif)
     picture = read_picture(path)
-    values = writer.eight_bits(picture.pixels)[..., 0].astype(int)
+    values = reader.eight_bits(picture.pixels)[..., 0].astype(int)
     assert values.shape == upright.size[::-1]
     assert np.abs(values - np.asarray(upright)).mean() < 4
     write_picture(tmp_path / "out.png", picture.pixels, picture)
