@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup run test soak test-jax test-torch bench figures
+.PHONY: setup run check test soak test-jax test-torch bench figures
 
 # Every target sets itself up; the environment is made again when requirements.txt changes.
 setup: .venv/.done
@@ -19,6 +19,12 @@ run: setup
 	$(BIN)/python -m data.gray $(DEMO)/photographs $(DEMO)/gray
 	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color --sheet $(DEMO)/sheet.png
 	@echo "Look at $(DEMO)/sheet.png: grayscale | colorized."
+
+# At every save: under a minute.
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q -m "not slow and not soak"
 
 test: setup
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from keras import layers, ops
 from inference import model_file
 from models import aciids2020
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"width": 1 / 16, "global_size": 64}
 
 

@@ -25,6 +25,8 @@ from inference import sheet as sheets
 from inference.options import parse
 from models import aciids2020
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = {"width": 1 / 16, "global_size": 64}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

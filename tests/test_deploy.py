@@ -23,7 +23,8 @@ def started(tmp_path):
     for path in (tmp_path / "venv/bin/activate", tmp_path / "venv/bin/python"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o755)
-    (tmp_path / "venv/bin/python").write_text('#!/bin/sh\nfor a in "$@"; do printf "%s\\0" "$a"; done; echo\n')
+    # in one write, since several of them may share the pipe
+    (tmp_path / "venv/bin/python").write_text('#!/bin/bash\nprintf -v line "%s\\001" "$@"; echo "$line"\n')
 
     def started(*command, tools=None, **variables):
         for name, content in (tools or {}).items():
@@ -32,7 +33,7 @@ def started(tmp_path):
         path = f"{tmp_path}/venv/bin:{os.environ['PATH']}"
         environment = {"PATH": path, "VENV": f"{tmp_path}/venv"} | {name: str(v) for name, v in variables.items()}
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
-        return [line.rstrip("\0").split("\0") for line in done.stdout.splitlines()]
+        return [line.rstrip("\1").split("\1") for line in done.stdout.splitlines()]
 
     return started
 
@@ -88,6 +89,7 @@ def test_kubernetes_gives_each_pod_its_share(started, disk):
 @pytest.fixture
 def options_of(photographs):
     """What `train.py` makes of the arguments of such a command: (coordinator, process)."""
+
     def options_of(arguments):
         assert arguments[0] == "train.py" and "--resume" in arguments
         arguments = [str(photographs) if a == "/disk/data_256" else a for a in arguments]

@@ -23,6 +23,8 @@ from models import aciids2020
 from training import checkpoint, devices
 from training.model import TrainingModel
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 BACKEND = keras.backend.backend()
 SMALL = ["--width", "0.0625", "--size", "64", "--batch", "2"]

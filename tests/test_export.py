@@ -13,6 +13,8 @@ from data.preprocess import lightness_of, network_inputs, resize
 from inference import model_file
 from models import aciids2020
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -24,14 +25,19 @@ import configs
 import train as script
 import utils
 from data import manifest, reader
-from data.batches import Batches, Order
+from data.batches import Batches, Order, crop_and_mirror
 from inference import model_file
 from models import aciids2020
 from training import checkpoint
 from training.callbacks import Diverged
+from training.dataset import Dataset
 from training.logging import Log
+from training.run import RunError
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
+NO_DATA = SimpleNamespace(classes=[])  # all that building a network without statistics reads of a Dataset
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +89,7 @@ def leftovers(folder):
 def ended_well(done):
     """The one line with which train.py met a fault: status 1, no traceback, nothing else but progress bars."""
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    (line,) = (line for line in re.split(r"[\r\n]", done.stderr) if line.strip() and not re.match(r"epoch|looking", line))
+    (line,) = (line for line in re.split(r"[\r\n]", done.stderr) if line.strip() and not re.match(r"epoch|scanning", line))
     return line
 
 
@@ -133,15 +139,15 @@ def test_the_pictures_named_are_those_of_the_batch(photographs):
     rows = manifest.scan_dataset([photographs], progress=False)
     batches = Batches(manifest.paths(rows, "train"), 32, 4, order=Order(0, 1), steps=range(2, 5))
     for i in range(len(batches)):
-        expected = [batches.crop_and_mirror(reader.read_rgb(path, 32), 32, [0] * 5) for path in batches.paths(i)]
+        expected = [crop_and_mirror(reader.read_rgb(path, 32), 32, [0] * 5) for path in batches.paths(i)]
         np.testing.assert_array_equal(batches[i][0], np.stack(expected))
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     """The loss may hide them: a ReLU can make 0 of NaN."""
-    model, _ = script.build(configs.make("tuned", {"width": 1 / 16, "size": 64}), 10)
+    model, _ = script.build(configs.make("tuned", {"width": 1 / 16, "size": 64}), 10, NO_DATA, None)
     batches = Batches([f"{i}.png" for i in range(40)], 64, 4, order=Order(0, 0))
-    interrupt = type("Interrupt", (), {"asked": False, "look": lambda self, step: None})()
+    interrupt = type("Interrupt", (), {"asked": False, "check": lambda self, step: None})()
     for kind in ("weights", "optimizer"):
         keeper = script.CheckpointCallback(tmp_path, {"step": 0}, batches, (), 10, 1, interrupt)
         keeper.set_model(model)
@@ -224,15 +230,14 @@ def test_a_damaged_run_folder_is_refused(copy, name, change, monkeypatch, capsys
     assert name in line and "put back the one of this run, or start anew with another --run" in line and len(line) < 400
 
 
-def test_the_checkpoint_of_another_network_is_refused(copy, capsys):
+def test_the_checkpoint_of_another_network_is_refused(copy):
     for width, known in ((1 / 16, True), (1 / 8, False)):
-        model, _ = script.build(configs.make("paper", {"width": width, "size": 64}), 5)
+        model, _ = script.build(configs.make("paper", {"width": width, "size": 64}), 5, NO_DATA, None)
         if known:
-            assert script.resume(copy, model)["step"] == 5
+            assert checkpoint.restore(copy, model)["step"] == 5
             continue
-        with pytest.raises(SystemExit):
-            script.resume(copy, model)
-    assert "is of another network than its config.json: start anew with another --run" in capsys.readouterr().err
+        with pytest.raises(RunError, match="is of another network than its config.json"):
+            checkpoint.restore(copy, model)
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.soak)])
@@ -464,8 +469,7 @@ def test_asked_twice_training_stops_at_once(photographs, tmp_path):
         assert json.loads((run / "config.json").read_text()) and checkpoint.read(run)[2] == []
 
 
-def test_damaged_counts_of_colours_say_what_to_do(tmp_path, capsys):
-    (tmp_path / "color_counts.json").write_text("[1, 2")
-    with pytest.raises(SystemExit):
-        script.color_counts([], configs.make("zhang", {}), tmp_path)
-    assert "color_counts.json: damaged; it is made anew when it is removed" in capsys.readouterr().err
+def test_damaged_statistics_say_what_to_do(tmp_path):
+    (tmp_path / "statistics.json").write_text("[1, 2")
+    with pytest.raises(RunError, match="statistics.json: damaged; it is made anew when it is removed"):
+        Dataset(configs.make("zhang", {}), []).statistics(None, tmp_path)

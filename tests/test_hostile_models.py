@@ -25,6 +25,8 @@ import configs
 from inference import model_file
 from models import aciids2020
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = {"width": 1 / 16, "global_size": 64}
 WEIGHTS = "model.weights.h5"
 KERNEL = "layers/conv2d/vars/0"

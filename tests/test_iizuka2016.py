@@ -21,6 +21,8 @@ from training import checkpoint
 from training.model import TrainingModel, update_batch_norm
 from training.optimizer import make_optimizer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 WIDTH = 1 / 32
 

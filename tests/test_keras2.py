@@ -18,6 +18,8 @@ from keras import layers
 
 from inference import keras2, model_file
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 1 / 4
 
 

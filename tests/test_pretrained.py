@@ -15,6 +15,8 @@ from inference.options import DEFAULT_MODEL, parse
 from inference.view import Colorizer
 from models import aciids2020
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(DEFAULT_MODEL).parent
 SIDE = 256
 

@@ -13,6 +13,8 @@ from skimage import data
 from inference import model_file
 from models import aciids2020
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

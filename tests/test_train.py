@@ -26,6 +26,8 @@ from training.logging import Log, Samples
 from training.model import TrainingModel, variation
 from training.optimizer import make_optimizer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SMALL = ["--width", "0.0625", "--size", "64", "--batch", "4"]
 

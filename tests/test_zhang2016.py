@@ -19,6 +19,8 @@ from training.dataset import Dataset
 from training.model import TrainingModel
 from training.optimizer import make_optimizer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 WIDTH = 1 / 32
 FLAT = np.ones(313)

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from data import manifest
 from data.batches import Batches, Order, Validation
 from data.preprocess import target
+from training.run import RunError
 from utils import atomic
 
 MONITORED = 64  # validation pictures, at most, that are looked at after every epoch
@@ -50,7 +51,10 @@ class Dataset:
         """The sum of `function` of target ab (N, S, S, 2) over some training pictures: a list, kept in the run folder."""
         path = folder / "statistics.json" if folder else None
         if path and path.exists():
-            return json.loads(path.read_text())
+            try:
+                return json.loads(path.read_text())
+            except ValueError as error:
+                raise RunError(f"{path}: damaged; it is made anew when it is removed") from error
         config = self.config
         chosen = np.random.default_rng([config.seed, 4]).permutation(len(self.train))[:COUNTED]
         batches, total = Batches([self.train[i] for i in chosen], config.size, 16), 0
