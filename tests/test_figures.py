@@ -21,6 +21,8 @@ from evaluation import page, runs
 from inference import model_file
 from models import aciids2020
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 
 
