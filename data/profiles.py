@@ -17,20 +17,33 @@ def _made(space):
 SRGB, LAB = _made("sRGB"), _made("LAB")
 
 
-def opened(icc):
-    """The profile for Pillow's ImageCms. Raises OSError or ImageCms.PyCMSError where it is none."""
+def open_profile(icc):
+    """The profile for Pillow's ImageCms. Raises OSError or ImageCms.PyCMSError if it is invalid."""
     return ImageCms.ImageCmsProfile(io.BytesIO(icc))
 
 
-def rgb_image(image, source):
-    """A Pillow image of any kind in the colours of the profile `source` -> an RGB image in sRGB. Raises as `opened`."""
-    return ImageCms.profileToProfile(image, opened(source), opened(SRGB), outputMode="RGB")
+@functools.lru_cache(maxsize=16)
+def _transform(source, target, mode):
+    """From pixels of a Pillow mode to RGB. Threads may share it."""
+    return ImageCms.buildTransform(open_profile(source), open_profile(target), mode, "RGB")
+
+
+def rgb_image(image, source, target=SRGB):
+    """Convert a Pillow image of any mode from the profile `source` to an RGB image. Raises as `open_profile`."""
+    return ImageCms.applyTransform(image, _transform(source, target, image.mode))
 
 
 def convert(pixels, source, target):
-    """
-    Pixels (H, W) or (H, W, 3), uint8 or uint16, from one profile to another; a gray picture stays gray.
-    8-bit colour goes through LittleCMS, which is fast; its binding in Pillow knows no 16-bit colour, worked out here.
+    """Convert pixels from one profile to another. Gray stays gray.
+
+    8-bit colour goes through LittleCMS, which is fast; Pillow's binding has no 16-bit colour, which is computed here.
+
+    Args:
+        pixels: (H, W) or (H, W, 3), uint8 or uint16.
+        source, target: bytes of ICC profiles, gray or RGB.
+
+    Raises:
+        Exception: of any type, for a profile that is invalid or not a matrix profile.
     """
     if all(icc[16:20] == b"RGB " and _is_srgb(icc) for icc in (source, target)):
         return pixels
@@ -40,8 +53,7 @@ def convert(pixels, source, target):
         light = _curve(source, "kTRC" if source[16:20] == b"GRAY" else "rTRC")(grid)
         return np.rint(top * _inverse(_curve(target, "rTRC"))(light)).astype(pixels.dtype)[pixels]
     if pixels.dtype == np.uint8:
-        image = Image.fromarray(pixels)
-        return np.asarray(ImageCms.profileToProfile(image, opened(source), opened(target)))
+        return np.asarray(rgb_image(Image.fromarray(pixels), source, target))
     light = np.stack([_curve(source, f"{c}TRC")(grid)[pixels[..., i]] for i, c in enumerate("rgb")], -1)
     light = np.clip(light @ (np.linalg.inv(_primaries(target)) @ _primaries(source)).T, 0, 1)
     codes = [_inverse(_curve(target, f"{c}TRC"))(light[..., i]) for i, c in enumerate("rgb")]
@@ -53,8 +65,8 @@ def _is_srgb(icc):
     """Whether the RGB profile is sRGB, to one level in 8 bits."""
     levels = np.linspace(0, 255, 9).astype(np.uint8)
     colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(27, 27, 3)
-    converted = rgb_image(Image.fromarray(colours), icc)
-    return np.abs(np.asarray(converted).astype(int) - colours).max() <= 1
+    converted = np.asarray(rgb_image(Image.fromarray(colours), icc))
+    return np.abs(converted.astype(int) - colours).max() <= 1
 
 
 def _tag(icc, name):

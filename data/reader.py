@@ -80,7 +80,7 @@ def looks_like_picture(path):
 
 
 @contextlib.contextmanager
-def opened(path, max_pixels=MAX_PIXELS):
+def open_picture(path, max_pixels=MAX_PIXELS):
     """The picture opened by Pillow, nothing decoded yet. Everything that goes wrong inside becomes BadPicture."""
     try:
         status = os.stat(path)
@@ -108,32 +108,43 @@ def opened(path, max_pixels=MAX_PIXELS):
 
 def picture_size(path, max_pixels=MAX_PIXELS):
     """(width, height) from the header alone. Raises BadPicture as read_picture does."""
-    with opened(path, max_pixels) as image:
+    with open_picture(path, max_pixels) as image:
         return image.size
 
 
-def read_picture(path, max_pixels=MAX_PIXELS, reduced_to=None):
+def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
+    """Read a file of any format that Pillow reads, decided by its content.
+
+    Of several frames or pages the first is taken. EXIF orientation is applied; pixels are converted to sRGB from the
+    file's profile; 16 bits stay 16 bits.
+
+    Args:
+        max_pixels: larger pictures are refused.
+        at_least: JPEG is decoded at 1/2, 1/4 or 1/8 of its size if at least this many pixels remain on each side.
+        metadata: False leaves EXIF, resolution and note empty and may leave gray in three channels, which is faster.
+
+    Returns:
+        Picture.
+
+    Raises:
+        BadPicture: the file is missing, empty, broken, cut short, too large, or no picture.
     """
-    Reads a file of any format that Pillow reads, decided by its content. Of several frames or pages the first is taken.
-    EXIF orientation is applied; pixels are converted to sRGB from the file's profile; 16 bits stay 16 bits.
-    `reduced_to`: JPEG is decoded at a half, a quarter or an eighth of its size where that leaves so many pixels a side.
-    Raises BadPicture for what is missing, empty, broken, cut short, larger than `max_pixels`, or no picture.
-    """
-    with opened(path, max_pixels) as image:
-        notes = []
-        frames = getattr(image, "n_frames", 1)
+    with open_picture(path, max_pixels) as image:
+        notes, exif, dpi = [], b"", None
+        frames = getattr(image, "n_frames", 1) if metadata else 1
         if frames > 1 and image.format not in ("MPO", "PSD"):  # a preview beside the picture; layers of one picture
             notes.append(f"first of {frames} frames")
-        if reduced_to:
-            image.draft(None, (reduced_to, reduced_to))
-        deep = _has_deep_colour(image)  # asked before loading, which forgets how the file is laid out
+        if at_least:
+            image.draft(None, (at_least, at_least))
+        deep = _has_deep_colour(image)  # before loading, which discards the layout of the file
         image.load()
-        orientation, exif = _read_exif(image, notes)
+        orientation = _read_orientation(image)
         pixels, alpha = (_read_deep_colour(path, image) if deep else None) or _read_pixels(image, notes)
-        if pixels.ndim == 3 and _is_neutral(pixels[::16, ::16]) and _is_neutral(pixels):  # most are not: a few pixels tell
-            pixels = np.ascontiguousarray(pixels[..., 0])
+        if metadata or "icc_profile" in image.info:  # how a profile is applied depends on it
+            pixels = _reduce_neutral(pixels)
         pixels, icc = _read_profile(pixels, image, notes)
-        dpi = _read_dpi(image)
+        if metadata:
+            exif, dpi = _read_exif(image, notes), _read_dpi(image)
     if orientation in _UPRIGHT:
         pixels, alpha = (a if a is None else np.ascontiguousarray(_UPRIGHT[orientation](a)) for a in (pixels, alpha))
         dpi = dpi[::-1] if dpi and orientation >= 5 else dpi
@@ -175,9 +186,15 @@ def _read_pixels(image, notes):
     return values[..., 0] if gray else np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., -1])
 
 
-def _is_neutral(pixels):
-    """Whether R = G = B everywhere in (H, W, 3)."""
-    return bool((pixels[..., :1] == pixels[..., 1:]).all())
+def _reduce_neutral(pixels):
+    """(H, W, 3) -> (H, W) if R = G = B everywhere; other pixels as they are."""
+
+    def neutral(part):
+        return (part[..., :1] == part[..., 1:]).all()
+
+    if pixels.ndim == 3 and neutral(pixels[::16, ::16]) and neutral(pixels):  # a few pixels decide for most pictures
+        return np.ascontiguousarray(pixels[..., 0])
+    return pixels
 
 
 def _from_wide(values, mode, notes):
@@ -227,7 +244,7 @@ def _read_profile(pixels, image, notes):
     space = icc[16:20]
     try:
         if space == b"CMYK" and image.mode == "CMYK":
-            profiles.opened(icc)
+            profiles.open_profile(icc)
             return pixels, profiles.SRGB  # converted while decoding
         if space == b"RGB " and (pixels.ndim == 3 or image.mode != "CMYK"):
             return profiles.convert(pixels, icc, profiles.SRGB), icc
@@ -243,22 +260,28 @@ _EXIF_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, 40
 EXIF_BLOCKS, _SIZE_AND_INTEROP = (0x8769, 0x8825), (0xA002, 0xA003, 0xA005)
 
 
+def _read_orientation(image):
+    """1..8; whatever else the file says is taken as 1."""
+    try:
+        return image.getexif().get(0x0112, 1)
+    except Exception:  # any kind of error, for broken EXIF
+        return 1
+
+
 def _read_exif(image, notes):
-    """(orientation 1..8, the EXIF block to keep): what describes the picture, not how the file stored it."""
-    orientation = 1
+    """The EXIF block to keep: what describes the picture, not how the file stored it."""
     try:
         exif, kept = image.getexif(), Image.Exif()
-        orientation = exif.get(0x0112, 1)
         for tag in _EXIF_TAGS:
             if tag in exif:
                 kept[tag] = exif[tag]
         for tag in EXIF_BLOCKS:
             if block := {t: v for t, v in exif.get_ifd(tag).items() if t not in _SIZE_AND_INTEROP}:
                 kept[tag] = block
-        return orientation, kept.tobytes() if len(kept) else b""
+        return kept.tobytes() if len(kept) else b""
     except Exception:  # any kind of error, for broken EXIF; the pixels are fine
         notes.append("its EXIF is broken and left out")
-        return orientation, b""
+        return b""
 
 
 def _read_dpi(image):
@@ -270,15 +293,15 @@ def _read_dpi(image):
 
 
 def read_rgb(path, size):
-    """The colours of a file as training, preparation and evaluation take them: `read_picture` in 8 bits, (H, W, 3).
+    """The pixels of `read_picture` as training, preparation and evaluation take them: uint8 sRGB (H, W, 3).
 
-    JPEG is decoded at a half, a quarter or an eighth of its size where that leaves at least 2 * size pixels a side.
+    JPEG is decoded at 1/2, 1/4 or 1/8 of its size if at least 2 * size pixels remain on each side.
 
     Raises:
         BadPicture: as `read_picture`.
     """
-    pixels = eight_bits(read_picture(path, reduced_to=2 * size).pixels)
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    pixels = eight_bits(read_picture(path, at_least=2 * size, metadata=False).pixels)
+    return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
 def eight_bits(values):
