@@ -289,7 +289,8 @@ def _read_dpi(image):
         dpi = tuple(float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    return dpi if len(dpi) == 2 and all(0 < value < 1e6 for value in dpi) else None
+    # Pillow gives 1 for a TIFF without a resolution
+    return dpi if len(dpi) == 2 and all(1 < value < 1e6 for value in dpi) else None
 
 
 def read_rgb(path, size):

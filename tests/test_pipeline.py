@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from data import batches, manifest, reader
+from data import batches, manifest
 from data.batches import Batches, Order
 from data.preprocess import resize
 
@@ -32,7 +32,7 @@ def mixed(photographs, tmp_path):
     return folder
 
 
-def test_survey(mixed):
+def test_scan(mixed):
     rows = manifest.scan_dataset([mixed], progress=False)
     assert splits(rows) == {"train": 23, "val": 2, "gray": 2, "broken": 1}
     assert {row["path"] for row in rows if row["split"] in ("gray", "broken")} == {"a/gray.png", "a/gray.jpg", "a/cut.webp"}
@@ -42,7 +42,7 @@ def test_survey(mixed):
     assert splits(manifest.scan_dataset([mixed], limit=10, progress=False)).total() == 10
 
 
-def test_pipes_devices_and_loops_do_not_hang_the_survey(photographs, tmp_path):
+def test_pipes_devices_and_loops_do_not_hang_the_scan(photographs, tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "zero.png").symlink_to("/dev/zero")
     (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
@@ -51,7 +51,7 @@ def test_pipes_devices_and_loops_do_not_hang_the_survey(photographs, tmp_path):
     assert splits(manifest.scan_dataset([tmp_path], progress=False)) == {"train": 22, "val": 2, "broken": 3}
 
 
-def test_survey_with_folders_for_validation(mixed, photographs):
+def test_scan_with_folders_for_validation(mixed, photographs):
     rows = manifest.scan_dataset([mixed / "a"], [photographs], progress=False)
     assert splits(rows) == {"train": 1, "val": 24, "gray": 2, "broken": 1}
     with pytest.raises(ValueError, match="inside"):
@@ -60,7 +60,7 @@ def test_survey_with_folders_for_validation(mixed, photographs):
         manifest.scan_dataset([mixed, mixed], progress=False)
 
 
-def test_survey_of_natural_scenes(photographs, tmp_path):
+def test_scan_of_natural_scenes(photographs, tmp_path):
     for name in ("b/bamboo_forest", "b/bank_vault"):
         (tmp_path / name).mkdir(parents=True)
         Image.fromarray(data.coffee()).save(tmp_path / name / "00000001.jpg")
@@ -76,22 +76,6 @@ def test_manifest_round_trip(mixed, tmp_path):
     (tmp_path / "manifest.csv").write_text("folder,path,split\nx,y,other\n")
     with pytest.raises(ValueError, match="manifest"):
         manifest.read_manifest(tmp_path / "manifest.csv")
-
-
-def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path):
-    Image.fromarray(data.coffee()).resize((2400, 1600)).save(tmp_path / "a.jpg", quality=95)
-    assert reader.read_rgb(tmp_path / "a.jpg", 256).shape == (800, 1200, 3)
-    whole, reduced = (resize(reader.read_rgb(tmp_path / "a.jpg", n), 256, 256).astype(int) for n in (9999, 256))
-    assert np.abs(whole - reduced).mean() < 1
-
-
-def test_orientation_is_respected(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    Image.fromarray(data.coffee()).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    found = reader.read_rgb(tmp_path / "a.jpg", 1024)
-    assert found.shape == (600, 400, 3)
-    assert np.abs(found.astype(int) - np.rot90(data.coffee(), -1)).mean() < 5
 
 
 def test_validation_goes_through_all_pictures_whole(photographs):

@@ -7,7 +7,6 @@ from skimage import data
 
 from data import manifest, prepare
 from data.batches import Batches
-from data.reader import read_rgb
 
 
 @pytest.fixture
@@ -77,32 +76,3 @@ def test_refusals_are_one_clear_line(arguments, reason, source, capsys):
     with pytest.raises(SystemExit) as end:
         prepare.main([a.replace("{source}", str(source)) for a in arguments])
     assert end.value.code == 2 and reason in capsys.readouterr().err.splitlines()[-1]
-
-
-@pytest.mark.parametrize("profile", ["P3", "16-bit gray"])
-def test_training_and_colorizing_read_the_same_pixels(profile, tmp_path):
-    """A profile changes both, by one reader."""
-    from PIL import ImageCms
-
-    from data.reader import eight_bits, read_picture
-
-    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    if profile == "P3":  # sRGB's with the primaries of Display P3, as in its D50 profile
-        icc = bytearray(icc)
-        tags = {bytes(icc[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(int.from_bytes(icc[128:132], "big"))}
-        for name, xyz in {
-            b"rXYZ": (33759, 15807, -69),
-            b"gXYZ": (19119, 45382, 2743),
-            b"bXYZ": (10297, 4345, 51529),
-        }.items():
-            start = int.from_bytes(icc[tags[name] + 4 : tags[name] + 8], "big") + 8
-            icc[start : start + 12] = b"".join(v.to_bytes(4, "big", signed=True) for v in xyz)
-        Image.fromarray(data.coffee()).save(tmp_path / "a.png", icc_profile=bytes(icc))
-    else:
-        gray = np.asarray(Image.fromarray(data.coffee()).convert("L"))
-        Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "a.png")
-    colorized, trained = eight_bits(read_picture(tmp_path / "a.png").pixels), read_rgb(tmp_path / "a.png", 9999)
-    assert np.array_equal(trained if colorized.ndim == 3 else trained[..., 0], colorized)
-    assert trained.shape == (400, 600, 3)
-    if profile == "P3":
-        assert np.abs(trained.astype(int) - data.coffee()).mean() > 2  # the profile was applied
