@@ -213,13 +213,13 @@ def show(result):
 
 def write(out, result, rows):
     write_rows(out / "metrics.csv", rows)
-    with atomic(out / "statistics.csv") as temporary, open(temporary, "w", newline="") as file:
+    with atomic(out / "summary.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["protocol", "candidate", "metric", "mean", "low", "high"])
         for protocol, table in result["protocols"].items():
             for name, figures in table.items():
                 writer.writerows([protocol, name, metric, *found.values()] for metric, found in figures.items())
-    with atomic(out / "statistics.json") as temporary:
+    with atomic(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(statistics.plain(result), indent=1, allow_nan=False))
 
 

@@ -66,7 +66,7 @@ def out(networks, folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def summary(out):
-    return json.loads((out / "statistics.json").read_text(), parse_constant=lambda text: pytest.fail(f"not JSON: {text}"))
+    return json.loads((out / "summary.json").read_text(), parse_constant=lambda text: pytest.fail(f"not JSON: {text}"))
 
 
 @pytest.fixture(scope="module")
@@ -192,13 +192,13 @@ def test_the_page_needs_nothing_beside_it(out):
     assert sorted(path.name for path in out.iterdir()) == [
         "metrics.csv",
         "report.html",
-        "statistics.csv",
-        "statistics.json",
+        "summary.csv",
+        "summary.json",
     ]
 
 
 def test_summary_csv_is_the_json(out, summary):
-    with open(out / "statistics.csv", newline="") as file:
+    with open(out / "summary.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == sum(len(figures) for table in summary["protocols"].values() for figures in table.values())
     for line in lines:
@@ -217,7 +217,7 @@ def test_options(networks, folder, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--data", folder, "--out", out, "--size", SIZE, "--limit", 4, "--saturation", 0, "--prior-data", prior]
     evaluate.main([*map(str, arguments), "--model", str(twin), "--model", str(networks / "strong.keras")])
-    found = json.loads((out / "statistics.json").read_text())
+    found = json.loads((out / "summary.json").read_text())
     assert sum(found["pictures"].values()) == 4 and "paired" not in found
     table = found["protocols"]["squashed"]
     assert table[str(twin)] == table[str(networks / "strong.keras")]
@@ -236,7 +236,7 @@ def test_ablation(networks, folder, tmp_path):
     for data_folder in (folder, tmp_path / "same"):
         arguments = ["--data", data_folder, "--model", path, "--size", SIZE, "--out", tmp_path, "--ablate", "CN", "EDN"]
         evaluate.main([*map(str, arguments)])
-        table = json.loads((tmp_path / "statistics.json").read_text())["protocols"]["squashed"]
+        table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
         assert list(table)[-3:] == [name, f"{name} without CN", f"{name} without EDN"]
         ratios[data_folder] = [table[row]["ratio"]["mean"] for row in list(table)[-3:]]
     (whole, no_cn, no_edn), (whole_same, no_cn_same, no_edn_same) = ratios.values()
@@ -260,11 +260,11 @@ def test_several_saturations(networks, folder, tmp_path):
     strong, other = (model_name(networks, path.stem) for path in files)
     arguments = ["--data", folder, "--model", *files, "--size", SIZE, "--out", tmp_path, "--paired", "--saturation"]
     evaluate.main([*map(str, arguments), "0.5", "1", "0.5"])
-    several = json.loads((tmp_path / "statistics.json").read_text())
+    several = json.loads((tmp_path / "summary.json").read_text())
     evaluate.main([*map(str, arguments), "0.5"])
     table, single = (
         several["protocols"]["squashed"],
-        json.loads((tmp_path / "statistics.json").read_text())["protocols"]["squashed"],
+        json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"],
     )
     assert len(table) == 3 + 2 * 4 and len(single) == 3 + 4
     for name in (strong, other, "ceiling, T = 1.8"):

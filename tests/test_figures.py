@@ -115,7 +115,7 @@ def test_networks_score_as_in_evaluate(made, networks, photographs, tmp_path):
     file = networks["late"].partition("=")[2]
     arguments = ["--data", photographs, "--limit", 6, "--model", file, "--out", tmp_path, "--size", SIZE]
     evaluate.main([str(argument) for argument in arguments])
-    table = json.loads((tmp_path / "statistics.json").read_text())["protocols"]["squashed"]
+    table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
     expected = next(figures for name, figures in table.items() if name.endswith("late"))
     assert numbers(made("comparison"), "comparison")["means"]["late"] == expected
 
