@@ -32,7 +32,9 @@ def made(out):
 
 def test_it_holds_the_colour_photographs_reduced_and_upright(source, tmp_path, capsys):
     assert prepare.main([str(source), str(tmp_path / "out"), "--short-side", "100"]) == 0
-    assert "27 done, 0 skipped, 1 gray, 1 broken" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert printed.out == "27 done, 0 skipped, 1 gray, 1 broken\n"
+    assert "gray.png: gray" in printed.err and "broken.jpg: not a picture" in printed.err
     small = {f"small/{i % 3}/{i:02d}.webp" for i in range(24)}
     assert made(tmp_path / "out") == small | {"coffee.jpg.webp", "coffee.png.webp", "sub/turned.webp"}
     assert Image.open(tmp_path / "out/coffee.jpg.webp").size == (150, 100)
@@ -51,6 +53,26 @@ def test_it_trains_as_its_source(source, tmp_path):
     assert np.abs(ours.astype(int) - theirs).mean() < 4
 
 
+def test_the_short_side_suits_the_crops_of_the_size(source, tmp_path, capsys):
+    assert prepare.main([str(source / "sub"), str(tmp_path / "out"), "--size", "64", "--format", "png"]) == 0
+    assert made(tmp_path / "out") == {"turned.png"}
+    assert Image.open(tmp_path / "out/turned.png").size == (107, 107)
+
+
+def test_a_dry_run_writes_nothing(source, tmp_path, capsys):
+    assert prepare.main([str(source), str(tmp_path / "out"), "--dry-run"]) == 0
+    assert "29 pictures, short side at most 427: about" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_webp_cannot_hold_is_named(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 17_000, 3), np.uint8)).save(tmp_path / "in/long.png")
+    assert prepare.main([str(tmp_path / "in"), str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr()
+    assert "1 broken" in printed.out and "long.png: 17000 x 4 cannot be written as webp" in printed.err
+
+
 def test_it_goes_on_and_repeats_nothing(source, tmp_path, capsys):
     arguments = [str(source), str(tmp_path / "out")]
     assert prepare.main(arguments) == 0
@@ -67,7 +89,7 @@ def test_it_goes_on_and_repeats_nothing(source, tmp_path, capsys):
     "arguments, reason",
     [
         (["nothing", "out"], "nothing: no such folder"),
-        (["{source}", "{source}/out"], "choose another place"),
+        (["{source}", "{source}/out"], "choose another folder"),
         (["{source}/sub", "out", "--places2-natural"], "no pictures in it"),
         (["{source}", "out", "--short-side", "8"], "no whole number from 16"),
     ],
