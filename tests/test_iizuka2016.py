@@ -135,7 +135,7 @@ def test_loss_is_that_of_ab_brought_to_0_1_and_the_weighted_cross_entropy():
     outputs = model.predict_on_batch(rgb)
     truth = ops.convert_to_numpy(target(ops.convert_to_tensor(rgb), 1.0))
     error = (((outputs["ab"] + 128) / 256 - (truth + 128) / 256) ** 2).mean()
-    logits = outputs["scenes"] - outputs["scenes"].max(axis=-1, keepdims=True)
+    logits = outputs["classes"] - outputs["classes"].max(axis=-1, keepdims=True)
     entropy = np.mean(np.log(np.exp(logits).sum(axis=-1)) - logits[np.arange(4), labels])
     found = model.evaluate(rgb, labels, batch_size=4, return_dict=True, verbose=0)
     assert found["loss"] == pytest.approx(error + 0.25 * entropy, rel=1e-4)
@@ -187,7 +187,7 @@ def test_a_saved_file_gives_the_same_output(tmp_path):
 
 def test_labels_are_the_top_folders(photographs):
     rows = manifest.scan_dataset([photographs], share=0.25, progress=False)
-    names = manifest.classifier(rows)
+    names = manifest.class_names(rows)
     assert names == ["0", "1", "2"]
     files, labels = manifest.paths(rows, "train"), manifest.labels(rows, "train", names)
     assert [int(Path(file).parent.name) for file in files] == labels.tolist()
@@ -198,7 +198,7 @@ def test_labels_are_the_top_folders(photographs):
         assert [labels[np.abs(whole.astype(int) - one).sum(axis=(1, 2, 3)).argmin()] for one in rgb] == found.tolist()
     flat = manifest.scan_dataset([photographs / "0"], progress=False)
     with pytest.raises(ValueError, match="lies in no folder below"):
-        manifest.classifier(flat)
+        manifest.class_names(flat)
 
 
 @pytest.mark.parametrize(
