@@ -1,4 +1,4 @@
-"""Write pictures as PNG, JPEG, WebP or TIFF, with what their source carried beside its pixels."""
+"""Write pictures as PNG, JPEG, WebP or TIFF, with the alpha, EXIF, profile and resolution of their source."""
 
 import io
 import struct
@@ -18,10 +18,21 @@ FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".tif"
 
 
 def write_picture(path, pixels, like, format="png", quality=95):
-    """
-    Writes sRGB pixels (H, W) or (H, W, 3), uint8 or uint16, with the alpha, EXIF, profile and resolution of the picture
-    `like`, whole or not at all. JPEG is written at 4:4:4; `quality` 1..100 is for JPEG and WebP, 8 bits both.
-    Returns what the format could not hold, in words, or "". Raises OSError, or ValueError for a size it does not allow.
+    """Write a picture, whole or not at all.
+
+    Args:
+        path: the file to write; its folder is made if absent.
+        pixels: (H, W) or (H, W, 3), uint8 or uint16, sRGB.
+        like: Picture whose alpha, EXIF, profile and resolution the file carries.
+        format: one of the values of FORMATS. JPEG is written at 4:4:4.
+        quality: 1..100, for JPEG and WebP, which hold 8 bits.
+
+    Returns:
+        what the format could not hold, in words, or "".
+
+    Raises:
+        OSError: the disk takes no more.
+        ValueError: the format does not allow this size.
     """
     lost = []
     # A gray result is plain sRGB gray: an RGB profile may not stand in a gray file.
@@ -46,17 +57,21 @@ def write_picture(path, pixels, like, format="png", quality=95):
     return f"{format} cannot hold {' and '.join(lost)}" if lost else ""
 
 
-def _joined(pixels, alpha):
+def _join(pixels, alpha):
     """Pixels and alpha as one array (H, W, channels)."""
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     return pixels if alpha is None else np.dstack([pixels, alpha])
 
 
+def _join_without_gray_alpha(pixels, alpha):
+    """`_join`, but gray with alpha as RGBA."""
+    values = _join(pixels, alpha)
+    return values[..., [0, 0, 0, 1]] if values.shape[2] == 2 else values
+
+
 def _encode_png(pixels, like, quality):
     """PNG by OpenCV, which knows 16-bit colour; the chunks that it does not write are put in behind the header."""
-    values = _joined(pixels, like.alpha)
-    if values.shape[2] == 2:  # OpenCV writes no gray with alpha
-        values = values[..., [0, 0, 0, 1]]
+    values = _join_without_gray_alpha(pixels, like.alpha)  # OpenCV writes none
     if values.shape[2] > 1:
         values = cv2.cvtColor(values, {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[values.shape[2]])
     done, data = cv2.imencode(".png", values)
@@ -89,7 +104,7 @@ def _encode_webp(pixels, like, quality):
 
 
 def _by_pillow(pixels, like, format, **options):
-    values = _joined(pixels, like.alpha)
+    values = _join(pixels, like.alpha)
     buffer = io.BytesIO()
     if like.icc:
         options["icc_profile"] = like.icc
@@ -98,8 +113,9 @@ def _by_pillow(pixels, like, format, **options):
 
 
 def _encode_tiff(pixels, like, quality):
-    """TIFF in one deflated strip. Pillow lays out the tags, EXIF among them, but writes no 16-bit colour."""
-    values = _joined(pixels, like.alpha)
+    """TIFF in one deflated strip. Pillow lays out the tags but writes no 16-bit colour; tifffile writes no EXIF."""
+    join = _join_without_gray_alpha if pixels.dtype == np.uint16 else _join  # Pillow cannot read 16-bit gray with alpha
+    values = join(pixels, like.alpha)
     height, width, channels = values.shape
     steps = values.copy()
     steps[:, 1:] -= values[:, :-1]  # predictor 2, horizontal differences that wrap around
