@@ -1,4 +1,4 @@
-"""A manifest's pictures -> batches of uint8 pictures. The CPU decodes, crops and mirrors; all else is the device's work."""
+"""Batches of uint8 pictures from files. The CPU decodes, crops and mirrors; the device does everything else."""
 
 import math
 from dataclasses import dataclass
@@ -13,16 +13,21 @@ from data.preprocess import resize
 from data.reader import read_rgb
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
-DRAWS = 5  # random numbers for a crop
+DRAWS = 5  # random numbers that a crop takes
 
 
 def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
-    """A uint8 picture (size, size, 3) from one of any size.
+    """Cut a random crop from a picture, mirror it and resize it.
 
     Args:
-        draws: DRAWS random numbers, 0..1, that decide all.
-        crop: each side of the crop is drawn from crop..1 of the picture's. 1: the whole picture, as the paper has it.
-        mirror: left and right are exchanged in half of the draws.
+        rgb: uint8 (H, W, 3).
+        size: side of the result in pixels.
+        draws: DRAWS random numbers, 0..1, that decide everything.
+        crop: smallest share of each side that the crop keeps, 0..1. 1: the whole picture, as in the paper.
+        mirror: exchange left and right with probability 0.5.
+
+    Returns:
+        uint8 (size, size, 3).
     """
     height, width = rgb.shape[:2]
     tall, wide, down, right, turn = draws
@@ -34,7 +39,7 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
 
 @dataclass(frozen=True)
 class Order:
-    """How an epoch of training goes through its pictures: all that `Batches` draws is drawn from (seed, epoch)."""
+    """Order and crops of an epoch of training. Every random number of `Batches` derives from (seed, epoch)."""
 
     seed: int
     epoch: int
@@ -43,12 +48,11 @@ class Order:
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of uint8 sRGB pictures, (N, size, size, 3), N = batch or, for the last of a validation, less; with labels
-    (N,) beside them if there are any.
+    """Batches of uint8 sRGB pictures, (N, size, size, 3), with int32 labels (N,) if there are any.
 
-    Which pictures stand in batch i of epoch e, and how they are cropped, depends on (seed, e, i) alone: a run that is
-    taken up again at any step sees what it would have seen. Training drops what does not fill a batch (other pictures in
-    every epoch); validation goes through all of them as they stand.
+    N is `batch`; without an order the last batch may be smaller. The pictures of batch i in epoch e, and their crops,
+    depend on (seed, e, i) alone, so that a resumed run sees what an uninterrupted one sees. Training drops the pictures
+    that do not fill a batch (others in every epoch); without an order all pictures are taken as they are.
     """
 
     def __init__(self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1)):
@@ -56,10 +60,10 @@ class Batches(keras.utils.PyDataset):
         Args:
             files: paths of pictures.
             size, batch: side of the pictures, pictures in a batch.
-            order: an Order for training; None takes the pictures in their order, whole.
-            steps: range of the epoch's batches to give; None: all.
-            labels: NumPy, a number for each of the files; None: none.
-            share: (i, n): give the i-th of n equal parts of each batch, for n processes that train together.
+            order: an Order for training; None takes the pictures in the given order, whole.
+            steps: range of the epoch's batches; None: all.
+            labels: int32 (number of files,), or None.
+            share: (i, n): the i-th of n equal parts of each batch, for n processes that train together.
         """
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
         self.files, self.size, self.batch, self.order, self.labels = files, size, batch, order, labels
@@ -73,7 +77,7 @@ class Batches(keras.utils.PyDataset):
         return len(self.steps)
 
     def _numbers(self, index):
-        """The places of the epoch's order that stand in a batch."""
+        """The positions in the epoch's order that make a batch."""
         start = self.steps[index] * self.batch
         return range(start, min(start + self.batch, len(self.files)))
 
@@ -92,9 +96,12 @@ class Batches(keras.utils.PyDataset):
         return (rgb,) if self.labels is None else (rgb, self.labels[list(files)])
 
     def picture(self, number, draws):
-        """The picture at one place of the epoch's order, and the number of its file.
+        """(uint8 (size, size, 3), index of its file) at a position in the epoch's order.
 
-        One that no longer decodes gives way to the next that does.
+        A picture that no longer decodes is replaced by the next that does.
+
+        Raises:
+            OSError: none decodes.
         """
         for i in range(len(self.files)):
             file = self.places[(number + i) % len(self.files)]
@@ -113,8 +120,8 @@ class Batches(keras.utils.PyDataset):
 class Validation(Batches):
     """All pictures once, whole, in batches of one shape: (pictures, labels or zeros, weights).
 
-    The last batch is filled up with pictures of weight 0. The others have the weight that makes the mean of all weights 1,
-    so that means over the batches, as Keras makes them, are means over the pictures.
+    The last batch is padded with pictures of weight 0. The other weights are equal and make the mean of all weights 1,
+    so that Keras' means over the batches are means over the pictures.
     """
 
     def __getitem__(self, index):

@@ -16,7 +16,14 @@ from utils import Report, one_line, printable
 
 
 def gray(pixels):
-    """(H, W, 3) uint8 or uint16 sRGB -> (H, W): Rec. 601 luma of the encoded values, in 8 bits exactly Pillow's "L"."""
+    """Rec. 601 luma of the encoded sRGB values; in 8 bits exactly Pillow's mode "L".
+
+    Args:
+        pixels: (H, W, 3), or (H, W), which is returned as it is; uint8 or uint16.
+
+    Returns:
+        (H, W), of the same dtype.
+    """
     if pixels.ndim == 2:
         return pixels
     red, green, blue = np.moveaxis(pixels.astype(np.uint64), -1, 0)
@@ -40,7 +47,7 @@ def main(arguments=None):
     with Report(jobs) as report, ThreadPoolExecutor() as pool:
         todo = report.todo(jobs, args.overwrite)
         try:
-            for start in range(0, len(todo), 256):  # not a million of them in line at once
+            for start in range(0, len(todo), 256):  # a million futures would take much memory
                 list(pool.map(convert, *zip(*todo[start : start + 256])))
         except OSError as error:  # of the disk
             report.note(f"{printable(args.output)}: {one_line(error)}; {report}")

@@ -1,4 +1,4 @@
-"""Which pictures a command reads and where their results go: IN and OUT of test.py and of `python -m data.gray`."""
+"""IN and OUT of test.py and of `python -m data.gray`: which pictures are read, and where the results are written."""
 
 import hashlib
 import os
@@ -16,9 +16,12 @@ class BadPath(Exception):
 
 
 def output_names(names, suffix):
-    """
-    The output's name for each of a folder's pictures: a.jpg -> a.png, unless another of them could claim that name as
-    well; then the whole name is kept, a.jpg -> a.jpg.png and a.png -> a.png.png. Depends on the names alone.
+    """The output's name for each name of a picture; depends on the names alone.
+
+    a.jpg -> a.png. If two pictures would get one name, both keep their suffix: a.jpg -> a.jpg.png, a.png -> a.png.png.
+
+    Returns:
+        dict, name -> output's name.
     """
     short = {name: os.path.splitext(name)[0] + suffix for name in names}
     claims = Counter(claim.casefold() for name in names for claim in {short[name], name + suffix})
@@ -27,23 +30,28 @@ def output_names(names, suffix):
 
 @dataclass
 class Jobs:
-    """What is to be made of what, and what else was met on the way."""
+    """The pictures of a batch job with their outputs, and what was not taken."""
 
     pairs: list[tuple[Path, Path]] = field(default_factory=list)  # (input, output)
-    passed_over: int = 0  # files that are no pictures
+    passed_over: int = 0  # number of files that are not pictures
     unreadable: list[tuple[Path, str]] = field(default_factory=list)  # (folder, reason)
 
     def keep(self, source, index, shares):
-        """Leave only what belongs to one of several shares, by the paths relative to `source`, the folder or picture."""
+        """Keep only share `index` of `shares`, by the paths relative to `source`, the folder or picture."""
         for found in (self.pairs, self.unreadable):
             found[:] = [(path, rest) for path, rest in found if share_of(path.relative_to(source), shares) == index]
 
 
 def find_jobs(source, out, suffix):
-    """
-    The jobs for `source`, a picture or a folder whose tree is mirrored under `out`; outputs end in `suffix`.
-    For one picture, `out` is the output itself if it ends in the suffix of a format that can be written, else a folder.
-    Raises BadPath for whatever would read from nothing or write over an input.
+    """The jobs of a command.
+
+    Args:
+        source: a picture, or a folder whose tree is mirrored under `out`.
+        out: a folder. For one picture, the output itself if it ends in the suffix of a format that can be written.
+        suffix: of the outputs.
+
+    Raises:
+        BadPath: `source` does not exist, or an output would overwrite an input.
     """
     source, target = Path(source), Path(out)
     if source.is_dir():
@@ -76,16 +84,17 @@ def _jobs_of_folder(source, out, suffix):
 
 
 def share_of(path, shares):
-    """
-    Which of `shares` shares a path belongs to, 0..shares-1: by the hash of the path's bytes, so that it is the same on
-    every machine and whatever else lies in the folder.
-    """
+    """The share of a path, 0..shares-1: by a hash of its bytes, the same on every machine and in any company."""
     digest = hashlib.sha256(os.fsencode(Path(path).as_posix())).digest()
     return int.from_bytes(digest[:8], "big") % shares
 
 
 def asked_format(source, out):
-    """The format that the name `out` asks for, if the input is one picture; None if `out` means a folder."""
+    """The format that the name `out` asks for if the input is one picture; None if `out` is a folder.
+
+    Raises:
+        BadPath: the suffix is that of a format that cannot be written.
+    """
     if os.path.isdir(source) or os.path.isdir(out) or os.fspath(out).endswith(os.sep):
         return None
     suffix = Path(out).suffix.lower()
@@ -95,22 +104,20 @@ def asked_format(source, out):
 
 
 def add_output_options(parser):
-    """IN, OUT and the options that every command shares that turns pictures into pictures."""
+    """Add IN, OUT and the options shared by the commands that write pictures."""
     parser.add_argument("input", metavar="IN", help="a picture, or a folder that is searched recursively")
     parser.add_argument("output", metavar="OUT", help="a folder, which mirrors IN; for one picture also a file")
     parser.add_argument(
         "--format", choices=sorted(set(FORMATS.values())), help="of the results (default by the name OUT, else png)"
     )
     parser.add_argument("--quality", type=number(int, 1, 100), default=95, help="of jpg and webp, 1..100 (default 95)")
-    parser.add_argument("--overwrite", action="store_true", help="make results anew that exist already (default: skip)")
-    parser.add_argument(
-        "--shard", type=share, metavar="I/N",
-        help="take share I = 0..N-1 of N, by the names of the pictures; N such commands may write one OUT at a time",
-    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist (default: skip them)")
+    text = "take share I = 0..N-1 of N, by the names of the pictures; N such commands may write one OUT at a time"
+    parser.add_argument("--shard", type=share, metavar="I/N", help=text)
 
 
 def parse_jobs(parser, args):
-    """The jobs of the command line; sets args.format. Unusable paths end the program with one line and status 2."""
+    """The jobs of the command line; sets args.format. Ends the program with one line and status 2 for an invalid path."""
     try:
         asked = asked_format(args.input, args.output)
         if args.format and asked and asked != args.format:

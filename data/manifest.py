@@ -1,4 +1,4 @@
-"""Which pictures of a folder are for what: a manifest of rows (folder, path, split)."""
+"""The manifest: which pictures of the folders are for training and validation, and which are left out."""
 
 import csv
 import os
@@ -20,18 +20,18 @@ SPLITS = ("train", "val", "gray", "broken")
 
 
 def is_gray(rgb):
-    """Whether a picture has no chroma: at most 1 pixel in 1,000 whose channels differ by more than 8 of 255."""
-    spread = rgb.max(axis=-1).astype(np.int16) - rgb.min(axis=-1)
-    return np.count_nonzero(spread > 8) <= spread.size / 1000
+    """Whether at most 1 pixel in 1,000 has channels that differ by more than 8. uint8 (H, W, 3)."""
+    difference = rgb.max(axis=-1) - rgb.min(axis=-1)
+    return np.count_nonzero(difference > 8) <= difference.size / 1000
 
 
 def scan_dataset(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True):
-    """Decode every file once and decide what it is for.
+    """Decode every file once and assign it to a split.
 
     Args:
         folders: directories with the training pictures, searched recursively.
         validation_folders: directories with the validation pictures; none: `share` of the training pictures is split off.
-        share: of the pictures that go to validation, chosen by `seed`.
+        share: of the pictures that is used for validation, chosen by `seed`.
         limit: at most so many pictures of `folders` are taken, chosen by `seed`; 0 is all.
         natural: take only the natural scenes of Places2, by the names of the folders.
 
@@ -40,7 +40,7 @@ def scan_dataset(folders, validation_folders=(), share=0.1, seed=0, limit=0, nat
         "broken" (does not decode), in a stable order.
 
     Raises:
-        ValueError: a folder stands inside another, so that a picture would count twice.
+        ValueError: a folder is inside another, so that a picture would count twice.
     """
     _refuse_overlap([*folders, *validation_folders])
     rng = np.random.default_rng([seed, 1])
@@ -77,7 +77,10 @@ def _refuse_overlap(folders):
 
 
 def find_candidates(folders, natural=False):
-    """What could be pictures in some folders: a list of (folder, path relative to it), in a stable order."""
+    """The files that look like pictures: a list of (folder, path relative to it), in a stable order.
+
+    natural: only the natural scenes of Places2.
+    """
     found = []
     for folder in folders:
         paths = (os.path.relpath(path, folder) for path in find_files(folder))
@@ -87,15 +90,15 @@ def find_candidates(folders, natural=False):
 
 
 def fault_of(path):
-    """What keeps a file from being used, "gray" or "broken"; "" if nothing does."""
+    """Why a file cannot be used: "gray" or "broken"; "" if it can."""
     try:
         return "gray" if is_gray(read_rgb(path, 64)) else ""
-    except Exception:  # whatever a decoder raises, the file is no use
+    except Exception:  # BadPicture, or too little memory for the whole picture
         return "broken"
 
 
 def in_order(function, items, ahead=256):
-    """`POOL.map` that takes items as it goes, so that a million of them do not stand in line at once."""
+    """`POOL.map` with at most `ahead` items submitted at a time."""
     items = iter(items)
     waiting = deque(POOL.submit(function, item) for item in islice(items, ahead))
     while waiting:
@@ -104,6 +107,7 @@ def in_order(function, items, ahead=256):
 
 
 def write_manifest(path, rows):
+    """Write the rows of `scan_dataset` as CSV."""
     with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()
@@ -111,7 +115,7 @@ def write_manifest(path, rows):
 
 
 def read_manifest(path):
-    """The rows that `scan_dataset` made. Raises ValueError if the file is not such a manifest."""
+    """The rows of a file of `write_manifest`. Raises ValueError if it is not a manifest."""
     try:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file, strict=True))
@@ -131,7 +135,7 @@ def class_names(rows):
     """The classes of the training and validation pictures: the names of the top folders, sorted.
 
     Raises:
-        ValueError: a picture lies in no folder, or all in one.
+        ValueError: a picture is in no folder, or all are in one.
     """
     used = [row for row in rows if row["split"] in ("train", "val")]
     for row in used:
@@ -144,7 +148,7 @@ def class_names(rows):
 
 
 def labels(rows, split, names):
-    """The number of each picture's class in `names`, int32, in the order of `paths`."""
+    """int32 (N,): the index of each picture's class in `names`, in the order of `paths`."""
     numbers = {name: i for i, name in enumerate(names)}
     return np.array([numbers[_class(row)] for row in rows if row["split"] == split], np.int32)
 

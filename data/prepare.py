@@ -77,8 +77,8 @@ def prepare(names, options):
             return "skipped"
         try:
             data = reduced(options.folder / name, options)
-        except BadPicture as error:
-            tqdm.write(f"{printable(options.folder / name)}: {error}", file=sys.stderr)
+        except Exception as error:  # BadPicture, or too little memory for the whole picture
+            tqdm.write(f"{printable(options.folder / name)}: {one_line(error)}", file=sys.stderr)
             return "broken"
         if data is None:
             tqdm.write(f"{printable(options.folder / name)}: gray, left out", file=sys.stderr)
@@ -99,7 +99,7 @@ def estimate(names, options):
     def size(name):
         try:
             return len(reduced(options.folder / name, options) or b"")
-        except BadPicture:
+        except Exception:
             return 0
 
     places = np.linspace(0, len(names) - 1, min(len(names), SAMPLE)).astype(int)

@@ -1,7 +1,6 @@
-"""Read picture files: every pixel that the project sees comes from here.
+"""Read picture files. Training, preparation, evaluation and colorizing all take their pixels from here.
 
-What is read is always sRGB, upright and in 8 or 16 bits; what the file carried beside its pixels (transparency, EXIF,
-colour profile, resolution) travels in the same `Picture`.
+The pixels are sRGB, upright, 8 or 16 bits. Alpha, EXIF, colour profile and resolution travel in the same `Picture`.
 """
 
 import contextlib
@@ -18,54 +17,63 @@ from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 from data import profiles
 from utils import PARTIAL, one_line
 
-MAX_PIXELS = 200_000_000  # 10,000 x 20,000; what is larger is refused by its header, before anything is decoded
+MAX_PIXELS = 200_000_000  # 10,000 x 20,000; larger pictures are refused by their header, before anything is decoded
 
-# Pillow's own limit stays as a second fence around pictures inside pictures (icons). What it only warns of, this module
-# either refuses in one line of its own or can read.
+# Pillow's own limit still guards pictures inside pictures (icons). Its warnings are silenced: this module either reads
+# such a file or refuses it in one line.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class BadPicture(Exception):
-    """A file that gives no picture. The message is one clear line without the path."""
+    """A file that cannot be read as a picture. The message is one line without the path."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture in sRGB and what its file carried beside the pixels."""
+    """A picture in sRGB and the metadata of its file."""
 
-    pixels: np.ndarray  # (H, W) or (H, W, 3), uint8 or uint16; two axes whenever R = G = B everywhere
-    alpha: np.ndarray | None = None  # (H, W), of the type of pixels
-    exif: bytes = b""  # without orientation, size and thumbnail, which describe the file and not the result
-    icc: bytes = b""  # the RGB profile that a colour result is written in; empty for none
+    pixels: np.ndarray  # (H, W) or (H, W, 3), uint8 or uint16; (H, W) if R = G = B everywhere
+    alpha: np.ndarray | None = None  # (H, W), of the dtype of pixels
+    exif: bytes = b""  # without orientation, size and thumbnail, which would not fit the result
+    icc: bytes = b""  # the RGB profile for a colour result; empty: none
     dpi: tuple[float, float] | None = None
-    note: str = ""  # what is worth knowing of the reading, such as "first of 12 frames"
+    note: str = ""  # a remark on the reading, such as "first of 12 frames"
 
 
 _SIGNATURES = (
-    b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS\0\x01",
-    b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51", b"qoif",
-)  # fmt: skip
-# Pictures that are not read: a line that says so is better than silence.
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",  # JPEG
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF
+    b"MM\0*",
+    b"8BPS\0\x01",  # PSD
+    b"\0\0\0\x0cjP  \r\n",  # JPEG 2000
+    b"\xff\x4f\xff\x51",
+    b"qoif",
+)
+# Pictures of formats that are not read count as pictures, so that each is reported as failed.
 _UNREADABLE = {".heic", ".heif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".eps", ".ps"}
 
 
 @functools.cache
 def _formats():
-    """Those that are read. EPS is a program, which Pillow would have Ghostscript run; the others it knows only by name."""
+    """The formats that are read. EPS is a program, which Pillow runs in Ghostscript; the others it only recognizes."""
     Image.init()
     return [kind for kind in Image.OPEN if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
 
 
 @functools.cache
 def extensions():
+    """The suffixes of picture files, in lower case with the dot."""
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()} | _UNREADABLE
 
 
 def looks_like_picture(path):
-    """Whether the file is named like a picture or begins like one. What does neither was never meant to be read."""
+    """Whether the file has the suffix of a picture or begins like one."""
     name = os.path.basename(path)
-    if name.startswith((PARTIAL, "._")):  # "._a.jpg" is what a Mac stores beside a.jpg on foreign disks
+    if name.startswith((PARTIAL, "._")):  # macOS stores "._a.jpg" beside a.jpg on other file systems
         return False
     if os.path.splitext(name)[1].lower() in extensions():
         return True
@@ -81,10 +89,10 @@ def looks_like_picture(path):
 
 @contextlib.contextmanager
 def open_picture(path, max_pixels=MAX_PIXELS):
-    """The picture opened by Pillow, nothing decoded yet. Everything that goes wrong inside becomes BadPicture."""
+    """Open a picture by Pillow without decoding it. Any error inside the block becomes BadPicture."""
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could wait for ever
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could block
             raise BadPicture("not a regular file")
         if status.st_size == 0:
             raise BadPicture("an empty file")
@@ -107,7 +115,7 @@ def open_picture(path, max_pixels=MAX_PIXELS):
 
 
 def picture_size(path, max_pixels=MAX_PIXELS):
-    """(width, height) from the header alone. Raises BadPicture as read_picture does."""
+    """(width, height) from the header alone, before orientation. Raises BadPicture as `read_picture`."""
     with open_picture(path, max_pixels) as image:
         return image.size
 
@@ -167,7 +175,7 @@ def _read_pixels(image, notes):
     if image.mode.startswith("I;16"):
         pixels = np.asarray(image).astype(np.uint16)
         if image.format == "TIFF" and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
-            pixels = 65535 - pixels  # white is zero, which Pillow minds in 8 bits alone
+            pixels = 65535 - pixels  # white is zero, which Pillow handles in 8 bits only
         clear = image.info.get("transparency")
         return pixels, None if clear is None else np.where(pixels == clear, 0, 65535).astype(np.uint16)
     if image.mode in ("I", "F"):
@@ -176,7 +184,7 @@ def _read_pixels(image, notes):
         image = profiles.rgb_image(image, profiles.LAB)
     icc = image.info.get("icc_profile") or b""
     if image.mode == "CMYK" and icc[16:20] == b"CMYK":
-        with contextlib.suppress(OSError, ImageCms.PyCMSError):  # broken: Pillow's plain conversion is left
+        with contextlib.suppress(OSError, ImageCms.PyCMSError):  # broken: Pillow's plain conversion below is used
             image = profiles.rgb_image(image, icc)
     gray, clear = image.mode in ("1", "L", "LA", "La"), image.has_transparency_data
     mode = ("L" if gray else "RGB") + ("A" if clear else "")
@@ -198,7 +206,7 @@ def _reduce_neutral(pixels):
 
 
 def _from_wide(values, mode, notes):
-    """32-bit integers or floats (H, W) -> uint16 by the first of the usual ranges that holds them."""
+    """32-bit integers or floats (H, W) -> uint16, scaled from the first usual range that holds them."""
     if not np.isfinite(values).all():
         raise BadPicture("holds values that are not numbers")
     low, high = values.min(), values.max()
@@ -214,7 +222,7 @@ def _from_wide(values, mode, notes):
 
 
 def _has_deep_colour(image):
-    """Whether the file holds 16 bits of each colour, of which Pillow keeps 8."""
+    """Whether the file holds 16 bits for each colour, of which Pillow keeps 8."""
     if image.mode not in ("RGB", "RGBA", "LA") or "transparency" in image.info:
         return False
     if image.format == "TIFF":
@@ -227,7 +235,7 @@ def _has_deep_colour(image):
 
 
 def _read_deep_colour(path, image):
-    """Pixels and alpha in uint16 by OpenCV, or None where OpenCV does not read the file in 16 bits."""
+    """Pixels and alpha in uint16 by OpenCV; None if OpenCV does not read the file in 16 bits."""
     with open(path, "rb") as file:
         values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[:2] != image.size[::-1]:
@@ -237,7 +245,7 @@ def _read_deep_colour(path, image):
 
 
 def _read_profile(pixels, image, notes):
-    """(pixels in sRGB, the profile for a colour result): an RGB profile stays, gray or CMYK ones cannot describe it."""
+    """(pixels in sRGB, profile for a colour result). An RGB profile is kept; gray and CMYK give way to sRGB."""
     icc = image.info.get("icc_profile") or b""
     if not icc or image.mode == "LAB":
         return pixels, b""
@@ -250,7 +258,7 @@ def _read_profile(pixels, image, notes):
             return profiles.convert(pixels, icc, profiles.SRGB), icc
         if space == b"GRAY" and pixels.ndim == 2:
             return profiles.convert(pixels, icc, profiles.SRGB), profiles.SRGB
-    except Exception:  # LittleCMS and a hostile profile: again any kind of error
+    except Exception:  # LittleCMS raises any kind of error on a hostile profile
         pass
     notes.append("its colour profile cannot be used, taken as sRGB")
     return pixels, b""

@@ -130,7 +130,7 @@ def _encode_tiff(pixels, like, quality):
         tags[TiffImagePlugin.ICCPROFILE] = like.icc
     if like.alpha is not None:
         tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that does not multiply the colours
-    tags.update({
+    layout = {
         TiffImagePlugin.IMAGEWIDTH: width,
         TiffImagePlugin.IMAGELENGTH: height,
         TiffImagePlugin.BITSPERSAMPLE: (8 * values.itemsize,) * channels,
@@ -141,7 +141,8 @@ def _encode_tiff(pixels, like, quality):
         TiffImagePlugin.ROWSPERSTRIP: height,
         TiffImagePlugin.STRIPBYTECOUNTS: len(strip),
         TiffImagePlugin.PREDICTOR: 2,
-    })  # fmt: skip
+    }
+    tags.update(layout)
     buffer = io.BytesIO()
     tags.save(buffer)
     return buffer.getvalue() + strip

@@ -55,20 +55,23 @@ def test_gray_command(tmp_path, capsys):
         assert (image.format, image.mode) == ("TIFF", "L")
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["{in}", "{in}"], "among the inputs"),
-    (["{in}/sub", "{in}"], "among the inputs"),
-    (["{in}/a.png", "{in}"], "overwrite the input"),
-    (["{in}/a.png", "{in}/a.png"], "overwrite the input"),
-    (["{in}/a.png", "{in}/link.png"], "overwrite the input"),
-    (["{in}/missing", "{in}/out"], "no such file"),
-    (["{in}", "{in}/a.png"], "needs a folder"),
-    (["{in}/sub", "{in}/out"], "no pictures"),
-    (["{in}/a.png", "{in}/x.gif"], "cannot be written"),
-    (["{in}/a.png", "{in}/x.jpg", "--format", "png"], "contradicts"),
-    (["{in}/a.png", "{in}/o", "--quality", "0"], "from 1 to 100"),
-    (["{in}/a.png", "{in}/o", "--qual", "10"], "unrecognized"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["{in}", "{in}"], "among the inputs"),
+        (["{in}/sub", "{in}"], "among the inputs"),
+        (["{in}/a.png", "{in}"], "overwrite the input"),
+        (["{in}/a.png", "{in}/a.png"], "overwrite the input"),
+        (["{in}/a.png", "{in}/link.png"], "overwrite the input"),
+        (["{in}/missing", "{in}/out"], "no such file"),
+        (["{in}", "{in}/a.png"], "needs a folder"),
+        (["{in}/sub", "{in}/out"], "no pictures"),
+        (["{in}/a.png", "{in}/x.gif"], "cannot be written"),
+        (["{in}/a.png", "{in}/x.jpg", "--format", "png"], "contradicts"),
+        (["{in}/a.png", "{in}/o", "--quality", "0"], "from 1 to 100"),
+        (["{in}/a.png", "{in}/o", "--qual", "10"], "unrecognized"),
+    ],
+)
 def test_refusals_are_one_line(tmp_path, capsys, arguments, words):
     (tmp_path / "sub").mkdir()
     save(tmp_path / "a.png", GRAY)
