@@ -6,7 +6,7 @@
 
 NAME is saturation, edges, results, comparison or ink. Photographs -> what each column makes of them -> NAME.png shows some,
 drawn by --seed and never by their result; NAME.json holds the means over all with 95 % bootstrap intervals, NAME.csv the
-figures of every picture. Measured are the pictures squashed to the size of training, as in the paper's test; they are shown
+metrics of every picture. Measured are the pictures squashed to the size of training, as in the paper's test; they are shown
 in their own shape.
 """
 
@@ -62,7 +62,7 @@ def main(arguments=None):
         except runs.Failed as error:
             stop(*error.args)
     networks = load_all(args)
-    sizes = {network.card["size"] for network in networks.values()} or {configs.Config.size}
+    sizes = {network.metadata["size"] for network in networks.values()} or {configs.Config.size}
     if len(sizes) > 1:
         stop(f"the networks were trained at sizes {', '.join(map(str, sorted(sizes)))}: one figure takes one size")
     title, blocks, study = FIGURES[args.figure](networks, *sizes, args)
@@ -78,10 +78,10 @@ def saturation(networks, size, args):
     """Networks trained at several T, and the targets themselves."""
     ordered = sorted(networks.items(), key=lambda item: item[1].target.saturation)
     named = {label if str(n.target) in label else f"{label}, {n.target}": n for label, n in ordered}
-    goals = [ceiling(Target(t), "target") for t in SATURATIONS]
-    study = of_photographs(named, size, args, goals)
-    blocks = [study.block(["photograph", *(goal.name for goal in goals)], ["cf"])]
-    study.numbers["rise"] = rises(study, [goal.name for goal in goals], args.seed)
+    targets = [ceiling(Target(t), "target") for t in SATURATIONS]
+    study = of_photographs(named, size, args, targets)
+    blocks = [study.block(["photograph", *(target.name for target in targets)], ["cf"])]
+    study.numbers["rise"] = rises(study, [target.name for target in targets], args.seed)
     if named:
         blocks.insert(0, study.block(["gray", *named], ["cf"]))
         study.numbers["rise"] += rises(study, list(named), args.seed)
@@ -94,15 +94,15 @@ def rises(study, columns, seed):
     cf = np.array([[row["cf"] for row in study.rows[column]] for column in columns])
     if len(cf) < 2:
         return []
-    means, draws = statistics.bootstrap(np.diff(cf, axis=0).T, seed=seed)
-    found = zip(columns, columns[1:], means, *statistics.interval(draws))
-    return [dict(zip(("first", "second", "difference", "low", "high"), (a, b, *map(float, v)))) for a, b, *v in found]
+    found = [statistics.interval([difference], seed=seed) for difference in np.diff(cf, axis=0)]
+    names = ("first", "second", "difference", "low", "high")
+    return [dict(zip(names, (a, b, *values))) for a, b, values in zip(columns, columns[1:], found)]
 
 
 def edges(networks, size, args):
     """The network with and without edge detection, and the window where that matters most."""
-    ours = [n for n in networks.values() if n.card["network"] == "aciids2020"]
-    pair = [[n for n in ours if n.card["arguments"].get("edges", True) == has] for has in (False, True)]
+    ours = [n for n in networks.values() if n.metadata["network"] == "aciids2020"]
+    pair = [[n for n in ours if n.metadata["arguments"].get("edges", True) == has] for has in (False, True)]
     if [len(found) for found in pair] != [1, 1]:
         stop(f"edges takes a network without edge detection and one with it, not {len(pair[0])} and {len(pair[1])}")
     named = dict(zip(("without EDN", "with EDN"), sum(pair, [])))
@@ -141,7 +141,7 @@ def _inside(window):
 
 
 def results(networks, size, args):
-    """Gray, colorized, truth."""
+    """Gray, colorized, photograph."""
     if len(networks) > 1:
         stop("results shows one network; comparison takes several")
     study = of_photographs(networks, size, args)
@@ -158,15 +158,15 @@ def comparison(networks, size, args):
 
 
 def ink(networks, size, args):
-    """A grayscale painting. There is no truth to measure against, only how colourful it becomes."""
+    """A grayscale painting. There is no reference to measure against, only how colourful it becomes."""
     columns = [trained(name, network, size) for name, network in networks.items()]
     rows, panels = {name: [] for name in networks}, {}
     for picture, painting in paintings(args):
         panels[picture] = {"painting": painting}
-        for candidate in columns:
-            ab = finite(candidate.chroma(resize(painting, size, size)[None], {})[0], candidate.name)
-            result = panels[picture][candidate.name] = colorize(painting, ab)
-            rows[candidate.name].append({"picture": picture, "candidate": candidate.name, "cf": colorfulness(result)})
+        for method in columns:
+            ab = finite(method.ab(resize(painting, size, size)[None], {})[0], method.name)
+            result = panels[picture][method.name] = colorize(painting, ab)
+            rows[method.name].append({"picture": picture, "method": method.name, "cf": colorfulness(result)})
     study = Study(rows, panels, "painting" + "s" * (len(panels) > 1), networks, size, args)
     title = f"Ink wash painting, colorized: colourfulness CF, {study.counted}"
     return title, [study.block(["painting", *networks], ["cf"])], study
@@ -179,18 +179,18 @@ FIGURES = {"saturation": saturation, "edges": edges, "results": results, "compar
 
 
 class Study:
-    """What was measured: the figures of every picture by column, their means, the panels of those that are shown."""
+    """What was measured: the metrics of every picture by column, their means, the panels of those that are shown."""
 
     def __init__(self, rows, panels, kind, networks, size, args):
         """
         Args:
-            rows: {column: [figures of a picture]}, see `evaluation.statistics`.
+            rows: {column: [metrics of a picture]}, see `evaluation.statistics`.
             panels: {picture: {column: uint8 (h, w, 3)}}, of SHOWN pictures.
             kind: what the pictures are called.
             networks: {column: Network}.
         """
         self.rows, self.shown = rows, panels
-        self.means = {column: statistics.summarise(figures, args.seed) for column, figures in rows.items()}
+        self.means = {column: statistics.summarise(own, args.seed) for column, own in rows.items()}
         count = len(next(iter(rows.values())))
         self.counted = f"mean [95 % interval] of {count} {kind}" if count > 1 else f"1 {kind}"
         if len(panels) < count:
@@ -217,9 +217,9 @@ def spoken(metric, means):
     return f"{statistics.METRICS[metric].title} {mean}" + f" [{low}, {high}]" * (low != high)
 
 
-def of_photographs(networks, size, args, goals=()):
-    """Gray, networks {column: Network}, the photograph and further candidates, measured on the colour photographs given."""
-    columns = [GRAY, *(trained(name, network, size) for name, network in networks.items()), PHOTOGRAPH, *goals]
+def of_photographs(networks, size, args, further=()):
+    """Gray, networks {column: Network}, the photograph and further methods, measured on the colour photographs given."""
+    columns = [GRAY, *(trained(name, network, size) for name, network in networks.items()), PHOTOGRAPH, *further]
     with photographs(args.data) as folder:
         files = manifest.paths(manifest.scan_dataset([folder], share=0, seed=args.seed, limit=args.limit), "train")
         if not files:
@@ -227,21 +227,21 @@ def of_photographs(networks, size, args, goals=()):
         rows = measure(files, columns, common_colors(files, size)[1], size, ["squashed"])
         if not rows:
             stop("none of the pictures can be read any more", 1)
-        measured = drawn([row["picture"] for row in rows if row["candidate"] == PHOTOGRAPH.name], args.seed, SHOWN)
+        measured = drawn([row["picture"] for row in rows if row["method"] == PHOTOGRAPH.name], args.seed, SHOWN)
         panels = {str(Path(path).relative_to(folder)): panels_of(path, columns, size) for path in measured}
         for row in rows:
             row["picture"] = str(Path(row["picture"]).relative_to(folder))
-    by_column = {column.name: [row for row in rows if row["candidate"] == column.name] for column in columns}
+    by_column = {column.name: [row for row in rows if row["method"] == column.name] for column in columns}
     kind = "photograph" + "s" * (len(files) > 1)
     return Study(by_column, panels, f"{kind} at {size} x {size} px", networks, size, args)
 
 
 def panels_of(path, columns, size):
     """A photograph in every column: {column: uint8 (h, w, 3)}."""
-    small, own = read(path, size)
-    own = view(own)
-    _, chroma = predict(columns, small[None])
-    return {c.name: own if ab is None else colorize(own, finite(ab[0], c.name)) for c, ab in zip(columns, chroma)}
+    picture = read(path, size)
+    own = view(picture.own)
+    _, predicted = predict(columns, picture.squashed[None])
+    return {c.name: own if ab is None else colorize(own, finite(ab[0], c.name)) for c, ab in zip(columns, predicted)}
 
 
 def view(pixels):
@@ -313,7 +313,7 @@ def parse(arguments):
     for name, make in FIGURES.items():
         command = commands.add_parser(name, help=make.__doc__.partition("\n")[0], allow_abbrev=False)
         command.add_argument("--data", type=Path, help="folder of photographs (ink: or a picture); default: "
-                             "scikit-image's, or a painted landscape")  # fmt: skip
+                             "scikit-image's, or a drawn landscape")  # fmt: skip
         source = command.add_mutually_exclusive_group()
         source.add_argument("--model", nargs="+", action="extend", default=[], metavar="LABEL=FILE", help="networks")
         source.add_argument("--runs", type=Path, help="folder that the train command filled, instead of --model")

@@ -1,24 +1,57 @@
-"""From photographs to the figures of every picture: each candidate's chroma, joined to the photograph's lightness.
+"""From photographs to the metrics of every picture: the ab of each method, joined to the photograph's lightness.
 
-There are two protocols: the pictures squashed to the size that training sees, and at their own size. Both get the chroma
-of the squashed picture, and none goes through a lossy file.
+There are two protocols: the pictures squashed to the size that training sees, and at their own size. Both get the ab that
+was predicted for the squashed picture, and none is compressed as JPEG in between.
 """
 
 import csv
 import sys
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
 
-from data import color, manifest, reader
+from data import color, manifest
 from data.batches import Batches
 from data.preprocess import colorize, enlarged, resize, to_float
-from data.reader import eight_bits, read_picture
+from data.reader import eight_bits, read_picture, read_rgb
 from evaluation import metrics
 from evaluation.methods import BATCH, predict
 from utils import atomic, printable
 
 PROTOCOLS = ("squashed", "own")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photograph: its place among the files, squashed as training sees it, and at its own size; uint8 (H, W, 3) both."""
+
+    index: int
+    path: str
+    squashed: np.ndarray
+    own: np.ndarray
+
+
+def read(path, size, index=0):
+    """A Picture from a file. None, and a line, if it is broken."""
+    try:
+        own = eight_bits(read_picture(path).pixels)
+        squashed = resize(read_rgb(path, size), size, size)
+        return Picture(index, path, squashed, own if own.ndim == 3 else np.dstack([own] * 3))
+    except Exception as error:  # whatever a decoder raises, the picture is passed over
+        return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
+
+
+def read_batches(files, size, description):
+    """Lists of BATCH Pictures; broken ones are left out."""
+    with tqdm(total=len(files), desc=description, unit=" pictures", disable=None) as bar:
+        for start in range(0, len(files), BATCH):
+            part = range(start, min(start + BATCH, len(files)))
+            found = manifest.POOL.map(lambda i: read(files[i], size, i), part)
+            if pictures := [picture for picture in found if picture]:
+                yield pictures
+            bar.update(len(part))
 
 
 def common_colors(files, size):
@@ -31,78 +64,64 @@ def common_colors(files, size):
     return (total / counts.sum()).astype(np.float32), metrics.prior(counts)
 
 
-def read(path, size):
-    """A picture squashed as training sees it, and at its own size: uint8 (H, W, 3). None, and a line, if it is broken."""
-    try:
-        own = eight_bits(read_picture(path).pixels)
-        return resize(reader.read_rgb(path, size), size, size), own if own.ndim == 3 else np.dstack([own] * 3)
-    except Exception as error:  # whatever a decoder raises, the picture is passed over
-        return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
+def measure(files, methods, prior, size, protocols=PROTOCOLS, lpips=None, fid=None):
+    """A dict of metrics for every picture that can be read, protocol and method, in this order.
 
-
-def measure(files, candidates, prior, size, protocols=PROTOCOLS, lpips=None, fid=None):
-    """A dict of figures for every picture that can be read, protocol and candidate, in this order.
-
-    Through `lpips` and `fid` (`evaluation.perceptual`), where given, the squashed pictures are seen: the distances stand in
-    their rows, the features are counted under the candidates' names.
+    `lpips` and `fid` (`evaluation.perceptual`), where given, see the squashed pictures: LPIPS stands in their rows, FID
+    collects features under the methods' names.
     """
     rows = []
-    with tqdm(total=len(files), unit=" pictures", disable=None) as bar:
-        for start in range(0, len(files), BATCH):
-            batch = files[start : start + BATCH]
-            found = [(path, both) for path, both in zip(batch, manifest.POOL.map(lambda p: read(p, size), batch)) if both]
-            if found:
-                goals, chroma = predict(candidates, np.stack([small for _, (small, _) in found]))
-                goals = [{goal: k[i] for goal, k in goals.items()} for i in range(len(found))]
-                chroma = [[None if ab is None else ab[i] for ab in chroma] for i in range(len(found))]
-                parts = manifest.POOL.map(
-                    lambda *x: measure_picture(*x, candidates, prior, protocols), found, goals, chroma
-                )
-                parts = list(parts)
-                if lpips or fid:
-                    perceive(found, chroma, candidates, parts, lpips, fid)
-                rows += [row for part in parts for row in part]
-            bar.update(len(batch))
+    for pictures in read_batches(files, size, "measuring"):
+        targets, predicted = predict(methods, np.stack([picture.squashed for picture in pictures]))
+        targets = [{target: k[i] for target, k in targets.items()} for i in range(len(pictures))]
+        predicted = [[None if ab is None else ab[i] for ab in predicted] for i in range(len(pictures))]
+        job = partial(measure_picture, methods=methods, prior=prior, protocols=protocols)
+        parts = list(manifest.POOL.map(job, pictures, targets, predicted))
+        if lpips or fid:
+            measure_perceptual(pictures, predicted, methods, parts, lpips, fid)
+        rows += [row for part in parts for row in part]
     return rows
 
 
-def measure_picture(found, goals, chroma, candidates, prior, protocols):
-    """The rows of one picture: (path, `read`), its targets {Target: K (S, S, 2)}, the candidates' chroma (h, w, 2)."""
-    path, both = found
+def measure_picture(picture, targets, predicted, methods, prior, protocols):
+    """The rows of one Picture: its targets {Target: K (S, S, 2)}, the methods' ab (h, w, 2)."""
     rows = []
     for protocol in protocols:
-        truth = Reference(both[PROTOCOLS.index(protocol)], prior)
-        for candidate, ab in zip(candidates, chroma):
-            row = {"picture": path, "protocol": protocol, "candidate": candidate.name} | truth.figures(ab, candidate.factor)
+        reference = Reference(getattr(picture, protocol), prior)
+        for method, ab in zip(methods, predicted):
+            row = {"picture": picture.path, "protocol": protocol, "method": method.name}
+            row |= reference.metrics(ab, method.factor)
             if protocol == "squashed":
-                row |= distance(truth.ab if ab is None else ab, goals[candidate.target])
+                row |= compare_ab(reference.ab if ab is None else ab, targets[method.target])
             rows.append(row)
     return rows
 
 
-def perceive(found, chroma, candidates, parts, lpips, fid):
-    """Add the distances through `lpips` to the rows of squashed pictures, and what `fid` sees to its sets."""
-    truth = np.stack([small for _, (small, _) in found])
-    for i, candidate in enumerate(candidates):
-        given = [ab[i] for ab in chroma]
-        rows = [select(part, "squashed", candidate.name)[0] for part in parts]
+def measure_perceptual(pictures, predicted, methods, parts, lpips, fid):
+    """Add LPIPS to the rows of squashed pictures, and show `fid` the pictures."""
+    photographs = np.stack([picture.squashed for picture in pictures])
+    for i, method in enumerate(methods):
+        given = [ab[i] for ab in predicted]
+        rows = [select(part, "squashed", method.name)[0] for part in parts]
         if not all(ab is None or np.isfinite(ab).all() for ab in given):
             for row in rows:
                 row |= {"lpips": float("nan")} if lpips else {}
             continue  # its set is then smaller than the photographs', and has no distance
-        result = np.stack([rgb if ab is None else colorize(rgb, ab, candidate.factor) for rgb, ab in zip(truth, given)])
+        result = np.stack([x if ab is None else colorize(x, ab, method.factor) for x, ab in zip(photographs, given)])
         if lpips:
-            for row, value in zip(rows, lpips(result, truth)):
+            for row, value in zip(rows, lpips(result, photographs)):
                 row["lpips"] = float(value)
         if fid:
-            fid.add(candidate.name, result, truth)
+            fid.add(method.name, result, photographs)
 
 
-def distance(ab, goal):
-    """ab-MSE from the target K (S, S, 2), of chroma doubled by repetition as in training, and that of all-gray output."""
-    times = len(goal) // len(ab)
-    mse, gray = metrics.ab_mse(ab.repeat(times, 0).repeat(times, 1), goal), metrics.ab_mse(np.zeros_like(goal), goal)
-    return {"ab_mse": mse, "gray_mse": gray, "ratio": mse / gray if gray else float("nan")}
+def compare_ab(ab, target):
+    """Metrics of ab (h, w, 2), enlarged by repetition as in training, against the target K (S, S, 2)."""
+    times = len(target) // len(ab)
+    ab = ab.repeat(times, 0).repeat(times, 1)
+    mse, gray = metrics.ab_mse(ab, target), metrics.ab_mse(np.zeros_like(target), target)
+    relative = {"ab_mse": mse, "gray_mse": gray, "relative_mse": mse / gray if gray else float("nan")}
+    return relative | metrics.moments(ab, target)
 
 
 class Reference:
@@ -114,10 +133,10 @@ class Reference:
         self.rarity = metrics.rarity(self.ab, prior)
         self.cf, self.cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
 
-    def figures(self, ab, factor):
-        """The figures of chroma (h, w, 2) of any size joined to the photograph's lightness; of the photograph for None."""
+    def metrics(self, ab, factor):
+        """Metrics of ab (h, w, 2) of any size joined to the photograph's lightness; of the photograph itself for None."""
         if ab is not None and not np.isfinite(ab).all():
-            return dict.fromkeys(self.figures(None, 1), float("nan"))
+            return dict.fromkeys(self.metrics(None, 1), float("nan"))
         rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
         if ab is not None:
             rgb, planes = colorize(rgb, ab, factor), enlarged(ab * np.float32(factor), slice(0, len(rgb)), *rgb.shape[:2])
@@ -141,12 +160,13 @@ class Reference:
 
 
 def select(rows, protocol, name):
-    return [row for row in rows if row["protocol"] == protocol and row["candidate"] == name]
+    return [row for row in rows if row["protocol"] == protocol and row["method"] == name]
 
 
 def write_rows(path, rows):
-    """The figures of every picture as CSV; the first row has all columns: a squashed picture has more."""
+    """The metrics of every picture as CSV; a cell is empty where a row lacks the column."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     with atomic(path) as temporary, open(temporary, "w", newline="", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

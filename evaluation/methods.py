@@ -1,4 +1,4 @@
-"""What is measured: photographs themselves, chroma that needs no network, and what trained networks give."""
+"""What is measured: photographs themselves, ab that needs no network, and what trained networks give."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,12 +8,12 @@ import keras
 import numpy as np
 
 import configs
-from data.preprocess import target
+from data import preprocess
 from inference import model_file
 from inference.view import Colorizer
 from models import NETWORKS
 
-BATCH = 8  # pictures that a candidate is given at a time, at most
+BATCH = 8  # pictures that a method is given at a time, at most
 
 
 @dataclass(frozen=True)
@@ -23,27 +23,31 @@ class Target:
     saturation: float = configs.Config.saturation
     clip: bool = configs.Config.clip_saturation
 
+    def ab(self, rgb):
+        """Of uint8 pictures (N, S, S, 3): K, float32 (N, S, S, 2), Lab units."""
+        return keras.ops.convert_to_numpy(preprocess.target(rgb, self.saturation, self.clip))
+
     def __str__(self):
         return f"T = {self.saturation:g}" + ", clipped" * self.clip
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network, its file and its card (`model_file.load`)."""
+    """A network, its file and its metadata (`model_file.load`)."""
 
     path: Path
     model: keras.Model
-    card: dict
+    metadata: dict
 
     @property
     def target(self):
-        clip = self.card.get("training", {}).get("clip_saturation", Target.clip)
-        return Target(self.card.get("saturation", Target.saturation), clip)
+        clip = self.metadata.get("training", {}).get("clip_saturation", Target.clip)
+        return Target(self.metadata.get("saturation", Target.saturation), clip)
 
     @property
     def pictures(self):
-        """How many it saw in training, repetitions and the runs before (`--start`) counted; None if that is not known."""
-        seen, training = 0, self.card.get("training")
+        """How many it saw in training, repetitions and the runs before (`--init-from`) counted; None: unknown."""
+        seen, training = 0, self.metadata.get("training")
         while training:
             seen, training = seen + training.get("pictures", 0), training.get("before")
         return seen or None
@@ -53,14 +57,14 @@ class Network:
 class Method:
     """A row of the tables.
 
-    chroma: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> ab, float32 (N, h, w, 2), h a divisor of S; None
-        for the photograph itself, which is not put together anew.
-    target: what its ab is held against.
-    factor: on the chroma, when it is joined to the lightness.
+    ab: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> float32 (N, h, w, 2) in Lab units, h a divisor of S;
+        None for the photograph itself, which is not put together anew.
+    target: what its ab is compared with.
+    factor: on ab, when it is joined to the lightness.
     """
 
     name: str
-    chroma: Callable | None
+    ab: Callable | None
     target: Target
     factor: float = 1.0
 
@@ -70,58 +74,63 @@ def load(path):
     return Network(path, *model_file.load(path))
 
 
+def layer_of(network, branch):
+    """The name of the layer in which a branch ends, a key of its module's BRANCHES. Raises ValueError if it has none."""
+    module = NETWORKS[network.model.name]
+    layer = module.BRANCHES.get(branch)
+    if not module.ablate or layer not in [own.name for own in network.model.layers]:
+        raise ValueError(f"{network.path}: the network has no {branch}")
+    return layer
+
+
 def ablated(network, branch, pictures, size):
     """A network whose branch gives every picture and place the mean of what it gave the pictures: what it brings is lost.
 
     Args:
         network: the Network.
-        branch: a key of its module's BRANCHES.
+        branch: a key of its module's BRANCHES; see `layer_of`.
         pictures: batches of uint8 pictures (N, size, size, 3).
         size: side of the squares that the network sees.
-
-    Raises:
-        ValueError: the network has no such branch.
     """
-    module = NETWORKS[network.model.name]
-    layer = module.BRANCHES.get(branch)
-    if not module.ablate or layer not in [own.name for own in network.model.layers]:
-        raise ValueError(f"{network.path}: the network has no {branch}")
-    probe = Colorizer(network.model, size, BATCH, layer)
+    probe = Colorizer(network.model, size, BATCH, layer_of(network, branch))
     outputs = (output for batch in pictures for output in probe.ab([probe.views(picture) for picture in batch]))
     mean = np.mean([output.reshape(-1, output.shape[-1]).mean(axis=0) for output in outputs], axis=0)
     model = keras.models.clone_model(network.model)
-    model.set_weights(module.ablate(network.model, branch, mean))
+    model.set_weights(NETWORKS[network.model.name].ablate(network.model, branch, mean))
     return replace(network, model=model)
 
 
 def constant(ab):
-    """The `chroma` of a candidate that gives each pixel the same ab (2,)."""
-    return lambda rgb, goals: np.broadcast_to(np.float32(ab), (*rgb.shape[:3], 2))
+    """The `ab` of a method that gives each pixel the same ab (2,)."""
+    return lambda rgb, targets: np.broadcast_to(np.float32(ab), (*rgb.shape[:3], 2))
 
 
-def ceiling(goal, name="ceiling"):
-    """The target itself as a candidate: what a perfect fit would give."""
-    return Method(f"{name}, {goal}", lambda rgb, goals: goals[goal], goal)
+def ceiling(target, name="ceiling"):
+    """The target itself as a method: what a perfect fit would give."""
+    return Method(f"{name}, {target}", lambda rgb, targets: targets[target], target)
 
 
 def trained(name, network, size):
-    """A network as a candidate that sees squares of side `size`."""
+    """A network as a method that sees squares of side `size`."""
     colorizer = Colorizer(network.model, size, BATCH)
 
-    def chroma(rgb, goals):
+    def ab(rgb, targets):
         return colorizer.ab([colorizer.views(picture) for picture in rgb])
 
-    return Method(name, chroma, network.target)
+    return Method(name, ab, network.target)
 
 
-def at_each(factors, candidate):
-    """A candidate once for each factor on its chroma, which its name tells if there are several."""
-    names = [f"{candidate.name}, x {factor:g}" if len(factors) > 1 else candidate.name for factor in factors]
-    return [replace(candidate, name=name, factor=factor) for name, factor in zip(names, factors)]
+def at_each(factors, method):
+    """A method once for each factor on its ab, which its name tells if there are several."""
+    names = [f"{method.name}, x {factor:g}" if len(factors) > 1 else method.name for factor in factors]
+    return [replace(method, name=name, factor=factor) for name, factor in zip(names, factors)]
 
 
-def predict(candidates, rgb):
-    """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the chroma that each candidate gives them."""
-    goals = {t: keras.ops.convert_to_numpy(target(rgb, t.saturation, t.clip)) for t in {c.target for c in candidates}}
-    given = {chroma: chroma(rgb, goals) for chroma in {c.chroma for c in candidates} - {None}}  # candidates may share it
-    return goals, [given.get(c.chroma) for c in candidates]
+def predict(methods, rgb):
+    """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the ab that each method gives them.
+
+    Methods that differ in their factor share their ab: the network runs once for all factors.
+    """
+    targets = {target: target.ab(rgb) for target in {method.target for method in methods}}
+    given = {ab: ab(rgb, targets) for ab in {method.ab for method in methods} - {None}}
+    return targets, [given.get(method.ab) for method in methods]

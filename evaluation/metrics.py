@@ -1,6 +1,7 @@
-"""What is measured on one picture. Pure NumPy and OpenCV functions of arrays, one figure each.
+"""What is measured on one picture. Pure NumPy and OpenCV functions of arrays, one value each.
 
-rgb is uint8 sRGB (H, W, 3); lab is CIELab (..., 3), L in 0..100; ab is (..., 2) in Lab units; `truth` is the photograph's.
+rgb is uint8 sRGB (H, W, 3); lab is CIELab (..., 3), L in 0..100; ab is (..., 2) in Lab units; `reference` is
+the photograph's.
 """
 
 import cv2
@@ -16,20 +17,35 @@ LARGEST_ERROR = 150  # where Zhang's curve ends, Lab units
 REACH, CELL, SMOOTHING = 115, 10, 5.0  # the ab plane that is counted, its cells and their smoothing, Lab units
 CHUNK = 2**14  # pixels whose temporaries stay in the processor's cache
 EDGE, NEAR = 3.0, 1  # a luminance edge: L per px; how far it reaches beyond that: px
-STILL = 1e-4  # a mean change of chroma per px that is but rounding, Lab units
+STILL = 1e-4  # a mean change of ab per px that is but rounding, Lab units
 
 
-def ab_mse(ab, truth):
-    """mean(((ab - truth) / 128)^2) over pixels and both channels: the paper's loss. At least 0, no unit."""
-    return float(np.mean(np.square((ab - truth) / AB_SCALE), dtype=np.float64))
+def ab_mse(ab, reference):
+    """mean(((ab - reference) / 128)^2) over pixels and both channels: the paper's loss. At least 0, no unit."""
+    return float(np.mean(np.square((ab - reference) / AB_SCALE), dtype=np.float64))
 
 
-def psnr(rgb, truth):
+MOMENTS = ("ab_mean", "reference_mean", "ab_square", "reference_square", "product")
+
+
+def moments(ab, reference):
+    """What `correlation` needs of one picture: the MOMENTS, means over pixels and both channels, in units of ab / 128."""
+    x, y = (np.asarray(values, np.float64) / AB_SCALE for values in (ab, reference))
+    return dict(zip(MOMENTS, (float(values.mean()) for values in (x, y, x * x, y * y, x * y))))
+
+
+def correlation(ab_mean, reference_mean, ab_square, reference_square, product):
+    """Pearson's r, -1..1, from MOMENTS or their means over pictures of equal size. NaN where one side is constant."""
+    covariance = product - ab_mean * reference_mean
+    return covariance / np.sqrt((ab_square - ab_mean**2) * (reference_square - reference_mean**2))
+
+
+def psnr(rgb, reference):
     """20 log10(255 / sqrt(MSE)), dB, of one MSE over all pixels and channels. Infinite for equal pictures."""
-    return float("inf") if np.array_equal(rgb, truth) else float(peak_signal_noise_ratio(truth, rgb))
+    return float("inf") if np.array_equal(rgb, reference) else float(peak_signal_noise_ratio(reference, rgb))
 
 
-def ssim(rgb, truth):
+def ssim(rgb, reference):
     """Structural similarity (Wang et al. 2004), -1..1, 1 for equal pictures: the mean over the RGB channels.
 
     Gaussian window of 11 x 11 px, sigma 1.5; C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2. Only places whose window lies
@@ -38,7 +54,7 @@ def ssim(rgb, truth):
     if min(rgb.shape[:2]) < WINDOW:
         return float("nan")
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": 2}
-    return float(structural_similarity(rgb, truth, **options))
+    return float(structural_similarity(rgb, reference, **options))
 
 
 def colorfulness(rgb, absolute=False):
@@ -47,7 +63,7 @@ def colorfulness(rgb, absolute=False):
     With rg = R - G and yb = (R + G) / 2 - B: sqrt(var rg + var yb) + 0.3 sqrt((mean rg)^2 + (mean yb)^2).
 
     Args:
-        absolute: of |rg| and |yb|, CF_abs. That is not the paper's figure, but the one that some published code computes.
+        absolute: of |rg| and |yb|, CF_abs, not the paper's definition, but that of some published code.
     """
     red, green, blue = (rgb[..., i].astype(np.float32) for i in range(3))
     opponents = [red - green, (red + green) / 2 - blue]
@@ -57,16 +73,16 @@ def colorfulness(rgb, absolute=False):
     return float(np.sqrt(sum(variances)) + 0.3 * np.hypot(*means))
 
 
-def auc(ab, truth, weights=None):
+def auc(ab, reference, weights=None):
     """Area under the curve of Zhang et al. (2016), section 3.1, in %: 100 is exact.
 
-    With e = ||ab - truth|| in Lab units and C(t) the share of pixels with e <= t: 100 / 150 times the integral of C over
-    t = 0..150 by the trapezoidal rule at whole t.
+    With e = ||ab - reference|| in Lab units and C(t) the share of pixels with e <= t: 100 / 150 times the integral of C
+    over t = 0..150 by the trapezoidal rule at whole t.
 
     Args:
         weights: of the pixels, (H, W); None: all alike. `rarity` gives the rebalanced variant.
     """
-    error = np.ceil(np.sqrt(np.square(ab - truth).sum(axis=-1))).astype(np.int64)
+    error = np.ceil(np.sqrt(np.square(ab - reference).sum(axis=-1))).astype(np.int64)
     counts = np.bincount(np.minimum(error, LARGEST_ERROR + 1).ravel(), _ravelled(weights), LARGEST_ERROR + 2)
     reached = np.cumsum(counts)
     return float(100 * np.trapezoid(reached[:-1] / reached[-1]) / LARGEST_ERROR)
@@ -97,18 +113,18 @@ def prior(counts):
     return cells / cells.sum()
 
 
-def rarity(truth, prior):
+def rarity(reference, prior):
     """1 / p of each pixel's cell: ab (H, W, 2) and a `prior` -> (H, W). Zhang et al. (2016), equation 4 with lambda = 0."""
-    row, column = np.moveaxis(((truth + REACH) / CELL).astype(np.int64), -1, 0)
+    row, column = np.moveaxis(((reference + REACH) / CELL).astype(np.int64), -1, 0)
     return 1 / prior[row, column]
 
 
-def ciede2000(lab, truth):
+def ciede2000(lab, reference):
     """The colour difference of CIE 142-2001, kL = kC = kH = 1, at every pixel: (..., 3) twice -> (...), by scikit-image.
 
     1 is about what is just visible side by side.
     """
-    first, second = lab.reshape(-1, 3), truth.reshape(-1, 3)
+    first, second = lab.reshape(-1, 3), reference.reshape(-1, 3)
     starts = range(0, len(first), CHUNK)
     return np.concatenate([deltaE_ciede2000(first[i : i + CHUNK], second[i : i + CHUNK]) for i in starts]).reshape(
         lab.shape[:-1]
@@ -125,30 +141,30 @@ def out_of_gamut(lightness, a, b):
     return float(((linear < low) | (linear > high)).any(axis=-1).mean())
 
 
-def bleed(ab, truth, lightness):
-    """How much of the chroma's change lies where the luminance has no edge, beyond the photograph's own; points of %.
+def bleed(ab, reference, lightness):
+    """How much of the change of ab lies where the luminance has no edge, beyond the photograph's own; points of %.
 
-    100 * (off(ab) - off(truth)), off(x) = sum of |grad x| away from edges / sum of |grad x| everywhere, with
+    100 * (off(ab) - off(reference)), off(x) = sum of |grad x| away from edges / sum of |grad x| everywhere, with
     |grad x| = sqrt(|grad a|^2 + |grad b|^2) of Gaussian derivatives, sigma 1 px. Edges are where |grad L| >= 3 per px, and
     1 px around. A colour that runs over the border of its object changes beside the edge and not on it.
 
-    The photograph scores 0, and so does, by definition, a result or photograph of the same chroma everywhere, as all-gray
+    The photograph scores 0, and so does, by definition, a result or photograph of the same ab everywhere, as all-gray
     is; a factor on ab moves nothing. Below 0 the colours keep to the edges more than the photograph's. Limits: -100..100.
 
-    On 120 photographs at 256 x 256, blurring their own chroma by sigma 2, 4, 8 and 16 px gives 1, 5, 10 and 14; chroma that
-    has nothing to do with the edges (of another photograph, or smooth noise) gives 16 to 18, with a spread of 10.
+    On 120 photographs at 256 x 256, blurring their own ab by sigma 2, 4, 8 and 16 px gives 1, 5, 10 and 14; ab that has
+    nothing to do with the edges (of another photograph, or smooth noise) gives 16 to 18, standard deviation 10.
 
     What it does not see: wrong colours that end at an edge (a whole object in its neighbour's colour), leaks of less than
     2 px or between objects of the same luminance, and how strong the leaking colours are. Any smooth change of colour
-    counts as bleeding, be it inside an object; chroma that merely copies the luminance has none, it goes down to -17.
+    counts as bleeding, be it inside an object; ab that merely copies the luminance has none, it goes down to -17.
 
     Args:
-        ab, truth: float32 (H, W, 2), of the result before it is fitted into sRGB and rounded, and of the photograph.
+        ab, reference: float32 (H, W, 2), of the result before it is fitted into sRGB and rounded, and of the photograph.
         lightness: float32 (H, W), L of both.
     """
     edges = (np.sqrt(_power(lightness)) >= EDGE).astype(np.uint8)
     near = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1, 2 * NEAR + 1)))
-    result, photograph = _share_off(ab, near), _share_off(truth, near)
+    result, photograph = _share_off(ab, near), _share_off(reference, near)
     return 0.0 if None in (result, photograph) else 100 * (result - photograph)
 
 

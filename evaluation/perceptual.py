@@ -5,8 +5,6 @@ torchmetrics downloads the networks that the two look through, when they are fir
 
 import numpy as np
 
-SMALLEST = 32  # side of a picture that LPIPS' AlexNet has anything left of after its poolings
-
 
 class Unavailable(Exception):
     """torchmetrics or a network of its is missing. The message is one line."""
@@ -33,7 +31,7 @@ class Lpips:
         self.torch, self.metric = _metric("LearnedPerceptualImagePatchSimilarity", net_type="alex", normalize=True)
 
     def __call__(self, first, second):
-        """Distances of uint8 pictures, (N, H, W, 3) twice, no side below SMALLEST -> (N,)."""
+        """Distances of uint8 pictures, (N, H, W, 3) twice -> (N,)."""
         first, second = (_channels_first(self.torch, x).float() / 255 for x in (first, second))
         return np.array([float(self.metric(a[None], b[None])) for a, b in zip(first, second)])
 

@@ -12,9 +12,10 @@ from PIL import Image
 
 from evaluation.statistics import METRICS, PAIRED
 
-PROTOCOLS = {"squashed": "squashed to {size} x {size}, as training sees them", "own": "at their own size"}
+PROTOCOLS = {"squashed": "Pictures squashed to {size} x {size}, as training sees them", "own": "Pictures at their own size"}
+FURTHER = {"degraded": "Networks that see L with faults", "borders": "What a border around the picture does to its colours"}
 WORST_ERROR = 30  # CIEDE2000 at which the error map is brightest
-PLOTTED = ("ratio", "psnr", "ciede2000", "bleed", "cf")
+PLOTTED = ("relative_mse", "psnr", "ciede2000", "bleed", "cf")
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1400px; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 1rem 0 }
@@ -33,10 +34,10 @@ class Example:
     """A picture to show: uint8 (S, S, 3) each, and the CIEDE2000 of every pixel, (S, S)."""
 
     label: str
-    row: dict  # its figures
+    row: dict  # its metrics
     gray: np.ndarray
     result: np.ndarray
-    truth: np.ndarray
+    reference: np.ndarray
     error: np.ndarray
 
 
@@ -44,25 +45,27 @@ def write(path, result, rows, examples):
     """
     Args:
         path: of the HTML file; overwritten.
-        result: what statistics.json holds.
-        rows: {protocol: {candidate: rows of metrics.csv}}.
+        result: what summary.json holds.
+        rows: {protocol: {method: rows of metrics.csv}}.
         examples: {model: [Example]}.
     """
     counts, common = result["pictures"], result["common_colors"]
     factors = ", ".join(f"{factor:g}" for factor in result["saturation"])
+    data, common_data = (text(", ".join(folders)) for folders in (result["data"], common["data"]))
     parts = [
         "<h1>Colorization, measured</h1>",
-        f"<p>{counts['measured']} photographs of {text(result['data'])}; passed over: {counts['gray']} gray, "
-        f"{counts['broken']} broken. The mean chroma and the rarity of colours are those of {common['pictures']} pictures "
-        f"of {text(common['data'])}{', the measured ones themselves' * (common['data'] == result['data'])}. The chroma of "
-        f"networks and ceiling is taken times {factors}. Small: 95 % interval of the mean over pictures. "
+        f"<p>{counts['measured']} photographs of {data}; left out: {counts['gray']} gray, {counts['broken']} broken. "
+        f"The mean ab and the rarity of colours are those of {common['pictures']} pictures of {common_data}"
+        f"{', the measured ones themselves' * (common['data'] == result['data'])}. The ab of networks and ceiling is "
+        f"multiplied by {factors}. Small: 95 % interval of the mean over pictures. "
         "The ceiling is the training target joined to the photographs' own lightness: what a perfect fit would give.</p>",
     ]
-    for protocol, table in result["protocols"].items():
-        parts += [f"<h2>Pictures {PROTOCOLS[protocol].format(**result)}</h2>", table_of(table)]
-        parts += [image(svg(plot_means(table)), "means and intervals"), image(svg(plot_gain(rows[protocol])), "PSNR")]
-        if comparisons := result.get("paired", {}).get(protocol):
-            parts += [f"<h3>Networks in pairs, {protocol}</h3>", comparison_table(comparisons)]
+    for title, (name, group), table in tables(result):
+        parts += [f"<h2>{text(title)}</h2>", table_of(table)]
+        if name in rows and not group:
+            parts += [image(svg(plot_means(table)), "means and intervals"), image(svg(plot_gain(rows[name])), "PSNR")]
+            if comparisons := result.get("paired", {}).get(name):
+                parts += [f"<h3>Networks in pairs, {name}</h3>", comparison_table(comparisons)]
     for name, shown in examples.items():
         parts.append(f"<h2>{text(name)}</h2><p>Gray, colorized, photograph, CIEDE2000 from 0 (black) to {WORST_ERROR}.</p>")
         parts += [figure(example) for example in shown] or ["<p>It gave no finite colours.</p>"]
@@ -70,21 +73,32 @@ def write(path, result, rows, examples):
     path.write_text(f"{title}<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</html>\n", encoding="utf-8")
 
 
+def tables(result):
+    """The tables of a result: (title, (name, group), {method: metrics})."""
+    found = [(PROTOCOLS[name].format(**result), (name, ""), table) for name, table in result["protocols"].items()]
+    for group, protocols in sorted(result["groups"].items()):
+        found += [(f"{group}, {name}", (name, group), table) for name, table in protocols.items()]
+    for name in ("degraded", "borders"):
+        if result[name]:
+            found.append((FURTHER[name], (name, ""), result[name]))
+    return found
+
+
 def text(value):
     return html.escape(str(value).encode(errors="backslashreplace").decode())
 
 
 def table_of(table):
-    names = list(dict.fromkeys(name for figures in table.values() for name in figures))
+    names = list(dict.fromkeys(name for found in table.values() for name in found))
     heads = [f"<th>{m.title}<small>{m.unit}</small><small>{m.better}</small></th>" for m in map(METRICS.get, names)]
     lines = []
-    for candidate, figures in table.items():
-        cells = (f"<td>{f['mean']:.4g}<small>{variation(f)}</small></td>" for f in map(figures.get, names))
-        lines.append(f"<tr><td>{text(candidate)}</td>{''.join(cells)}</tr>")
+    for method, found in table.items():
+        cells = (f"<td>{f['mean']:.4g}<small>{interval(f)}</small></td>" for f in map(found.get, names))
+        lines.append(f"<tr><td>{text(method)}</td>{''.join(cells)}</tr>")
     return f"<div class='wide'><table><tr><th></th>{''.join(heads)}</tr>{''.join(lines)}</table></div>"
 
 
-def variation(found):
+def interval(found):
     """An interval in words; FID has none, as a sample drawn anew holds pictures twice."""
     return "" if found["low"] is None else f"{found['low']:.3g} .. {found['high']:.3g}"
 
@@ -107,12 +121,12 @@ def comparison_table(comparisons):
 
 
 def plot_means(table):
-    """A panel for each metric: the candidates' means with their intervals; what is not finite has no mark."""
+    """A panel for each metric: the methods' means with their intervals; what is not finite has no mark."""
     names = [name for name in PLOTTED if name in next(iter(table.values()))]
     canvas = Figure(figsize=(11.5, 0.32 * len(table) + 1), layout="constrained")
     for axis, name in zip(canvas.subplots(1, len(names), sharey=True), names):
-        for place, figures in enumerate(table.values()):
-            mean, low, high = figures[name].values()
+        for place, found in enumerate(table.values()):
+            mean, low, high = found[name].values()
             if np.isfinite([mean, low, high]).all():
                 axis.plot([low, high], [place, place], color="#888")
                 axis.plot(mean, place, "o", color="C0", markersize=5)
@@ -124,7 +138,7 @@ def plot_means(table):
 
 
 def plot_gain(rows):
-    """Each candidate's PSNR less that of all-gray output on the same picture, its pictures sorted."""
+    """Each method's PSNR less that of all-gray output on the same picture, its pictures sorted."""
     canvas = Figure(figsize=(11.5, 3), layout="constrained")
     axis = canvas.subplots()
     gray = np.array([row["psnr"] for row in rows["all-gray"]])
@@ -159,7 +173,7 @@ def image(encoded, description):
 def figure(example):
     codes = np.clip(example.error * (255 / WORST_ERROR), 0, 255).astype(np.uint8)
     heat = cv2.cvtColor(cv2.applyColorMap(codes, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    images = {"gray": example.gray, "colorized": example.result, "photograph": example.truth, "error": heat}
+    images = {"gray": example.gray, "colorized": example.result, "photograph": example.reference, "error": heat}
     row = example.row
     caption = f"{example.label}: {text(row['picture'])}, PSNR {row['psnr']:.2f} dB, CIEDE2000 {row['ciede2000']:.2f}"
     pictures = "".join(image(png(rgb), name) for name, rgb in images.items())

@@ -14,6 +14,7 @@ from skimage import color, data, metrics
 import evaluate
 from data import preprocess
 from data.batches import Batches
+from evaluation.options import parse
 from inference import model_file
 from models import aciids2020
 from training.model import TrainingModel
@@ -24,21 +25,26 @@ SIZE = 64
 ARGUMENTS = {"width": 1 / 16, "global_size": SIZE}
 
 
+def run(arguments):
+    """evaluate.py with these arguments, in this process."""
+    evaluate.main(parse([*map(str, arguments)]))
+
+
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory, broken_gives_no_numbers):
     """Files of untrained networks: two of strong colours with targets of their own, and one that gives no numbers."""
     folder = tmp_path_factory.mktemp("networks")
     keras.utils.set_random_seed(0)
     *rest, last, _ = aciids2020.build(**ARGUMENTS).get_weights()
-    cards = {
+    kinds = {
         "strong": {"saturation": 1.4, "training": {"clip_saturation": True}},
         "other": {"saturation": 1.8},
         "broken": {},
     }
     ends = {"strong": (20 * last, (0.1, 0.2)), "other": (-10 * last, (0, 0.1)), "broken": (last, (0, 0))}
     for name, (kernel, bias) in ends.items():
-        card = {"arguments": ARGUMENTS, "size": SIZE} | cards[name]
-        model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
+        metadata = {"arguments": ARGUMENTS, "size": SIZE} | kinds[name]
+        model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], metadata)
     return folder
 
 
@@ -60,7 +66,7 @@ def folder(tmp_path_factory):
 def out(networks, folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "new" / "folder"
     names = [networks / f"{name}.keras" for name in ("strong", "other", "broken")]
-    evaluate.main(["--data", str(folder), "--model", *map(str, names), "--out", str(out), "--size", str(SIZE), "--paired"])
+    run(["--data", str(folder), "--model", *map(str, names), "--out", str(out), "--size", str(SIZE), "--paired"])
     return out
 
 
@@ -79,17 +85,17 @@ def model_name(networks, name):
     return f"{networks.name}/{name}"
 
 
-def of(rows, candidate, protocol="squashed"):
-    return [row for row in rows if row["candidate"] == candidate and row["protocol"] == protocol]
+def of(rows, method, protocol="squashed"):
+    return [row for row in rows if row["method"] == method and row["protocol"] == protocol]
 
 
 def colour_files(folder):
     return [folder / name for name in ("0.png", "2.png", "4.png", "sub/1.png", "sub/3.png")]
 
 
-def test_every_picture_candidate_and_protocol_has_its_row(rows, summary, folder, networks):
+def test_every_picture_method_and_protocol_has_its_row(rows, summary, folder, networks):
     assert summary["pictures"] == {"measured": 5, "gray": 1, "broken": 1}
-    references = ["all-gray", "mean chroma", "photograph", "ceiling, T = 1.4, clipped", "ceiling, T = 1.8"]
+    references = ["all-gray", "mean ab", "photograph", "ceiling, T = 1.4, clipped", "ceiling, T = 1.8"]
     names = references + [model_name(networks, name) for name in ("strong", "other", "broken")]
     for protocol in ("squashed", "own"):
         assert list(summary["protocols"][protocol]) == names
@@ -106,17 +112,17 @@ def test_the_photograph_is_perfect(summary):
         assert found["bleed"] == found["delta_cf"] == found["out_of_gamut"] == 0 and found["cf"] > 10
 
 
-def test_all_gray_is_the_unit_of_the_ratio(summary, rows):
+def test_all_gray_is_the_unit_of_the_relative_mse(summary, rows):
     found = summary["protocols"]["squashed"]["all-gray"]
-    assert found["ratio"] == {"mean": 1, "low": 1, "high": 1}
+    assert found["relative_mse"] == {"mean": 1, "low": 1, "high": 1}
     assert found["bleed"]["mean"] == 0 and found["cf"]["mean"] < 1
-    assert all(row["ratio"] == "1.0" for row in of(rows, "all-gray"))
-    assert "ratio" not in summary["protocols"]["own"]["all-gray"]
+    assert all(row["relative_mse"] == "1.0" for row in of(rows, "all-gray"))
+    assert "relative_mse" not in summary["protocols"]["own"]["all-gray"]
 
 
 def test_the_ceiling_is_the_target_on_the_true_lightness(summary, rows, folder):
     found = summary["protocols"]["squashed"]["ceiling, T = 1.8"]
-    assert found["ratio"]["mean"] == 0 and found["delta_cf"]["mean"] > 5 and found["out_of_gamut"]["mean"] > 0
+    assert found["relative_mse"]["mean"] == 0 and found["delta_cf"]["mean"] > 5 and found["out_of_gamut"]["mean"] > 0
     for path, row in zip(colour_files(folder), of(rows, "ceiling, T = 1.8", "own")):
         rgb = np.asarray(Image.open(path))
         small = preprocess.resize(rgb, SIZE, SIZE)
@@ -127,23 +133,23 @@ def test_the_ceiling_is_the_target_on_the_true_lightness(summary, rows, folder):
         assert float(row["ciede2000"]) == pytest.approx(difference.mean(), abs=1e-3)
 
 
-def test_the_mean_chroma_is_that_of_the_pictures(summary, folder):
+def test_the_mean_ab_is_that_of_the_pictures(summary, folder):
     small = [preprocess.resize(np.asarray(Image.open(path)), SIZE, SIZE) for path in colour_files(folder)]
     mean = np.mean([color.rgb2lab(rgb)[..., 1:].mean(axis=(0, 1)) for rgb in small], axis=0)
     assert np.allclose(summary["common_colors"]["mean_ab"], mean, atol=1e-3)
-    assert summary["common_colors"]["data"] == str(folder)
+    assert summary["common_colors"]["data"] == [str(folder)]
 
 
 @pytest.mark.parametrize("name", ["strong", "other"])
-def test_the_ratio_is_that_of_training(networks, folder, summary, name):
-    network, card = model_file.load(networks / f"{name}.keras")
+def test_the_relative_mse_is_that_of_training(networks, folder, summary, name):
+    network, metadata = model_file.load(networks / f"{name}.keras")
     model = TrainingModel(
-        network, aciids2020.make_loss(), card["saturation"], card.get("training", {}).get("clip_saturation", False)
+        network, aciids2020.make_loss(), metadata["saturation"], metadata.get("training", {}).get("clip_saturation", False)
     )
     model.compile(optimizer="sgd", jit_compile=False)
     found = model.evaluate(Batches(colour_files(folder), SIZE, 2), verbose=0, return_dict=True)
     table = summary["protocols"]["squashed"][model_name(networks, name)]
-    assert table["ratio"]["mean"] == pytest.approx(found["relative_mse"], rel=1e-4)
+    assert table["relative_mse"]["mean"] == pytest.approx(found["relative_mse"], rel=1e-4)
     assert table["ab_mse"]["mean"] == pytest.approx(found["loss"], rel=1e-4)
 
 
@@ -164,12 +170,12 @@ def test_the_means_are_those_of_the_rows(summary, rows, networks):
 def test_protocols_differ(rows, networks):
     squashed, own = (of(rows, model_name(networks, "strong"), protocol) for protocol in ("squashed", "own"))
     assert all(a["psnr"] != b["psnr"] for a, b in zip(squashed, own))
-    assert all(row["ratio"] == "" for row in own)
+    assert all(row["relative_mse"] == "" for row in own)
 
 
 def test_a_network_without_numbers_is_reported_as_such(summary, out, networks):
     found = summary["protocols"]["squashed"][model_name(networks, "broken")]
-    assert found["psnr"]["mean"] == found["ratio"]["mean"] == "nan"
+    assert found["psnr"]["mean"] == found["relative_mse"]["mean"] == "nan"
     assert "no finite colours" in (out / "report.html").read_text()
 
 
@@ -200,9 +206,9 @@ def test_the_page_needs_nothing_beside_it(out):
 def test_summary_csv_is_the_json(out, summary):
     with open(out / "summary.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == sum(len(figures) for table in summary["protocols"].values() for figures in table.values())
+    assert len(lines) == sum(len(own) for table in summary["protocols"].values() for own in table.values())
     for line in lines:
-        found = summary["protocols"][line["protocol"]][line["candidate"]][line["metric"]]
+        found = summary["protocols"][line["table"]][line["method"]][line["metric"]]
         assert [str(found[key]) for key in ("mean", "low", "high")] == [line[key] for key in ("mean", "low", "high")]
 
 
@@ -216,12 +222,15 @@ def test_options(networks, folder, tmp_path, capsys):
     Image.fromarray(np.full((20, 20, 3), (200, 60, 60), np.uint8)).save(prior / "red.png")
     out = tmp_path / "out"
     arguments = ["--data", folder, "--out", out, "--size", SIZE, "--limit", 4, "--saturation", 0, "--prior-data", prior]
-    evaluate.main([*map(str, arguments), "--model", str(twin), "--model", str(networks / "strong.keras")])
+    run([*arguments, "--model", str(twin), "--model", str(networks / "strong.keras")])
     found = json.loads((out / "summary.json").read_text())
     assert sum(found["pictures"].values()) == 4 and "paired" not in found
     table = found["protocols"]["squashed"]
     assert table[str(twin)] == table[str(networks / "strong.keras")]
-    assert table[str(twin)]["psnr"] == table["all-gray"]["psnr"] and table[str(twin)]["ratio"] != table["all-gray"]["ratio"]
+    assert (
+        table[str(twin)]["psnr"] == table["all-gray"]["psnr"]
+        and table[str(twin)]["relative_mse"] != table["all-gray"]["relative_mse"]
+    )
     assert np.allclose(found["common_colors"]["mean_ab"], color.rgb2lab(np.uint8([[[200, 60, 60]]]))[0, 0, 1:], atol=1e-3)
     assert "all-gray" in capsys.readouterr().out
 
@@ -235,10 +244,10 @@ def test_ablation(networks, folder, tmp_path):
     ratios = {}
     for data_folder in (folder, tmp_path / "same"):
         arguments = ["--data", data_folder, "--model", path, "--size", SIZE, "--out", tmp_path, "--ablate", "CN", "EDN"]
-        evaluate.main([*map(str, arguments)])
+        run(arguments)
         table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
         assert list(table)[-3:] == [name, f"{name} without CN", f"{name} without EDN"]
-        ratios[data_folder] = [table[row]["ratio"]["mean"] for row in list(table)[-3:]]
+        ratios[data_folder] = [table[row]["relative_mse"]["mean"] for row in list(table)[-3:]]
     (whole, no_cn, no_edn), (whole_same, no_cn_same, no_edn_same) = ratios.values()
     assert no_cn_same == pytest.approx(whole_same, rel=1e-5)
     assert abs(no_cn - whole) > 1e-4 and abs(no_edn - whole) > 1e-4 and abs(no_edn_same - whole_same) > 1e-4
@@ -250,7 +259,7 @@ def test_a_branch_that_a_network_lacks_cannot_be_ablated(folder, tmp_path, capsy
     model_file.save(tmp_path / "plain.keras", "aciids2020", weights, {"arguments": arguments, "size": SIZE})
     command = ["--data", folder, "--model", tmp_path / "plain.keras", "--size", SIZE, "--out", tmp_path, "--ablate", "EDN"]
     with pytest.raises(SystemExit) as stopped:
-        evaluate.main([*map(str, command)])
+        run(command)
     assert stopped.value.code == 2 and "plain.keras: the network has no EDN" in capsys.readouterr().err
 
 
@@ -259,9 +268,9 @@ def test_several_saturations(networks, folder, tmp_path):
     files = [networks / "strong.keras", networks / "other.keras"]
     strong, other = (model_name(networks, path.stem) for path in files)
     arguments = ["--data", folder, "--model", *files, "--size", SIZE, "--out", tmp_path, "--paired", "--saturation"]
-    evaluate.main([*map(str, arguments), "0.5", "1", "0.5"])
+    run([*arguments, "0.5", "1", "0.5"])
     several = json.loads((tmp_path / "summary.json").read_text())
-    evaluate.main([*map(str, arguments), "0.5"])
+    run([*arguments, "0.5"])
     table, single = (
         several["protocols"]["squashed"],
         json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"],
@@ -272,7 +281,7 @@ def test_several_saturations(networks, folder, tmp_path):
             table[f"{name}, x 0.5"] == single[name]
             and table[f"{name}, x 1"]["cf"]["mean"] > 1.2 * single[name]["cf"]["mean"]
         )
-    assert several["candidates"][f"{strong}, x 0.5"]["factor"] == 0.5
+    assert several["methods"][f"{strong}, x 0.5"]["factor"] == 0.5
     pairs = [(pair["first"], pair["second"]) for pair in several["paired"]["own"]]
     assert pairs == [(f"{strong}, x {factor}", f"{other}, x {factor}") for factor in ("0.5", "1")]
 
@@ -286,7 +295,8 @@ def test_several_saturations(networks, folder, tmp_path):
         (["--model", "gray.png"], "gray.png: not a network that train.py saved"),
         (["--out", "gray.png"], "gray.png: File exists"),
         (["--data", "empty"], "empty: no colour photographs in it"),
-        (["--size", "100"], "--size 100: must be divisible by 8"),
+        (["--groups", "gray.png"], "--groups gray.png: must have two columns"),
+        (["--degraded"], "--degraded, --borders: need networks"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -295,12 +305,79 @@ def test_refused(folder, tmp_path, monkeypatch, capsys, wrong, said):
     shutil.copy(folder / "gray.png", "gray.png")
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit) as stopped:
-        evaluate.main(["--data", str(folder), "--out", "out", *wrong])
+        run(["--data", str(folder), "--out", "out", *wrong])
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and error.startswith("evaluate.py: ") and said in error and error.count("\n") == 1
 
 
+def test_a_size_that_the_strides_do_not_divide_is_refused(folder, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(["--data", folder, "--out", "out", "--size", "100"])
+    assert stopped.value.code == 2 and "100 is not divisible by 8" in capsys.readouterr().err
+
+
+def test_groups(networks, folder, tmp_path, capsys):
+    """By top folder, or by a table that maps top folders to groups; the rows of a group make its means."""
+    arguments = ["--data", folder, "--model", networks / "strong.keras", "--size", SIZE, "--out", tmp_path]
+    run([*arguments, "--groups"])
+    by_folder = json.loads((tmp_path / "summary.json").read_text())["groups"]
+    assert set(by_folder) == {"sub", folder.name}
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = of(list(csv.DictReader(file)), model_name(networks, "strong"))
+    assert {row["group"]: 0 for row in rows}.keys() == by_folder.keys()
+    for group, protocols in by_folder.items():
+        own = [row for row in rows if row["group"] == group]
+        found = protocols["squashed"][model_name(networks, "strong")]
+        error, gray = (sum(float(row[name]) for row in own) for name in ("ab_mse", "gray_mse"))
+        assert found["relative_mse"]["mean"] == pytest.approx(error / gray)
+        assert found["psnr"]["mean"] == pytest.approx(np.mean([float(row["psnr"]) for row in own]))
+    (tmp_path / "groups.csv").write_text("folder,group\nsub,people\n")
+    run([*arguments, "--groups", tmp_path / "groups.csv"])
+    renamed = json.loads((tmp_path / "summary.json").read_text())["groups"]
+    assert renamed == {"people": by_folder["sub"], "other": by_folder[folder.name]}
+    assert "people, squashed" in capsys.readouterr().out and "people, squashed" in (tmp_path / "report.html").read_text()
+
+
+def test_the_correlation_is_that_of_all_pixels(networks, folder, summary):
+    targets, given = [], []
+    network, metadata = model_file.load(networks / "other.keras")
+    for path in colour_files(folder):
+        rgb = preprocess.resize(np.asarray(Image.open(path)), SIZE, SIZE)[None]
+        targets.append(keras.ops.convert_to_numpy(preprocess.target(rgb, 1.8)))
+        inputs = preprocess.training_inputs(rgb, network.input)
+        given.append(keras.ops.convert_to_numpy(network(inputs)))
+    expected = np.corrcoef(np.ravel(targets), np.ravel(given))[0, 1]
+    assert summary["protocols"]["squashed"][model_name(networks, "other")]["r"]["mean"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_degraded_views_and_borders(networks, folder, tmp_path):
+    """Both by the seed; the view of a blank network does not matter, that of another does."""
+    *rest, last, _ = aciids2020.build(**ARGUMENTS).get_weights()
+    blank = [*rest, 0 * last, np.array((0.1, 0.2), np.float32)]  # says the same of every picture
+    model_file.save(tmp_path / "blank.keras", "aciids2020", blank, {"arguments": ARGUMENTS, "size": SIZE})
+    files = [networks / "strong.keras", tmp_path / "blank.keras"]
+    arguments = ["--data", folder, "--model", *files, "--size", SIZE, "--out", tmp_path / "out", "--degraded", "--borders"]
+    found = []
+    for seed in (0, 0, 1):
+        run([*arguments, "--seed", seed])
+        found.append(json.loads((tmp_path / "out" / "summary.json").read_text()))
+    first, again, other = (result["degraded"] for result in found)
+    strong, blank = (f"{path.parent.name}/{path.stem}" for path in files)
+    assert first == again and first[strong]["ab_mse"]["mean"] != other[strong]["ab_mse"]["mean"]
+    clean = found[0]["protocols"]["squashed"]
+    assert first[blank]["degraded_over_clean"]["mean"] == pytest.approx(1, abs=1e-5)
+    assert first[blank]["relative_mse"]["mean"] == pytest.approx(clean[blank]["relative_mse"]["mean"], rel=1e-4)
+    quotient = first[strong]["ab_mse"]["mean"] / clean[strong]["ab_mse"]["mean"]
+    assert first[strong]["degraded_over_clean"]["mean"] == pytest.approx(quotient, rel=1e-3) != 1
+    shifts = {name: values["ab_shift"]["mean"] for name, values in found[0]["borders"].items()}
+    kinds = [f"{tone}, {width}" for tone in ("white", "black") for width in ("1%", "4%")]
+    assert list(shifts) and set(shifts) == {f"{name}, {kind}" for name in (strong, blank) for kind in kinds}
+    assert all(shifts[f"{blank}, {kind}"] < 1e-3 < shifts[f"{strong}, {kind}"] for kind in kinds)
+    with open(tmp_path / "out" / "robustness.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 5 * 2 * (1 + 4)
+
+
 def test_options_are_not_abbreviated(folder, capsys):
     with pytest.raises(SystemExit) as stopped:
-        evaluate.main(["--data", str(folder), "--out", "out", "--pair"])
+        run(["--data", str(folder), "--out", "out", "--pair"])
     assert stopped.value.code == 2 and "--pair" in capsys.readouterr().err

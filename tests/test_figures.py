@@ -31,14 +31,14 @@ def networks(tmp_path_factory, broken_gives_no_numbers):
     """LABEL=FILE of untrained networks with strong colours: of T = 2, of T = 1 without edges, of another size, and NaN."""
     folder = tmp_path_factory.mktemp("networks")
     keras.utils.set_random_seed(0)
-    cards = {"late": (2.0, True, SIZE), "early": (1.0, False, SIZE), "small": (1.8, True, 32), "broken": (1.8, True, SIZE)}
-    for name, (saturation, edges, size) in cards.items():
+    kinds = {"late": (2.0, True, SIZE), "early": (1.0, False, SIZE), "small": (1.8, True, 32), "broken": (1.8, True, SIZE)}
+    for name, (saturation, edges, size) in kinds.items():
         arguments = {"width": 1 / 16, "global_size": size, "edges": edges}
         *rest, last, _ = aciids2020.build(**arguments).get_weights()
         bias = np.array([0.1, 0.2], np.float32)
-        card = {"arguments": arguments, "size": size, "saturation": saturation, "training": {"pictures": 1234}}
-        model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, 20 * last, bias], card)
-    return {name: f"{name}={folder / name}.keras" for name in cards}
+        metadata = {"arguments": arguments, "size": size, "saturation": saturation, "training": {"pictures": 1234}}
+        model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, 20 * last, bias], metadata)
+    return {name: f"{name}={folder / name}.keras" for name in kinds}
 
 
 MODELS = {
@@ -69,7 +69,7 @@ def numbers(folder, name):
 
 def rows(folder, name, column):
     with open(folder / f"{name}.csv", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["candidate"] == column]
+        return [row for row in csv.DictReader(file) if row["method"] == column]
 
 
 # --- the files
@@ -114,9 +114,9 @@ def test_the_rows_are_those_of_the_pictures(made, photographs):
 def test_networks_score_as_in_evaluate(made, networks, photographs, tmp_path):
     file = networks["late"].partition("=")[2]
     arguments = ["--data", photographs, "--limit", 6, "--model", file, "--out", tmp_path, "--size", SIZE]
-    evaluate.main([str(argument) for argument in arguments])
+    evaluate.main(evaluate.parse([str(argument) for argument in arguments]))
     table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
-    expected = next(figures for name, figures in table.items() if name.endswith("late"))
+    expected = next(found for name, found in table.items() if name.endswith("late"))
     assert numbers(made("comparison"), "comparison")["means"]["late"] == expected
 
 
@@ -220,8 +220,8 @@ def test_training_makes_the_runs_and_is_done_then(photographs, tmp_path, capfd):
     said = capfd.readouterr().out
     assert "1 runs of 2 steps, 4 pictures each" in said and "in all" in said and "done: t1.8" in said
     assert [path.name for path in runs.iterdir()] == ["t1.8"]
-    _, card = model_file.load(runs / "t1.8" / "best.keras")
-    assert card["saturation"] == 1.8 and card["training"]["pictures"] == 8 and card["size"] == 32
+    _, metadata = model_file.load(runs / "t1.8" / "best.keras")
+    assert metadata["saturation"] == 1.8 and metadata["training"]["pictures"] == 8 and metadata["size"] == 32
 
     before = digests(runs)
     figures.main([*map(str, command), *map(str, flags)])

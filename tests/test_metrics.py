@@ -178,29 +178,41 @@ def test_bleed_shifted_off_the_edge():
 # --- means and intervals
 
 
-def test_bootstrap_of_a_known_distribution():
-    values = np.random.default_rng(1).normal(5, 2, (400, 2))
-    means, draws = statistics.bootstrap(values)
-    assert np.allclose(means, values.mean(axis=0))
-    low, high = statistics.interval(draws)
-    half = 1.96 * values.std(axis=0) / 20
-    assert np.allclose(low, means - half, atol=0.03) and np.allclose(high, means + half, atol=0.03)
-    assert np.array_equal(draws, statistics.bootstrap(values)[1])
-    assert not np.array_equal(draws, statistics.bootstrap(values, seed=1)[1])
+def test_interval_of_a_known_distribution():
+    values = np.random.default_rng(1).normal(5, 2, 400)
+    value, low, high = statistics.interval([values])
+    half = 1.96 * values.std() / 20
+    assert value == pytest.approx(values.mean())
+    assert low == pytest.approx(value - half, abs=0.03) and high == pytest.approx(value + half, abs=0.03)
+    assert statistics.interval([values]) == (value, low, high) != statistics.interval([values], seed=1)
+    assert statistics.interval([[3.0]]) == (3, 3, 3)
 
 
-def test_bootstrap_intervals_hold_the_mean_as_often_as_they_say():
+def test_intervals_hold_the_mean_as_often_as_they_say():
     rng = np.random.default_rng(0)
-    low, high = statistics.interval(
-        statistics.bootstrap(rng.exponential(1, (100, 300)))[1]
-    )  # 300 experiments of 100 pictures
-    assert 0.89 < ((low < 1) & (high > 1)).mean() < 0.97
+    found = [statistics.interval([rng.exponential(1, 100)])[1:] for _ in range(200)]
+    assert 0.88 < np.mean([low < 1 < high for low, high in found]) < 0.98
 
 
-def test_weighted_mean_is_the_ratio_of_sums():
-    mse, gray = np.random.default_rng(0).random((2, 50, 1))
-    means, _ = statistics.bootstrap(mse / gray, gray)
-    assert means[0] == pytest.approx(mse.sum() / gray.sum())
+def test_columns_share_the_samples():
+    """A quotient of two columns that rise and fall together is known better than either."""
+    gray = np.random.default_rng(0).random(50) + 0.1
+    value, low, high = statistics.interval([0.5 * gray, gray], np.divide)
+    assert (value, low, high) == pytest.approx((0.5, 0.5, 0.5))
+    mse = np.random.default_rng(1).random(50)
+    assert statistics.interval([mse, gray], np.divide)[0] == pytest.approx(mse.sum() / gray.sum())
+    assert statistics.interval([mse / gray], weights=gray)[0] == pytest.approx(mse.sum() / gray.sum())
+
+
+def test_r_is_that_of_all_pixels_of_all_pictures():
+    rng = np.random.default_rng(0)
+    ab, reference = rng.normal(3, 20, (2, 5, 8, 6, 2)).astype(np.float32)
+    ab += 0.7 * reference + np.linspace(-30, 30, 5, dtype=np.float32)[:, None, None, None]
+    found = statistics.summarise([m.moments(x, y) for x, y in zip(ab, reference)])["r"]
+    assert found["mean"] == pytest.approx(np.corrcoef(ab.ravel(), reference.ravel())[0, 1], abs=1e-6)
+    assert -1 <= found["low"] < found["mean"] < found["high"] <= 1
+    assert statistics.summarise([m.moments(2 * y, y) for y in reference])["r"]["low"] == pytest.approx(1)
+    assert np.isnan(statistics.summarise([m.moments(0 * y, y) for y in reference])["r"]["mean"])
 
 
 def rows(**columns):
