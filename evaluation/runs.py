@@ -3,12 +3,10 @@
 import argparse
 import csv
 import json
-import re
 import signal
 import subprocess
 import sys
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 
 import configs
@@ -25,11 +23,11 @@ VARIANTS |= {name: {"network": name, "saturation": 1.0} for name in ("iizuka2016
 
 
 class Failed(Exception):
-    """TrainingModel cannot begin or has ended early: a message of one line, the exit status."""
+    """Training cannot begin or has ended early: a message of one line, the exit status."""
 
 
 def train(names, data, val, out, pictures, preset, flags):
-    """Train some of VARIANTS, one run after the other; what is done stays as it is. Says beforehand how long it will take.
+    """Train some of VARIANTS, one run after the other; what is done stays as it is.
 
     Args:
         names: of the runs, each with a folder of its name in `out`.
@@ -61,7 +59,7 @@ def train(names, data, val, out, pictures, preset, flags):
         if step < steps:
             todo[name] = [*folders, "--preset", preset, *flags, *flags_of(changes)]
     if todo:
-        announce(todo, steps, batch)
+        print(f"{len(todo)} runs of {steps} steps, {batch} pictures each", flush=True)
     for name, arguments in todo.items():
         print(f"\n{name}: {printable(out / name)}", flush=True)
         status = run([*arguments, "--run", str(out / name), "--resume"])
@@ -97,31 +95,6 @@ def reached(folder, asked):
         return 0
     with open(folder / "log.csv", newline="") as file:
         return int(list(csv.DictReader(file))[-1]["step"])
-
-
-def announce(todo, steps, batch):
-    """Say what will be run and how long that takes. T costs nothing: of runs that differ in it one is timed."""
-    seconds, total = {}, 0
-    print(f"{len(todo)} runs of {steps} steps, {batch} pictures each; expected, without validation:", flush=True)
-    for name, arguments in todo.items():
-        kind = VARIANTS[name]["network"], VARIANTS[name].get("edges")
-        if kind not in seconds:
-            seconds[kind] = expected_seconds(arguments)
-        total += seconds[kind]
-        print(f"  {name:12} {timedelta(seconds=seconds[kind])}", flush=True)
-    print(f"  {'in all':12} {timedelta(seconds=total)} (h:mm:ss)", flush=True)
-
-
-def expected_seconds(arguments):
-    """What train.py expects of a run, by a few steps of it."""
-    command = [sys.executable, str(TRAIN), *arguments, "--dry-run"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    found = re.search(r"expected time: (?:(\d+) days?, )?(\d+):(\d+):(\d+)", done.stdout)
-    if done.returncode or not found:
-        sys.stderr.write(done.stderr)
-        raise Failed("train.py --dry-run gives no expected time", done.returncode or 1)
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def run(arguments):

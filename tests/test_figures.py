@@ -17,6 +17,7 @@ from skimage import data, metrics
 import evaluate
 import figures
 from data import preprocess
+from evaluation import figures as paper
 from evaluation import page, runs
 from inference import model_file
 from models import aciids2020
@@ -134,7 +135,7 @@ def test_colourfulness_rises_with_t(made):
 
 def test_targets_need_no_network_and_no_data(tmp_path, monkeypatch):
     crops = {"a": data.coffee()[:90, 100:200], "b": data.astronaut()[100:180, :120]}
-    monkeypatch.setattr(figures.demo, "photographs", lambda: crops)
+    monkeypatch.setattr(paper.demo, "photographs", lambda: crops)
     figures.main(["saturation", "--out", str(tmp_path)])
     found = numbers(tmp_path, "saturation")
     assert found["panels"] == 2 * 6 and found["shown"] == ["a.png", "b.png"] and found["data"] is None
@@ -153,16 +154,16 @@ def test_the_window_in_which_two_pictures_differ_most():
     slightly, strongly = plain.copy(), plain.copy()
     slightly[10:20, 10:20] = (255, 0, 0)
     strongly[70:100, 140:190] = (255, 0, 0)
-    assert figures.where_they_differ([(plain, plain), (plain, slightly), (plain, strongly)]) == (2, (70, 140, 30, 50))
+    assert paper.where_they_differ([(plain, plain), (plain, slightly), (plain, strongly)]) == (2, (70, 140, 30, 50))
 
 
 # --- what is shown
 
 
 def test_the_pictures_shown_are_drawn_by_the_seed():
-    draws = [figures.drawn(range(50), seed, 4) for seed in (0, 0, 1)]
+    draws = [paper.drawn(range(50), seed, 4) for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2] and draws[0] == sorted(draws[0]) and len(draws[0]) == 4
-    assert figures.drawn("ab", 0, 4) == ["a", "b"]
+    assert paper.drawn("ab", 0, 4) == ["a", "b"]
 
 
 @pytest.mark.parametrize("columns", [1, 3, 7])
@@ -199,7 +200,7 @@ def test_paintings_may_be_gray_or_not_and_become_gray(networks, tmp_path, capsys
     Image.fromarray(data.coffee()[:90, :120]).save(folder / "tinted.png")
     (folder / "torn.png").write_bytes((folder / "gray.png").read_bytes()[:500])
     arguments = figures.parse(["ink", "--data", str(folder), "--model", networks["late"], "--out", str(tmp_path)])
-    found = dict(figures.paintings(arguments))
+    found = dict(paper.paintings(arguments))
     assert list(found) == ["paintings/gray.png", "paintings/tinted.png"] and "torn.png" in capsys.readouterr().err
     assert all(np.ptp(painting.astype(int), axis=-1).max() <= 1 for painting in found.values())
     assert np.abs(found["paintings/gray.png"][..., 0].astype(int) - data.camera()[:90, :120]).max() <= 1
@@ -218,7 +219,7 @@ def test_training_makes_the_runs_and_is_done_then(photographs, tmp_path, capfd):
     flags = ["--", "--width", 0.0625, "--size", 32, "--batch", 4]
     figures.main([*map(str, command), *map(str, flags)])
     said = capfd.readouterr().out
-    assert "1 runs of 2 steps, 4 pictures each" in said and "in all" in said and "done: t1.8" in said
+    assert "1 runs of 2 steps, 4 pictures each" in said and "done: t1.8" in said
     assert [path.name for path in runs.iterdir()] == ["t1.8"]
     _, metadata = model_file.load(runs / "t1.8" / "best.keras")
     assert metadata["saturation"] == 1.8 and metadata["training"]["pictures"] == 8 and metadata["size"] == 32
@@ -239,26 +240,12 @@ def test_training_makes_the_runs_and_is_done_then(photographs, tmp_path, capfd):
 
 
 def test_every_run_that_a_figure_uses_is_trained_and_differs():
-    assert {run for used in figures.USED.values() for run in used.values()} == set(runs.VARIANTS)
-    assert set(figures.USED) == set(figures.FIGURES)
+    assert {run for used in paper.USED.values() for run in used.values()} == set(runs.VARIANTS)
+    assert set(paper.USED) == set(paper.FIGURES)
     flags = [" ".join(runs.flags_of(changes)) for changes in runs.VARIANTS.values()]
     assert len(set(flags)) == len(flags) == 8
     for changes in runs.VARIANTS.values():
         assert runs.flags_given(runs.flags_of(changes)) == changes
-
-
-def test_the_time_expected_is_read_from_train(tmp_path, monkeypatch, capsys):
-    script = tmp_path / "train.py"
-    monkeypatch.setattr(runs, "TRAIN", script)
-    for said, seconds in (("0:00:09", 9), ("1:02:03", 3723), ("2 days, 1:00:00", 49 * 3600)):
-        script.write_text(f"print('plan: ...'); print('expected time: {said} (h:mm:ss) for 5 steps, without validation')")
-        assert runs.expected_seconds([]) == seconds
-    runs.announce({"t1.4": [], "t1.8": [], "no-edges": []}, 5, 4)
-    assert f"in all       {3 * 49 // 24} days, {3 * 49 % 24}:00:00" in capsys.readouterr().out
-    script.write_text("import sys; sys.exit('train.py: too few pictures')")
-    with pytest.raises(runs.Failed) as failed:
-        runs.expected_seconds([])
-    assert failed.value.args[1] == 1 and "too few pictures" in capsys.readouterr().err
 
 
 def test_ctrl_c_reaches_the_run_once(tmp_path, monkeypatch):
