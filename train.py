@@ -21,10 +21,8 @@ import math
 import os
 import time
 from collections import Counter
-from dataclasses import asdict
 from datetime import timedelta
 
-import keras
 from tqdm import tqdm
 
 from data.manifest import SPLITS
@@ -35,8 +33,7 @@ from training import run as runs
 from training.callbacks import CheckpointCallback, Diverged, Interrupt, Plateau, ProgressBar, advice
 from training.dataset import Dataset
 from training.logging import Log, Samples
-from training.model import TrainingModel, update_batch_norm
-from training.optimizer import make_optimizer
+from training.model import build_model, update_batch_norm
 
 BATCH_NORM_BATCHES = 50  # at most, over which batch normalisation is measured anew for averaged weights
 
@@ -97,7 +94,7 @@ def train(options, run, used):
 
     folder, lead = None if options.dry_run else run.folder, used.process == 0
     with used.scope():
-        model, metadata = build(config, total_steps, dataset, folder)
+        model, metadata = build_model(config, total_steps, dataset, folder)
     if used.processes > 1 and config.ema_decay and model.trained.non_trainable_variables:
         stop("--ema-decay: batch normalisation is not measured anew by several processes; leave it out")
     if options.dry_run:
@@ -155,47 +152,6 @@ def train(options, run, used):
         if interrupt.asked:
             stop(f"stopped and saved after epoch {epoch + 1}: the same command with --resume goes on", 130)
     print(f"done: {folder / 'best.keras'}, val_loss {progress['best']:.5f}")
-
-
-def build(config, total_steps, dataset, folder):
-    """The compiled model with its optimizer's state made, and the metadata that travels with the saved network."""
-    keras.utils.set_random_seed(config.seed)
-    module = NETWORKS[config.network]
-    arguments = module.arguments(config)
-    network = module.build(**arguments, precision=config.precision)
-    print(f"network: {config.network}, {network.count_params():,} parameters, {config.precision}")
-    statistics = dataset.statistics(module.statistics, folder) if module.statistics else None
-    classes = dataset.classes
-    model = TrainingModel(
-        network,
-        module.make_loss(statistics),
-        config.saturation,
-        config.clip_saturation,
-        loss_layer=module.LOSS_LAYER,
-        classifier=module.classifier(network, len(classes)) if classes else None,
-        classification_weight=config.classification_weight,
-        degraded_share=config.degrade,
-        seed=config.seed,
-    )
-    optimizer = make_optimizer(
-        config.optimizer,
-        config.learning_rate,
-        total_steps=total_steps,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        weight_decay=config.weight_decay,
-        ema_decay=config.ema_decay,
-        own_rate=module.OWN_RATE,
-        own_rate_factor=config.classification_rate,
-        precision=config.precision,
-    )
-    model.compile(optimizer=optimizer, jit_compile=devices.compiles())
-    model.build((None, config.size, config.size, 3))
-    optimizer.build(model.trainable_variables)
-    metadata = {"arguments": arguments, "size": config.size, "saturation": config.saturation, "training": asdict(config)}
-    metadata |= {"statistics": statistics} if statistics else {}
-    metadata |= {"classes": len(classes), "scenes": classes} if classes else {}
-    return model, metadata
 
 
 def begin(options, config, model, metadata):

@@ -18,13 +18,13 @@ from keras import ops
 from PIL import Image
 
 import configs
-import train
 from benchmarks import authors, pictures
 from benchmarks.measure import Row, in_turns, process_json, seconds
 from data.batches import DRAWS, Batches, Order
 from data.preprocess import target, training_inputs
 from inference.view import native_precision
 from training import devices
+from training.model import build_model
 
 # Multiplications of the paper's network (aciids2020, width 1) for one 256 x 256 picture, forwards: the sum over its
 # convolutions of H * W * outputs * inputs * kernel area, and over its dense layers of outputs * inputs, is
@@ -68,7 +68,7 @@ def input_rows(folder):
 def compiled(batch=16, precision=None):
     """The model of the tuned preset, as train.py builds it, and a batch of photographs."""
     config = configs.make("tuned", {"batch": batch, "precision": precision or native_precision()})
-    model, _ = train.build(config, 1000, SimpleNamespace(classes=[]), None)
+    model, _ = build_model(config, 1000, SimpleNamespace(classes=[]), None)
     return model, np.stack(list(pictures.crops(batch, 256)))
 
 

@@ -56,8 +56,8 @@ def network_inputs(lightness, global_lightness=None, names=("lightness", "global
 
     Args:
         lightness: float32 (N, H, W, 1), L in 0..100, H and W divisible by 8.
-        global_lightness: the same pictures at the fixed size of a branch that sees the whole picture: (N, 256, 256, 1) for
-            aciids2020, (N, 224, 224, 1) for iizuka2016; None if `lightness` has that size already.
+        global_lightness: the same pictures at the fixed size of a branch that sees the whole picture, (N, S, S, 1);
+            None if `lightness` has that size already.
         names: the inputs that the network has; a model's `input` names them.
 
     Returns:

@@ -40,7 +40,7 @@ def parse(arguments=None):
     )  # fmt: skip
     add(
         "--ablate", nargs="+", default=[], metavar="BRANCH",
-        help="also measure each network with this branch (LFN, CN, EDN; of iizuka2016 global, mid) saying the same of "
+        help="also measure each network with this branch, such as EDN, saying the same of "
         "every picture: its mean over them",
     )  # fmt: skip
 

@@ -32,7 +32,7 @@ class Colorizer(keras.Model):
         return {name: small[side] for name, side in self.sides.items()}
 
     def ab(self, views):
-        """Views of pictures -> ab, float32 (n, side/2, side/2, 2), side/4 for zhang2016; or what `layer` gives.
+        """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging; or what `layer` gives.
 
         Where memory runs out the batch is halved for good. Raises what the backend raises where one picture is too much.
         """

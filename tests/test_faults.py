@@ -32,6 +32,7 @@ from training import checkpoint
 from training.callbacks import Diverged
 from training.dataset import Dataset
 from training.logging import Log
+from training.model import build_model
 from training.run import RunError
 
 pytestmark = pytest.mark.slow
@@ -145,7 +146,7 @@ def test_the_pictures_named_are_those_of_the_batch(photographs):
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     """The loss may hide them: a ReLU can make 0 of NaN."""
-    model, _ = script.build(configs.make("tuned", {"width": 1 / 16, "size": 64}), 10, NO_DATA, None)
+    model, _ = build_model(configs.make("tuned", {"width": 1 / 16, "size": 64}), 10, NO_DATA, None)
     batches = Batches([f"{i}.png" for i in range(40)], 64, 4, order=Order(0, 0))
     interrupt = type("Interrupt", (), {"asked": False, "check": lambda self, step: None})()
     for kind in ("weights", "optimizer"):
@@ -232,7 +233,7 @@ def test_a_damaged_run_folder_is_refused(copy, name, change, monkeypatch, capsys
 
 def test_the_checkpoint_of_another_network_is_refused(copy):
     for width, known in ((1 / 16, True), (1 / 8, False)):
-        model, _ = script.build(configs.make("paper", {"width": width, "size": 64}), 5, NO_DATA, None)
+        model, _ = build_model(configs.make("paper", {"width": width, "size": 64}), 5, NO_DATA, None)
         if known:
             assert checkpoint.restore(copy, model)["step"] == 5
             continue

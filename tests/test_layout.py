@@ -4,6 +4,8 @@ import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from models import NETWORKS
+
 ROOT = Path(__file__).parent.parent
 LAYERS = [{"configs", "utils"}, {"data"}, {"models"}, {"training", "inference"}, {"evaluation"}]
 
@@ -39,3 +41,12 @@ def test_imports_run_one_way():
         for other in others:
             same_room = name.partition(".")[0] == other.partition(".")[0] and level(name) < len(LAYERS)
             assert level(other) < level(name) or same_room or {name, other} == {"configs", "utils"}, (name, other)
+
+
+def test_generic_files_name_no_network():
+    """What is a fact of one network stands in its module; the figures compare the networks by name."""
+    known = set(NETWORKS) | {layer for module in NETWORKS.values() for layer in module.BRANCHES.values()}
+    special = {"configs", "inference.keras2", "evaluation.figures", "evaluation.runs"}
+    for name, path in modules().items():
+        if name not in special and not name.startswith("models"):
+            assert not [word for word in known if word in path.read_text()], name

@@ -1,11 +1,15 @@
-"""What is trained: the recipe, a network and its loss as one keras.Model that takes uint8 pictures; its optimizer."""
+"""What is trained: the recipe, a network and its loss as one keras.Model that takes uint8 pictures."""
+
+from dataclasses import asdict
 
 import keras
 from keras import ops
 
 from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
-from training.devices import replicas
+from models import NETWORKS
+from training.devices import compiles, replicas
+from training.optimizer import make_optimizer
 
 
 class RelativeMSE(keras.metrics.Metric):
@@ -95,6 +99,57 @@ class TrainingModel(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         self.relative_mse.update_state(y_pred["ab"], y_pred["target"], sample_weight)
         return self.get_metrics_result()
+
+
+def build_model(config, total_steps, dataset, folder):
+    """What train.py trains, out of its options.
+
+    Args:
+        config: configs.Config.
+        total_steps: of the run, for the schedule of the learning rate.
+        dataset: training.dataset.Dataset.
+        folder: of the run; None for a dry run.
+
+    Returns:
+        (the compiled TrainingModel with its optimizer's state made, the metadata that travels with the saved network).
+    """
+    keras.utils.set_random_seed(config.seed)
+    module = NETWORKS[config.network]
+    arguments = module.arguments(config)
+    network = module.build(**arguments, precision=config.precision)
+    print(f"network: {config.network}, {network.count_params():,} parameters, {config.precision}")
+    statistics = dataset.statistics(module.statistics, folder) if module.statistics else None
+    classes = dataset.classes
+    model = TrainingModel(
+        network,
+        module.make_loss(statistics),
+        config.saturation,
+        config.clip_saturation,
+        loss_layer=module.LOSS_LAYER,
+        classifier=module.classifier(network, len(classes)) if classes else None,
+        classification_weight=config.classification_weight,
+        degraded_share=config.degrade,
+        seed=config.seed,
+    )
+    optimizer = make_optimizer(
+        config.optimizer,
+        config.learning_rate,
+        total_steps=total_steps,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        ema_decay=config.ema_decay,
+        own_rate=module.OWN_RATE,
+        own_rate_factor=config.classification_rate,
+        precision=config.precision,
+    )
+    model.compile(optimizer=optimizer, jit_compile=compiles())
+    model.build((None, config.size, config.size, 3))
+    optimizer.build(model.trainable_variables)
+    metadata = {"arguments": arguments, "size": config.size, "saturation": config.saturation, "training": asdict(config)}
+    metadata |= {"statistics": statistics} if statistics else {}
+    metadata |= {"classes": len(classes), "scenes": classes} if classes else {}
+    return model, metadata
 
 
 def update_batch_norm(model, batches):
