@@ -43,6 +43,14 @@ class Config:
     degrade: float = option(
         "pictures", 0.0, "share of the training pictures whose L gets the faults of old photographs and scans", paper=True
     )
+    load_size: int = option(
+        "pictures", 0, "resize to this side, then cut a random window of --size; 0: no window", paper=True
+    )
+    as_published: bool = option(
+        "pictures",
+        False,
+        "as the authors' scripts: nearest-neighbour resizing, a short last batch, a network kept every epoch",
+    )
     validation: float = option("pictures", 0.1, "share of the pictures used for validation, without --val", paper=True)
     limit: int = option("pictures", 0, "use at most so many of the pictures; 0: all")
     places2_natural: bool = option("pictures", False, "only the natural scenes of Places2, chosen by folder names")
@@ -50,16 +58,23 @@ class Config:
     batch: int = option("optimization", 16, "pictures in a step", paper=True)
     epochs: int = option("optimization", 40, "passes over the training pictures", paper=True)
     steps: int = option("optimization", 0, "end after so many steps, within the epochs; 0: no limit")
-    optimizer: str = option("optimization", "sgd", "optimizer", ("sgd", "adamw", "muon", "adadelta"), paper=True)
+    optimizer: str = option("optimization", "sgd", "optimizer", ("sgd", "adam", "adamw", "muon", "adadelta"), paper=True)
     learning_rate: float = option("optimization", 0.01, "highest learning rate", paper=True)
     classification_rate: float = option(
         "optimization", 1.0, "factor on the learning rate of the classification network", paper=True
     )
-    weight_decay: float = option("optimization", 0.0, "decoupled weight decay, times the learning rate", paper=True)
+    beta_2: float = option("optimization", 0.999, "of Adam and AdamW")
+    weight_decay: float = option(
+        "optimization", 0.0, "decoupled, times the learning rate; with adam: added to the gradient", paper=True
+    )
     schedule: str = option(
-        "optimization", "plateau", "plateau: x 0.1 when val_loss has not fallen for 10 epochs; cosine: to 0 at the end",
-        ("plateau", "cosine"), paper=True,
+        "optimization", "plateau",
+        "plateau: x 0.1 when val_loss has not fallen for 10 epochs; cosine: to 0 at the end; steps: see --milestones",
+        ("plateau", "cosine", "steps", "constant"), paper=True,
     )  # fmt: skip
+    milestones: str = option(
+        "optimization", "", "steps, with commas, after which the rate falls x 0.1, for --schedule steps"
+    )
     warmup: int = option("optimization", 0, "steps over which the rate of the cosine schedule first rises from 0")
     ema_decay: float = option(
         "optimization", 0.0, "decay of the moving average of the weights, which is validated and saved; 0: none"
@@ -82,11 +97,14 @@ PRESETS = {
     "tuned": TUNED,
     # Iizuka et al. 2016: 200,000 steps, which are 125 passes over 206,000 pictures
     "iizuka": Config(
-        network="iizuka2016", saturation=1.0, classification_weight=1 / 300, batch=128, epochs=125, steps=200_000,
-        optimizer="adadelta", learning_rate=1.0,
+        network="iizuka2016", saturation=1.0, classification_weight=1 / 300, size=224, batch=128, epochs=125,
+        steps=200_000, optimizer="adadelta", learning_rate=1.0, schedule="constant",
     ),
-    # Zhang et al. 2016: Adam, which is AdamW without decay
-    "zhang": Config(network="zhang2016", saturation=1.0, batch=40, optimizer="adamw", learning_rate=3e-5),
+    # Zhang et al. 2016: the released solver; 100 passes over 228,942 pictures are 515,000 steps
+    "zhang": Config(
+        network="zhang2016", saturation=1.0, size=176, load_size=256, mirror=True, batch=40, epochs=100, optimizer="adam",
+        learning_rate=3.16e-5, beta_2=0.99, weight_decay=1e-3, schedule="steps", milestones="225000,500000",
+    ),
     # of the network in models/pretrained
     "pretrained": replace(
         TUNED, size=64, batch=64, optimizer="muon", learning_rate=1e-3, warmup=200, ema_decay=0.998, degrade=0.5,
@@ -126,7 +144,20 @@ def check(config):
         )
         need(config.classification_weight > 0, "--labels-from-folders: --classification-weight must be above 0")
     need(not config.warmup or config.schedule == "cosine", "--warmup: goes with --schedule cosine")
+    need(0 < config.beta_2 < 1, f"--beta-2 {config.beta_2}: between 0 and 1")
+    need(bool(config.milestones) == (config.schedule == "steps"), "--milestones: goes with --schedule steps")
+    need(not config.milestones or milestones(config), f"--milestones {config.milestones}: whole numbers that rise")
+    need(not config.load_size or config.load_size >= config.size, f"--load-size {config.load_size}: below --size")
+    need(not config.load_size or config.crop == 1, "--load-size: goes without --crop")
+    cropped = config.crop < 1 or config.mirror or config.load_size or config.degrade
+    need(not (config.as_published and cropped), "--as-published: goes without --crop, --mirror, --load-size, --degrade")
     return config
+
+
+def milestones(config):
+    """The steps of --milestones, ints that rise; [] where they are not that."""
+    steps = [int(text) if text.isdecimal() else 0 for text in config.milestones.split(",")]
+    return steps if all(a < b for a, b in zip([0, *steps], steps)) else []
 
 
 def make(preset, changes):

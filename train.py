@@ -26,14 +26,16 @@ from datetime import timedelta
 from tqdm import tqdm
 
 from data.manifest import SPLITS
+from data.preprocess import training_inputs
 from inference import model_file
 from models import NETWORKS
 from training import checkpoint, devices
 from training import run as runs
+from training.batch_norm import update_batch_norm
 from training.callbacks import CheckpointCallback, Diverged, Interrupt, Plateau, ProgressBar, advice
 from training.dataset import Dataset
 from training.logging import Log, Samples
-from training.model import build_model, update_batch_norm
+from training.model import build_model
 
 BATCH_NORM_BATCHES = 50  # at most, over which batch normalisation is measured anew for averaged weights
 
@@ -99,7 +101,7 @@ def train(options, run, used):
         stop("--ema-decay: batch normalisation is not measured anew by several processes; leave it out")
     if options.dry_run:
         return dry_run(model, dataset.batches(0), total_steps)
-    progress = begin(options, config, model, metadata)
+    progress = begin(options, config, model, metadata, dataset)
     plateau, interrupt = Plateau(model, config, progress["plateau"]), Interrupt(used)
     if lead:
         log = Log(folder)
@@ -125,7 +127,8 @@ def train(options, run, used):
             stop(f"stopped and saved at step {progress['step']}: the same command with --resume goes on", 130)
         speed = len(batches) * config.batch / (time.monotonic() - started)
 
-        row = {"epoch": epoch + 1, "step": last, "pictures": last * config.batch}
+        seen = {"epoch": epoch + 1, "step": last, "pictures": dataset.pictures_seen(last)}
+        row = dict(seen)
         row |= {name: values[-1] for name, values in logs.items()} | validate(model, dataset, epoch)
         if not math.isfinite(row["val_loss"]):
             raise Diverged(f"val_loss is {row['val_loss']} after step {last}; {advice(progress)}")
@@ -137,10 +140,11 @@ def train(options, run, used):
         best = progress["best"] is None or row["val_loss"] < progress["best"]
         progress["best"] = row["val_loss"] if best else progress["best"]
         progress["history"].append(row)
-        metadata["training"] |= {"epoch": epoch + 1, "step": last, "pictures": last * config.batch, "log": row}
+        metadata["training"] |= seen | {"log": row}
         if lead:
             with used.alone():
-                for name in ["last.keras"] + ["best.keras"] * best:
+                kept = [f"epoch-{epoch + 1:03d}-{row['loss']:.5f}-{row['val_loss']:.5f}.keras"] * config.as_published
+                for name in ["last.keras"] + ["best.keras"] * best + kept:
                     model_file.save(folder / name, config.network, weights, metadata)
                 log.write(progress["history"], samples.sheet(weights))
 
@@ -154,7 +158,7 @@ def train(options, run, used):
     print(f"done: {folder / 'best.keras'}, val_loss {progress['best']:.5f}")
 
 
-def begin(options, config, model, metadata):
+def begin(options, config, model, metadata, dataset):
     """What has been done: by this run, if it is resumed, or nothing yet, from the weights of --init-from, if any."""
     progress = {"step": 0, "history": [], "best": None, "plateau": None, "before": None}
     stored = checkpoint.restore(options.run, model) if options.resume else None
@@ -164,6 +168,9 @@ def begin(options, config, model, metadata):
     elif config.init_from:
         weights, progress["before"] = model_file.initial_weights(config.init_from, config.network, metadata["arguments"])
         model.network.set_weights(weights)
+    elif initialize := NETWORKS[config.network].initialize:
+        inputs = training_inputs(dataset.batches(0)[0][0], model.network.input)
+        initialize(model.network, inputs["lightness"], config.seed)
     metadata["training"]["before"] = progress["before"]
     return progress
 

@@ -9,14 +9,20 @@ import numpy as np
 from tqdm import tqdm
 
 from data.manifest import POOL
-from data.preprocess import resize
+from data.preprocess import resize, resize_nearest
 from data.reader import read_rgb
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
 DRAWS = 5  # random numbers that a crop takes
+MAX_SIDE = 2**16  # of a picture: none is decoded at reduced size then
 
 
-def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
+def steps_of(pictures, batch, short_batch=False):
+    """The steps of an epoch; with `short_batch` the pictures that do not fill a batch make a last one."""
+    return math.ceil(pictures / batch) if short_batch else pictures // batch
+
+
+def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False, load_size=0):
     """Cut a random crop from a picture, mirror it and resize it.
 
     Args:
@@ -25,13 +31,16 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
         draws: DRAWS random numbers, 0..1, that decide everything.
         crop: smallest share of each side that the crop keeps, 0..1. 1: the whole picture, as in the paper.
         mirror: exchange left and right with probability 0.5.
+        load_size: the picture is resized to this side first, and a window of `size` is cut from it; 0: no such window.
 
     Returns:
         uint8 (size, size, 3).
     """
+    rgb = resize(rgb, load_size, load_size) if load_size else rgb
     height, width = rgb.shape[:2]
     tall, wide, down, right, turn = draws
     rows, columns = (max(1, round(n * (crop + (1 - crop) * share))) for n, share in ((height, tall), (width, wide)))
+    rows, columns = (size, size) if load_size else (rows, columns)
     top, left = round((height - rows) * down), round((width - columns) * right)
     rgb = rgb[top : top + rows, left : left + columns]
     return resize(cv2.flip(rgb, 1) if mirror and turn < 0.5 else rgb, size, size)
@@ -39,12 +48,17 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False):
 
 @dataclass(frozen=True)
 class Order:
-    """Order and crops of an epoch of training. Every random number of `Batches` derives from (seed, epoch)."""
+    """Order and crops of an epoch of training. Every random number of `Batches` derives from (seed, epoch).
+
+    crop, mirror, load_size: of `crop_and_mirror`. short_batch: the pictures that do not fill a batch make a last one.
+    """
 
     seed: int
     epoch: int
     crop: float = 1.0
     mirror: bool = False
+    load_size: int = 0
+    short_batch: bool = False
 
 
 class Batches(keras.utils.PyDataset):
@@ -55,7 +69,7 @@ class Batches(keras.utils.PyDataset):
     that do not fill a batch (others in every epoch); without an order all pictures are taken as they are.
     """
 
-    def __init__(self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1)):
+    def __init__(self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1), nearest=False):
         """
         Args:
             files: paths of pictures.
@@ -64,11 +78,14 @@ class Batches(keras.utils.PyDataset):
             steps: range of the epoch's batches; None: all.
             labels: int32 (number of files,), or None.
             share: (i, n): the i-th of n equal parts of each batch, for n processes that train together.
+            nearest: resize by nearest neighbour, whole pictures decoded at full size, as the authors' scripts do.
         """
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
         self.files, self.size, self.batch, self.order, self.labels = files, size, batch, order, labels
+        self.nearest = nearest
         self.own = slice(*(batch * i // share[1] for i in (share[0], share[0] + 1)))
-        self.steps = steps or range(len(files) // batch if order else math.ceil(len(files) / batch))
+        self.steps = steps or range(steps_of(len(files), batch, not order or order.short_batch))
+        self.options = {name: getattr(order, name) for name in ("crop", "mirror", "load_size")} if order else {}
         self.places = range(len(files))
         if order:
             self.places = np.random.default_rng([order.seed, 2, order.epoch]).permutation(len(files))
@@ -107,13 +124,15 @@ class Batches(keras.utils.PyDataset):
             file = self.places[(number + i) % len(self.files)]
             path = self.files[file]
             try:
-                rgb = read_rgb(path, self.size)
+                rgb = read_rgb(path, MAX_SIDE if self.nearest else self.size)
             except Exception as error:
                 tqdm.write(f"{path}: no longer decodes, the next picture takes its place ({error})")
                 continue
+            if self.nearest:
+                return resize_nearest(rgb, self.size, self.size), file
             if not self.order:
                 return resize(rgb, self.size, self.size), file
-            return crop_and_mirror(rgb, self.size, draws, self.order.crop, self.order.mirror), file
+            return crop_and_mirror(rgb, self.size, draws, **self.options), file
         raise OSError("none of the pictures can be read any more")
 
 

@@ -2,7 +2,8 @@
 
 The file is data. It is read with h5py and json, Keras never sees it: nothing in it can run (of a Lambda layer only the
 name is read), and no link out of it is followed. The layers are found by how they are joined, as their names depend on
-what else the Python process had made. A network that is not the paper's is refused: it would colour wrongly.
+what else the Python process had made. The network without edge detection, the
+authors' ablation, is read too; any other is refused: it would colour wrongly.
 """
 
 import json
@@ -63,7 +64,8 @@ def read_keras2(path) -> dict[str, list[np.ndarray]]:
     """The weights for `models.aciids2020.build()`, in float32: layer name -> arrays as for `set_weights`.
 
     The arrays of a layer are [kernel, bias]. The 1x1 fusion kernel over LFN, CN and EDN is split as `build` has it:
-    "fusion_conv" keeps the rows of LFN and EDN and the bias, "fusion_cn" is [the rows of CN]. Widths are the file's.
+    "fusion_conv" keeps the rows of LFN and, where there is one, EDN, and the bias, "fusion_cn" is [the rows of CN].
+    Widths are the file's.
 
     Raises:
         BadModel: not a whole-model file of Keras 2, damaged, not the paper's network, or reaching outside the file.
@@ -83,7 +85,13 @@ def load_keras2(path, precision, max_width):
     width = weights["lfn_conv1"][0].shape[-1] / aciids2020.build().get_layer("lfn_conv1").filters
     if width > max_width:
         raise BadModel(f"{path}: its layers are {width:g} times as wide as the paper's, the limit is {max_width}")
-    arguments = {"edges": True, "width": width, "global_size": 256, "input_scale": 1.0, "input_offset": 0.0}
+    arguments = {
+        "edges": "edn_conv1" in weights,
+        "width": width,
+        "global_size": 256,
+        "input_scale": 1.0,
+        "input_offset": 0.0,
+    }
     model = aciids2020.build(**arguments, precision=precision)
     for name, arrays in weights.items():
         model.get_layer(name).set_weights(arrays)
@@ -113,13 +121,16 @@ def _read(file):
         weights |= arrays
         *_, (_, bias) = arrays.values()
         widths[branch] = len(bias)
-    if len(widths) != len(_BRANCHES):
-        raise BadModel(f"the fusion joins {', '.join(widths) or 'nothing'}; expected {', '.join(_BRANCHES)}")
+    if not {"lfn", "cn"} <= widths.keys():
+        raise BadModel(
+            f"the fusion joins {', '.join(widths) or 'nothing'}; expected lfn, cn and, but for the ablation, edn"
+        )
 
     _match("color", color, _COLOR)
     [[kernel, bias]] = _arrays(file, "fusion", color[:1], channels=sum(widths.values())).values()
     rows = dict(zip(widths, np.split(kernel, np.cumsum([*widths.values()])[:-1], axis=2)))
-    weights["fusion_conv"] = [np.concatenate([rows["lfn"], rows["edn"]], axis=2), bias]
+    places = [rows[branch] for branch in ("lfn", "edn") if branch in rows]
+    weights["fusion_conv"] = [np.concatenate(places, axis=2), bias]
     weights["fusion_cn"] = [rows["cn"][0, 0]]
     return weights | _arrays(file, "color", color[1:], channels=len(bias))
 
@@ -127,7 +138,7 @@ def _read(file):
 def _graph(model):
     """Keras 2's `model_config` -> ({name: _Layer}, the name of the output layer)."""
     if model["class_name"] not in ("Model", "Functional"):
-        raise BadModel(f"a {model['class_name']} model; the paper's has three inputs")
+        raise BadModel(f"a {model['class_name']} model; the paper's has two or three inputs")
     layers = model["config"]["layers"]
     names = {layer["name"] for layer in layers}
     graph = {}

@@ -14,7 +14,7 @@ BRANCHES = {"CN": "cn_dense2", "LFN": "lfn_conv6", "EDN": "edn_conv3"}  # the la
 LOSS_LAYER = "color_up3"
 OWN_RATE = ("cn_", "fusion_cn/")  # CN and its way into the fusion
 FREE = ("global_size", "initializer")
-statistics = None
+statistics = initialize = None
 
 
 def arguments(config):

@@ -7,12 +7,12 @@ normalisation and ReLU after each layer but the last.
 
 from keras import Model, layers, ops
 
-AB_SCALE = 128.0  # the last sigmoid, 0..1, spans a, b in -128..128; the paper says only that ab is brought to 0..1
+AB_SCALE = 100.0  # the last sigmoid, 0..1, spans a, b in -100..100, as in the released colorize.lua
 GLOBAL_SIDE = 224  # of the picture that the global features are made of
 BRANCHES = {"global": "global_dense3", "mid": "mid_conv2"}  # the layers that meet in the fusion
 LOSS_LAYER = "color_up3"
 OWN_RATE, FREE = (), ()
-statistics = ablate = None
+statistics = ablate = initialize = None
 
 
 def arguments(config):

@@ -15,6 +15,8 @@ from data.color import lab_from_srgb
 GRID = 10  # distance of the bins in a and in b (section 2.1)
 NEIGHBOURS, SIGMA = 5, 5.0  # of the soft encoding; the prior is smoothed with the same sigma (sections 2.1 and 2.2)
 UNIFORM = 0.5  # lambda, the share of the uniform distribution in the smoothed prior (section 2.2)
+PATCHES = 1024  # of which the initial filters are made, at least
+COLOURLESS = 5  # |a| and |b| up to which a picture is gray, and left out of the loss (released network), Lab units
 TEMPERATURE = 0.38  # of the annealed mean (section 2.3)
 BRANCHES = {}  # one path, nothing to fuse
 LOSS_LAYER = "logits"
@@ -63,13 +65,13 @@ def build(*, width=1.0, precision="float32"):
     """
 
     def block(x, number, filters, strides, dilation=1):
-        """Convolutions 3x3 with ReLU, one for each of the strides; batch normalisation after the last."""
+        """Convolutions 3x3 with ReLU, one for each of the strides; batch normalisation, as Caffe has it, after the last."""
         for i, stride in enumerate(strides, start=1):
             x = layers.Conv2D(
                 max(1, round(filters * width)), 3, strides=stride, dilation_rate=dilation, padding="same",
                 activation="relu", dtype=precision, name=f"conv{number}_{i}",
             )(x)  # fmt: skip
-        return layers.BatchNormalization(momentum=0.9, dtype=precision, name=f"norm{number}")(x)
+        return layers.BatchNormalization(momentum=0.9, center=False, scale=False, dtype=precision, name=f"norm{number}")(x)
 
     lightness = layers.Input((None, None, 1), name="lightness")
     x = layers.Rescaling(0.01, -0.5, dtype="float32", name="scaling")(lightness)  # (H, W, 1)
@@ -94,9 +96,42 @@ def build(*, width=1.0, precision="float32"):
     return Model({"lightness": lightness}, x, name="zhang2016")
 
 
+def initialize(network, lightness, seed):
+    """Data-dependent initial weights (Kraehenbuehl et al., ICLR 2016), as in the released training, in place.
+
+    Layer by layer, the filters of each 3x3 convolution are the centres of k-means over the patches that it sees, scaled
+    and shifted so that each of its channels has mean 0 and variance 1 on the data before its ReLU.
+
+    Args:
+        network: of `build`.
+        lightness: L of some training pictures, (N, H, W, 1), 0..100.
+        seed: of the patches and of k-means.
+    """
+    lightness, rng = ops.convert_to_numpy(lightness), np.random.default_rng([seed, 7])
+    cv2.setRNGSeed(seed)
+    for layer in network.layers:
+        if not layer.name.startswith("conv"):
+            continue
+        seen = Model(network.input, layer.input).predict({"lightness": lightness}, batch_size=4, verbose=0)
+        options = {"strides": layer.strides, "dilation_rate": layer.dilation_rate[0], "padding": "same"}
+        if layer.dilation_rate[0] > 1:
+            options["strides"] = 1
+        patches = ops.convert_to_numpy(ops.image.extract_patches(seen.astype("float32"), 3, **options))
+        patches = patches.reshape(-1, patches.shape[-1])
+        patches = patches[rng.permutation(len(patches))[: max(PATCHES, 2 * layer.filters)]]
+        unit = patches - patches.mean(axis=1, keepdims=True)
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True) + 1e-6
+        stop = (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
+        centres = cv2.kmeans(unit.astype(np.float32), layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
+        given = patches @ centres.T
+        centres /= given.std(axis=0)[:, None] + 1e-6
+        bias = -(given / (given.std(axis=0) + 1e-6)).mean(axis=0)
+        layer.set_weights([centres.T.reshape(layer.kernel.shape), bias])
+
+
 def quarter(ab):
-    """ab at the size of the logits: the mean of 4 x 4 pixels, (N, H, W, 2) -> (N, H/4, W/4, 2)."""
-    return ops.average_pool(ab, 4, strides=4, data_format="channels_last")
+    """ab at the size of the logits: every fourth pixel, as in the released network, (N, H, W, 2) -> (N, H/4, W/4, 2)."""
+    return ab[:, ::4, ::4]
 
 
 def _closeness(ab):
@@ -138,13 +173,15 @@ def rebalancing(counts):
         counts: (313,), how often each bin is the nearest in the training set.
 
     Returns:
-        float32 (313,), proportional to 1 / ((1 - lambda) p + lambda / 313) with p the empirical distribution smoothed by
-        a Gaussian in the ab plane; its mean under p is 1.
+        float32 (313,), proportional to 1 / ((1 - lambda) p + lambda u) with p the empirical distribution smoothed by a
+        Gaussian in the ab plane and u uniform over the bins that occur, as in the released code; its mean under p is 1.
     """
     apart = np.linalg.norm(bins()[:, None].astype("float64") - bins(), axis=-1)
     smoothing = np.exp(-(apart**2) / (2 * SIGMA**2))
     p = (smoothing / smoothing.sum(axis=0)) @ (counts / np.sum(counts))  # each bin keeps its mass, only spread
-    weights = 1 / ((1 - UNIFORM) * p + UNIFORM / len(p))
+    uniform = (np.asarray(counts) > 0) / np.count_nonzero(counts)
+    weights = 1 / np.maximum((1 - UNIFORM) * p + UNIFORM * uniform, 1e-12)
+    weights = np.where(uniform > 0, weights, weights[uniform > 0].max())  # of bins that did not occur, and may yet
     return (weights / (p @ weights)).astype("float32")
 
 
@@ -156,13 +193,15 @@ def make_loss(statistics):
 
     Returns:
         A function of logits, float32 (N, H/4, W/4, 313), and the target, ab (N, H, W, 2): (N,), the mean over the
-        places, where the paper has the sum. Each place has the weight of its nearest bin.
+        places, where the paper has the sum. Each place has the weight of its nearest bin; a picture without colour has 0.
     """
     weights = rebalancing(statistics)
 
     def loss(logits, target):
-        z = encode(quarter(target))
+        ab = quarter(target)
+        z = encode(ab)
         entropy = -ops.sum(z * ops.log_softmax(logits, axis=-1), axis=-1)
-        return ops.mean(ops.take(weights, ops.argmax(z, axis=-1), axis=0) * entropy, axis=(1, 2))
+        coloured = ops.cast(ops.max(ops.abs(ab), axis=(1, 2, 3)) > COLOURLESS, "float32")
+        return coloured * ops.mean(ops.take(weights, ops.argmax(z, axis=-1), axis=0) * entropy, axis=(1, 2))
 
     return loss

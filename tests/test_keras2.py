@@ -17,6 +17,7 @@ import pytest
 from keras import layers
 
 from inference import keras2, model_file
+from models import aciids2020
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,7 @@ def units(count):
     return max(1, round(count * WIDTH))
 
 
-def literal_network(usual=True):
+def literal_network(usual=True, with_edges=True):
     """The paper's table, word for word: the CN vector repeated at 32 x 32 places, the fusion one 1x1 convolution.
 
     Inputs L, L, edges; output ab / 128. Layers are named by Keras' counters, biases drawn so that each of them matters.
@@ -56,7 +57,7 @@ def literal_network(usual=True):
         edn = conv(edn, units(8), 2)
     if usual:
         repeated = layers.Reshape((32, 32, units(1000)))(layers.RepeatVector(32 * 32)(vector))
-        joined = layers.Concatenate(axis=3)([lfn, repeated, edn])
+        joined = layers.Concatenate(axis=3)([lfn, repeated, edn] if with_edges else [lfn, repeated])
     else:
         repeated = layers.UpSampling2D((32, 32))(layers.Reshape((1, 1, units(1000)))(vector))
         joined = layers.Concatenate()([layers.Concatenate()([edn, lfn]), repeated])
@@ -64,7 +65,7 @@ def literal_network(usual=True):
     x = layers.UpSampling2D(2)(conv(x, units(128)))
     x = layers.UpSampling2D(2)(conv(x, units(64)))
     x = conv(conv(conv(x, units(32)), units(16)), 2, activation="tanh")
-    return keras.Model([local, whole, edges], layers.UpSampling2D(2)(x))
+    return keras.Model([local, whole, edges] if with_edges else [local, whole], layers.UpSampling2D(2)(x))
 
 
 def write_keras2(model, path, seed=None):
@@ -134,9 +135,10 @@ def assert_same_colors(model, path):
     generator = np.random.default_rng(0)
     lightness = generator.uniform(0, 100, (2, 256, 256, 1)).astype("float32")
     edges = (generator.random((2, 256, 256, 1)) < 0.25).astype("float32")
-    expected = model.predict([lightness, lightness, edges], verbose=0)
+    inputs = {"lightness": lightness, "global_lightness": lightness, "edges": edges}
+    expected = model.predict([*inputs.values()][: len(model.inputs)], verbose=0)
     network, _ = model_file.load(path)
-    found = network.predict({"lightness": lightness, "global_lightness": lightness, "edges": edges}, verbose=0) / 128
+    found = network.predict({name: inputs[name] for name in network.input}, verbose=0) / 128
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -151,6 +153,17 @@ def test_the_order_of_layers_and_of_branches_and_the_way_of_repeating_do_not_mat
     model = literal_network(usual=False)
     write_keras2(model, tmp_path / "model.h5", seed=3)
     assert_same_colors(model, tmp_path / "model.h5")
+
+
+def test_the_network_without_edges_is_read(tmp_path):
+    """The authors' ablation, of commit d1f7494 of their scripts."""
+    keras.utils.set_random_seed(3)
+    model = literal_network(with_edges=False)
+    write_keras2(model, tmp_path / "model.h5")
+    assert_same_colors(model, tmp_path / "model.h5")
+    network, metadata = model_file.load(tmp_path / "model.h5")
+    assert metadata["arguments"]["edges"] is False and "edges" not in network.input
+    assert aciids2020.build(edges=False).count_params() == 9_841_447
 
 
 def test_a_lambda_layer_is_not_executed(saved, copy, tmp_path):
@@ -193,7 +206,7 @@ def drop_convolution(path):
 
 
 def drop_branch(path):
-    edit_config(path, lambda entries: first("Concatenate", entries)["inbound_nodes"][0].pop())
+    edit_config(path, lambda entries: first("Concatenate", entries)["inbound_nodes"][0].pop(0))
 
 
 def make_loop(path):
@@ -291,7 +304,7 @@ def group_instead(file, path, name, array):
     ("damage", "message"),
     [
         (drop_convolution, "does not end a branch of 6, of 10 or of 3 convolutions"),
-        (drop_branch, "the fusion joins lfn, cn; expected lfn, cn, edn"),
+        (drop_branch, "the fusion joins cn, edn; expected lfn, cn and"),
         (make_loop, "feeds itself"),
         (use_twice, "used more than once"),
         (lambda_in_decoder, "color: the layers are .*Lambda"),

@@ -47,3 +47,30 @@ def test_all_else_is_left_to_adamw():
     adamw = {v.path for v, second in zip(network.trainable_variables, optimizer.adam_velocities) if second is not None}
     inner = {f"{name}/kernel" for name in [f"lfn_conv{i}" for i in range(2, 7)] + [f"color_conv{i}" for i in range(1, 5)]}
     assert {v.path for v in network.trainable_variables} - adamw == inner
+
+
+def test_adam_with_decay_adds_it_to_the_gradient():
+    """An L2 penalty, as in Caffe, not AdamW's decay."""
+    start = np.random.default_rng(1).standard_normal((4, 5)).astype("float32")
+    found = []
+    for optimizer, factor in (
+        (make_optimizer("adam", 1e-2, total_steps=9, weight_decay=0.3), 0),
+        (keras.optimizers.Adam(1e-2), 0.3),
+    ):
+        variable = keras.Variable(start, name="kernel")
+        optimizer.build([variable])
+        for gradient in gradients((4, 5)):
+            whole = gradient + factor * ops.convert_to_numpy(variable)
+            optimizer.apply([ops.convert_to_tensor(whole)], [variable])
+        found.append(ops.convert_to_numpy(variable))
+    assert np.allclose(*found, atol=1e-6) and not np.allclose(found[0], start, atol=1e-3)
+
+
+def test_the_rate_falls_after_each_milestone():
+    rate = make_optimizer("sgd", 0.1, total_steps=99, schedule="steps", milestones=(10, 30))._learning_rate
+    assert [float(rate(step)) for step in (0, 10, 11, 30, 31)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_beta_2_is_the_optimizers(name):
+    assert make_optimizer(name, 1e-3, total_steps=9, beta_2=0.99).beta_2 == 0.99

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from data import batches, manifest
+from data import batches, manifest, reader
 from data.batches import Batches, Order
-from data.preprocess import resize
+from data.preprocess import resize, resize_nearest
 
 
 def splits(rows):
@@ -131,3 +131,39 @@ def test_a_picture_that_breaks_later_gives_way_to_the_next(photographs, tmp_path
     assert np.array_equal(batch[0], batch[1]) and "gone.png" in capsys.readouterr().out
     with pytest.raises(OSError, match="none of the pictures"):
         Batches([tmp_path / "gone.png"], 32, 1)[0]
+
+
+def test_nearest_resizing_is_that_of_keras(tmp_path):
+    """The authors' scripts read pictures by `load_img(path, target_size=(256, 256))`."""
+    import keras
+
+    for name in ("coffee", "chelsea"):
+        Image.fromarray(getattr(data, name)()).save(tmp_path / f"{name}.jpg", quality=95)
+        expected = np.asarray(keras.utils.load_img(tmp_path / f"{name}.jpg", target_size=(256, 256)))
+        assert np.array_equal(resize_nearest(reader.read_rgb(tmp_path / f"{name}.jpg", 99_999), 256, 256), expected)
+        (batch,) = Batches([tmp_path / f"{name}.jpg"], 256, 1, Order(0, 0), nearest=True)[0]
+        assert np.array_equal(batch[0], expected)
+
+
+def test_a_window_of_the_loaded_picture(photographs):
+    """Pictures of 48 x 48, of which windows of 32 are cut: no resizing after that."""
+    files = sorted(photographs.rglob("*.png"))[:8]
+    (windows,) = Batches(files, 32, 8, Order(1, 0, mirror=True, load_size=48))[0]
+    whole = {path: resize(reader.read_rgb(path, 48), 48, 48) for path in files}
+    order = Batches(files, 32, 8, Order(1, 0)).paths(0)
+    places = set()
+    for window, path in zip(windows, order):
+        found = [
+            (top, left, turned)
+            for top in range(17) for left in range(17) for turned in (False, True)
+            if np.array_equal(whole[path][top : top + 32, left : left + 32][:, :: -1 if turned else 1], window)
+        ]  # fmt: skip
+        assert found
+        places.add(found[0])
+    assert len({top for top, *_ in places}) > 3 and {turned for *_, turned in places} == {True, False}
+
+
+def test_the_short_last_batch_is_trained_on_where_asked(photographs):
+    files = sorted(photographs.rglob("*.png"))
+    sizes = [len(batch[0]) for batch in Batches(files, 32, 10, Order(0, 0, short_batch=True))]
+    assert sizes == [10, 10, 4] and [len(batch[0]) for batch in Batches(files, 32, 10, Order(0, 0))] == [10, 10]

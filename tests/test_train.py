@@ -22,8 +22,8 @@ from evaluation import methods
 from inference import model_file
 from models import aciids2020
 from training import checkpoint
-from training.logging import Log, Samples
-from training.model import TrainingModel, variation
+from training.logging import Log, Samples, variation
+from training.model import TrainingModel
 from training.optimizer import make_optimizer
 
 pytestmark = pytest.mark.slow
@@ -150,6 +150,10 @@ def test_the_defaults_are_the_papers():
         (["--data", "."], "--run DIR is needed"),
         (["--run", "r"], "--data DIR is needed"),
         (["--data", ".", "--run", "r"], "too few pictures"),
+        (["--data", ".", "--run", "r", "--as-published", "--mirror"], "--as-published: goes without"),
+        (["--data", ".", "--run", "r", "--milestones", "5"], "--milestones: goes with --schedule steps"),
+        (["--data", ".", "--run", "r", "--schedule", "steps", "--milestones", "9,5"], "whole numbers that rise"),
+        (["--data", ".", "--run", "r", "--load-size", "128"], "--load-size 128: below --size"),
     ],
 )
 def test_refusals_are_one_clear_line(arguments, reason, tmp_path):
@@ -169,7 +173,8 @@ def test_out_of_memory_names_the_batch(text, photographs, tmp_path):
     """The backends' own words, raised by the training step; None: another error, which is not explained away."""
     code = (
         "import sys, train; sys.argv = sys.argv[1:];"
-        f"train.TrainingModel.fit = lambda *a, **k: (_ for _ in ()).throw(RuntimeError({text or 'other'!r}));"
+        "from training.model import TrainingModel;"
+        f"TrainingModel.fit = lambda *a, **k: (_ for _ in ()).throw(RuntimeError({text or 'other'!r}));"
         "train.main(train.configs.parse_training())"
     )
     arguments = ["train.py", "--data", str(photographs), *SMALL, "--run", str(tmp_path / "run")]
@@ -352,6 +357,17 @@ def test_a_run_folder_is_not_trained_over_and_not_contradicted(finished):
     other = train(*options, "--run", run, "--resume", "--saturation", "1.4")
     assert other.returncode == 2 and "--saturation 1.4: the run in" in other.stderr and "has 1.8" in other.stderr
     assert weights_of(run) == before
+
+
+def test_as_published_trains_on_the_short_batch_and_keeps_every_network(photographs, tmp_path):
+    run = tmp_path / "run"
+    done = train("--data", photographs, *SMALL, "--as-published", "--epochs", 2, "--run", run)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(run)  # 22 pictures: 5 batches of 4 and one of 2
+    assert [int(row["step"]) for row in rows] == [6, 12] and [int(row["pictures"]) for row in rows] == [22, 44]
+    kept = sorted(path.name for path in run.glob("epoch-*.keras"))
+    assert kept == [f"epoch-00{i}-{float(r['loss']):.5f}-{float(r['val_loss']):.5f}.keras" for i, r in enumerate(rows, 1)]
+    assert model_file.load(run / kept[1])[1]["training"]["pictures"] == 44
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch has no float16 convolutions on the CPU")

@@ -6,7 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data import manifest
-from data.batches import Batches, Order, Validation
+from data.batches import Batches, Order, Validation, steps_of
 from data.preprocess import target
 from training.run import RunError
 from utils import atomic
@@ -29,17 +29,25 @@ class Dataset:
         self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
         self.classes = manifest.class_names(rows) if config.labels_from_folders else []
         self.labels = {s: manifest.labels(rows, s, self.classes) if self.classes else None for s in ("train", "val")}
-        self.steps_per_epoch = len(self.train) // config.batch
+        self.steps_per_epoch = steps_of(len(self.train), config.batch, config.as_published)
 
     def batches(self, epoch, steps=None):
         """The batches of an epoch, or those of its range of `steps`."""
         config = self.config
-        order = Order(config.seed, epoch, config.crop, config.mirror)
-        return Batches(self.train, config.size, config.batch, order, steps, self.labels["train"], self.share)
+        order = Order(config.seed, epoch, config.crop, config.mirror, config.load_size, config.as_published)
+        labels, nearest = self.labels["train"], config.as_published
+        return Batches(self.train, config.size, config.batch, order, steps, labels, self.share, nearest)
 
     def validation(self):
         config = self.config
-        return Validation(self.val, config.size, config.batch, labels=self.labels["val"], share=self.share)
+        options = {"labels": self.labels["val"], "share": self.share, "nearest": config.as_published}
+        return Validation(self.val, config.size, config.batch, **options)
+
+    def pictures_seen(self, step):
+        """How many training pictures the first `step` steps saw, repetitions counted."""
+        epochs, steps = divmod(step, self.steps_per_epoch)
+        whole = min(self.steps_per_epoch * self.config.batch, len(self.train))
+        return epochs * whole + steps * self.config.batch
 
     def monitored(self):
         """The validation pictures to look at, the same in every epoch: uint8 (N, S, S, 3)."""

@@ -12,7 +12,6 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from data.preprocess import colorize, training_inputs
-from training.model import variation
 from utils import atomic
 
 SAMPLES = 8  # validation pictures on a sheet
@@ -96,3 +95,16 @@ class Log:
         for name, value in row.items():
             if name.startswith("variation_") and value < DEAD:
                 print(f"warning: branch {name[10:]} is dead, its output is the same for every picture")
+
+
+def variation(features):
+    """How much features differ between pictures, relative to their size: 0 if they are the same for every picture.
+
+    Args:
+        features: NumPy (N, ...), one row for each picture.
+
+    Returns:
+        The standard deviation over the pictures over the features' root mean square, each pooled over all features.
+    """
+    size = (features.astype("float64") ** 2).mean()
+    return float((features.var(axis=0, dtype="float64").mean() / size) ** 0.5) if size else 0.0

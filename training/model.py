@@ -5,9 +5,11 @@ from dataclasses import asdict
 import keras
 from keras import ops
 
+from configs import milestones
 from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
 from models import NETWORKS
+from training.batch_norm import batch_norms
 from training.devices import compiles, replicas
 from training.optimizer import make_optimizer
 
@@ -75,7 +77,7 @@ class TrainingModel(keras.Model):
         self.degraded_share, self.seeds = degraded_share, keras.random.SeedGenerator(seed)
         self.relative_mse = RelativeMSE()
         if replicas() > 1:  # JAX normalises by the statistics of the whole batch as it is
-            for norm in _norms(self.trained):
+            for norm in batch_norms(self.trained):
                 norm.synchronized = True
 
     def call(self, rgb, training=None):
@@ -137,7 +139,9 @@ def build_model(config, total_steps, dataset, folder):
         total_steps=total_steps,
         schedule=config.schedule,
         warmup=config.warmup,
+        milestones=milestones(config) if config.milestones else (),
         weight_decay=config.weight_decay,
+        beta_2=config.beta_2,
         ema_decay=config.ema_decay,
         own_rate=module.OWN_RATE,
         own_rate_factor=config.classification_rate,
@@ -150,42 +154,3 @@ def build_model(config, total_steps, dataset, folder):
     metadata |= {"statistics": statistics} if statistics else {}
     metadata |= {"classes": len(classes), "scenes": classes} if classes else {}
     return model, metadata
-
-
-def update_batch_norm(model, batches):
-    """Make batch normalisation's moving statistics those of the weights that are in place: means over some batches.
-
-    The optimizer averages trainable weights alone, and statistics that were gathered under other weights do not fit the
-    average.
-
-    Args:
-        model: a TrainingModel.
-        batches: of uint8 pictures, as `fit` takes them.
-    """
-    norms = _norms(model.trained)
-    momenta = [norm.momentum for norm in norms]
-    for i in range(len(batches)):
-        for norm in norms:
-            norm.momentum = i / (i + 1)  # a plain mean of what has been seen
-        model.trained(training_inputs(batches[i][0], model.network.input), training=True)
-    for norm, momentum in zip(norms, momenta):
-        norm.momentum = momentum
-
-
-def _norms(model):
-    """The batch normalisations of a model, those of the models in it included."""
-    inner = [norm for layer in model.layers if isinstance(layer, keras.Model) for norm in _norms(layer)]
-    return inner + [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def variation(features):
-    """How much features differ between pictures, relative to their size: 0 if they are the same for every picture.
-
-    Args:
-        features: NumPy (N, ...), one row for each picture.
-
-    Returns:
-        The standard deviation over the pictures over the features' root mean square, each pooled over all features.
-    """
-    size = (features.astype("float64") ** 2).mean()
-    return float((features.var(axis=0, dtype="float64").mean() / size) ** 0.5) if size else 0.0

@@ -1,0 +1,31 @@
+"""Batch normalisation of a model: its layers, and statistics that fit averaged weights."""
+
+import keras
+
+from data.preprocess import training_inputs
+
+
+def update_batch_norm(model, batches):
+    """Make batch normalisation's moving statistics those of the weights that are in place: means over some batches.
+
+    The optimizer averages trainable weights alone, and statistics that were gathered under other weights do not fit the
+    average.
+
+    Args:
+        model: a TrainingModel.
+        batches: of uint8 pictures, as `fit` takes them.
+    """
+    norms = batch_norms(model.trained)
+    momenta = [norm.momentum for norm in norms]
+    for i in range(len(batches)):
+        for norm in norms:
+            norm.momentum = i / (i + 1)  # a plain mean of what has been seen
+        model.trained(training_inputs(batches[i][0], model.network.input), training=True)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+
+
+def batch_norms(model):
+    """The batch normalisations of a model, those of the models in it included."""
+    inner = [norm for layer in model.layers if isinstance(layer, keras.Model) for norm in batch_norms(layer)]
+    return inner + [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
