@@ -1,0 +1,35 @@
+"""Documents, line art and drawings: pictures that have no colours to find."""
+
+import cv2
+import numpy as np
+
+SIDE = 512  # px of the longer side at which a picture is looked at, at most
+PAPER, PAPER_SHARE = 190, 0.7  # the lowest tone of paper, in codes; the least share of the picture that has it
+NEAR, FAR = 14, 25  # codes from the tone of the paper that still are paper, and that are shading
+INK, INK_SHARE = 60, 0.005  # codes by which ink is darker than paper; the least share of the picture that has it
+BLOCK = 8  # px of the squares in which shading is looked for
+EVEN, SMOOTH = 3, 8  # standard deviation of a block of bare paper, and of one that holds no line
+
+
+def is_line_art(gray):
+    """Whether a picture is ink on paper: mostly even paper, and next to no shading in between.
+
+    Args:
+        gray: uint8 or uint16 (H, W).
+    """
+    scale = 255 / np.iinfo(gray.dtype).max
+    shrink = min(1, SIDE / max(gray.shape))
+    small = cv2.resize(gray, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1 else gray
+    values = small.astype(np.float32) * scale
+    height, width = (n // BLOCK * BLOCK for n in values.shape)
+    if min(height, width) < 4 * BLOCK:
+        return False
+    tones = np.bincount(np.rint(values).astype(np.int64).ravel(), minlength=256)
+    paper = int(np.convolve(tones, np.ones(9), "same").argmax())
+    blocks = values[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    mean, deviation = blocks.mean(axis=(1, 3)), blocks.std(axis=(1, 3))
+    shaded = ((deviation < SMOOTH) & (np.abs(mean - paper) > FAR)).mean()
+    bare = np.abs(values - paper) <= NEAR
+    inked = (values < paper - INK).mean()
+    on_paper = paper >= PAPER and bare.mean() >= PAPER_SHARE and (deviation < EVEN).mean() > 0.35
+    return bool(on_paper and inked >= INK_SHARE and shaded < 0.005)
