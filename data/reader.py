@@ -5,6 +5,8 @@ The pixels are sRGB, upright, 8 or 16 bits. Alpha, EXIF, colour profile and reso
 
 import contextlib
 import functools
+import importlib
+import io
 import os
 import stat
 import warnings
@@ -14,7 +16,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from data import profiles
+from data import profiles, raw, tiff
+from data.depth import BadPicture, deep_bits, read_deep, read_fits, scale_floats, scale_integers
+from data.mend import mended
+from data.metadata import read_dpi, read_exif, read_iptc, read_orientation, read_xmp
+from data.transparency import fill_transparent, has_alpha
 from utils import PARTIAL, one_line
 
 MAX_PIXELS = 200_000_000  # 10,000 x 20,000; larger pictures are refused by their header, before anything is decoded
@@ -23,10 +29,6 @@ MAX_PIXELS = 200_000_000  # 10,000 x 20,000; larger pictures are refused by thei
 # such a file or refuses it in one line.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-class BadPicture(Exception):
-    """A file that cannot be read as a picture. The message is one line without the path."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,8 @@ class Picture:
     icc: bytes = b""  # the RGB profile for a colour result; empty: none
     dpi: tuple[float, float] | None = None
     note: str = ""  # a remark on the reading, such as "first of 12 frames"
+    xmp: bytes = b""
+    iptc: bytes = b""
 
 
 _SIGNATURES = (
@@ -53,20 +57,27 @@ _SIGNATURES = (
     b"\xff\x4f\xff\x51",
     b"qoif",
 )
-# Pictures of formats that are not read count as pictures, so that each is reported as failed.
-_UNREADABLE = {".heic", ".heif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".eps", ".ps"}
+# Pictures of formats that are read with an optional package, or not at all: each is named where it fails.
+_OPTIONAL = {".heic": "pillow-heif", ".heif": "pillow-heif", ".hif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
+_UNREADABLE = {".eps", ".ps", *_OPTIONAL, *raw.SUFFIXES}
+_PLUGINS = ("pillow_heif", "pillow_jxl")
 
 
 @functools.cache
 def _formats():
     """The formats that are read. EPS is a program, which Pillow runs in Ghostscript; the others it only recognizes."""
     Image.init()
+    for name in _PLUGINS:
+        with contextlib.suppress(ImportError):
+            plugin = importlib.import_module(name)
+            getattr(plugin, "register_heif_opener", lambda: None)()
     return [kind for kind in Image.OPEN if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
 
 
 @functools.cache
 def extensions():
     """The suffixes of picture files, in lower case with the dot."""
+    _formats()
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()} | _UNREADABLE
 
 
@@ -84,25 +95,53 @@ def looks_like_picture(path):
             head = file.read(16)
     except OSError:
         return False
-    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] == b"ftypavif"
+    return head.startswith((*_SIGNATURES, *tiff.MARKS)) or raw.is_raw(head) or _box(head) or head[8:12] == b"WEBP"
+
+
+def _box(head):
+    """The package that reads a file of the ISO base media format that begins so, "" for none."""
+    kinds = {b"avif": "pillow", b"avis": "pillow", b"heic": "pillow-heif", b"heix": "pillow-heif", b"mif1": "pillow-heif"}
+    kinds |= {b"hevc": "pillow-heif", b"msf1": "pillow-heif"}
+    if head.startswith((b"\0\0\0\x0cJXL \r\n", b"\xff\x0a")):
+        return "pillow-jxl-plugin"
+    return kinds.get(head[8:12], "") if head[4:8] == b"ftyp" else ""
 
 
 @contextlib.contextmanager
-def open_picture(path, max_pixels=MAX_PIXELS):
-    """Open a picture by Pillow without decoding it. Any error inside the block becomes BadPicture."""
+def open_picture(source, max_pixels=MAX_PIXELS, notes=None):
+    """Open a picture without decoding it. Any error inside the block becomes BadPicture.
+
+    Args:
+        source: path, or a file in memory.
+        notes: a list that takes remarks on which page is read.
+
+    Yields:
+        an image of Pillow, or a `tiff.WideTiff` or `raw.RawPicture`, which have the same attributes.
+    """
+    notes = [] if notes is None else notes
+    head = b""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could block
-            raise BadPicture("not a regular file")
-        if status.st_size == 0:
-            raise BadPicture("an empty file")
-        with Image.open(path, formats=_formats()) as image:
+        with contextlib.ExitStack() as stack:
+            file = source
+            if not isinstance(source, io.BytesIO):
+                status = os.stat(source)
+                if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could block
+                    raise BadPicture("not a regular file")
+                if status.st_size == 0:
+                    raise BadPicture("an empty file")
+                file = stack.enter_context(open(source, "rb"))
+            head = file.read(16)
+            file.seek(0)
+            image = stack.enter_context(contextlib.closing(_open(file, head, source, notes)))
             if image.width * image.height > max_pixels:
                 raise BadPicture(f"{image.width} x {image.height} is too large, the limit is {max_pixels:,} pixels")
             yield image
     except BadPicture:
         raise
     except UnidentifiedImageError:
+        package = _box(head)
+        if package and package != "pillow" and not _has(package):
+            raise BadPicture(f"this format needs the package {package}: pip install {package}") from None
         raise BadPicture("not a picture that can be read, or broken at its beginning") from None
     except Image.DecompressionBombError:
         raise BadPicture(f"too large, the limit is {max_pixels:,} pixels") from None
@@ -114,22 +153,43 @@ def open_picture(path, max_pixels=MAX_PIXELS):
         raise BadPicture(f"broken: {one_line(error)}") from None
 
 
+def _has(package):
+    return importlib.util.find_spec({"pillow-heif": "pillow_heif", "pillow-jxl-plugin": "pillow_jxl"}[package]) is not None
+
+
+def _open(file, head, source, notes):
+    suffix = "" if isinstance(source, io.BytesIO) else os.path.splitext(source)[1].lower()
+    try:
+        if raw.is_raw(head) or (head.startswith(tiff.MARKS) and suffix in raw.SUFFIXES):
+            raise tiff.CameraRaw
+        if head.startswith(tiff.MARKS):
+            return tiff.open_tiff(file, _formats(), notes)
+    except tiff.CameraRaw:
+        return raw.RawPicture(source)
+    return Image.open(file, formats=_formats())
+
+
 def picture_size(path, max_pixels=MAX_PIXELS):
     """(width, height) from the header alone, before orientation. Raises BadPicture as `read_picture`."""
-    with open_picture(path, max_pixels) as image:
-        return image.size
+
+    def read(source, notes):
+        with open_picture(source, max_pixels) as image:
+            return image.size
+
+    return _read_or_mend(path, read)
 
 
 def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
-    """Read a file of any format that Pillow reads, decided by its content.
+    """Read a picture, whose format is decided by its content; docs/formats.md lists the formats.
 
-    Of several frames or pages the first is taken. EXIF orientation is applied; pixels are converted to sRGB from the
-    file's profile; 16 bits stay 16 bits.
+    Of several frames the first is taken, of several pages the largest full picture. Orientation is applied; pixels are
+    converted to sRGB from the file's profile; more than 8 bits become 16, whatever their type.
 
     Args:
         max_pixels: larger pictures are refused.
         at_least: JPEG is decoded at 1/2, 1/4 or 1/8 of its size if at least this many pixels remain on each side.
-        metadata: False leaves EXIF, resolution and note empty and may leave gray in three channels, which is faster.
+        metadata: False leaves EXIF, IPTC, XMP, resolution and note empty and may leave gray in three channels, which
+            is faster.
 
     Returns:
         Picture.
@@ -137,26 +197,59 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
     Raises:
         BadPicture: the file is missing, empty, broken, cut short, too large, or no picture.
     """
-    with open_picture(path, max_pixels) as image:
-        notes, exif, dpi = [], b"", None
-        frames = getattr(image, "n_frames", 1) if metadata else 1
-        if frames > 1 and image.format not in ("MPO", "PSD"):  # a preview beside the picture; layers of one picture
+    return _read_or_mend(path, functools.partial(_read, max_pixels=max_pixels, at_least=at_least, metadata=metadata))
+
+
+def _read_or_mend(path, read):
+    """read(source, notes); where that fails, once more from a file in memory that is mended, if it can be."""
+    try:
+        return read(path, [])
+    except BadPicture as error:
+        if not str(error).startswith("broken"):
+            raise
+        with contextlib.suppress(Exception):  # of any type: the file is as broken as it was
+            with open(path, "rb") as file:
+                content, note = mended(file.read())
+            return read(io.BytesIO(content), [note])
+        raise
+
+
+def _read(source, notes, max_pixels, at_least, metadata):
+    with open_picture(source, max_pixels, notes) as image:
+        kept = {}
+        # MPO holds a preview beside the picture, PSD the layers of one picture; the pages of TIFF are seen to
+        one = not metadata or image.format in ("MPO", "PSD", "TIFF")
+        if (frames := 1 if one else getattr(image, "n_frames", 1)) > 1:
             notes.append(f"first of {frames} frames")
         if at_least:
             image.draft(None, (at_least, at_least))
-        deep = _has_deep_colour(image)  # before loading, which discards the layout of the file
+        # before loading, which discards the layout of the file
+        is_pillow, decoded = isinstance(image, Image.Image), None
+        bits, clear = (deep_bits(image), has_alpha(image)) if is_pillow else (0, True)
+        decoded = read_deep(image, bits, notes) if bits else None
+        if image.format == "FITS" and image.tile[0].codec_name == "raw":
+            decoded = read_fits(image, notes), None
         image.load()
-        orientation = _read_orientation(image)
-        pixels, alpha = (_read_deep_colour(path, image) if deep else None) or _read_pixels(image, notes)
+        orientation = read_orientation(image)
+        if not is_pillow:
+            decoded = image.decode(notes)
+        if isinstance(decoded, Image.Image):  # a TIFF in 8 bits after all
+            image, decoded = decoded, None
+        pixels, alpha = decoded or _read_pixels(image, notes)
+        if alpha is not None and not (clear and alpha.any()):
+            notes.append("wholly transparent, taken as opaque" if clear else "a channel without a meaning is left out")
+            alpha = None
         if metadata or "icc_profile" in image.info:  # how a profile is applied depends on it
             pixels = _reduce_neutral(pixels)
         pixels, icc = _read_profile(pixels, image, notes)
         if metadata:
-            exif, dpi = _read_exif(image, notes), _read_dpi(image)
+            kept = {"exif": read_exif(image, notes), "dpi": read_dpi(image)}
+            kept |= {"xmp": read_xmp(image), "iptc": read_iptc(image)}
     if orientation in _UPRIGHT:
         pixels, alpha = (a if a is None else np.ascontiguousarray(_UPRIGHT[orientation](a)) for a in (pixels, alpha))
-        dpi = dpi[::-1] if dpi and orientation >= 5 else dpi
-    return Picture(pixels, alpha, exif, icc, dpi, ", ".join(notes))
+        if orientation >= 5 and kept.get("dpi"):
+            kept["dpi"] = kept["dpi"][::-1]
+    return Picture(pixels, alpha, icc=icc, note=", ".join(notes), **kept)
 
 
 _UPRIGHT = {
@@ -178,8 +271,10 @@ def _read_pixels(image, notes):
             pixels = 65535 - pixels  # white is zero, which Pillow handles in 8 bits only
         clear = image.info.get("transparency")
         return pixels, None if clear is None else np.where(pixels == clear, 0, 65535).astype(np.uint16)
-    if image.mode in ("I", "F"):
-        return _from_wide(np.asarray(image, np.float64), image.mode, notes), None
+    if image.mode == "I":
+        return scale_integers(np.asarray(image).astype(np.uint32), 16, notes), None  # PGM, scaled by Pillow
+    if image.mode == "F":
+        return scale_floats(np.asarray(image), notes), None
     if image.mode == "LAB":
         image = profiles.rgb_image(image, profiles.LAB)
     icc = image.info.get("icc_profile") or b""
@@ -205,45 +300,6 @@ def _reduce_neutral(pixels):
     return pixels
 
 
-def _from_wide(values, mode, notes):
-    """32-bit integers or floats (H, W) -> uint16, scaled from the first usual range that holds them."""
-    if not np.isfinite(values).all():
-        raise BadPicture("holds values that are not numbers")
-    low, high = values.min(), values.max()
-    for top in (65535,) if mode == "I" else (1, 255, 65535):
-        if low >= 0 and high <= top:
-            break
-    else:
-        values, top = values - low, high - low
-    if mode == "F" or top != 65535:
-        span = f"0 to {top}" if top in (1, 255, 65535) else "black to white"
-        notes.append(f"values {low:g} to {high:g} taken as {span}")
-    return np.rint(values * (65535 / top)).astype(np.uint16)
-
-
-def _has_deep_colour(image):
-    """Whether the file holds 16 bits for each colour, of which Pillow keeps 8."""
-    if image.mode not in ("RGB", "RGBA", "LA") or "transparency" in image.info:
-        return False
-    if image.format == "TIFF":
-        deep = set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())) == {16}
-        if deep and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:  # Pillow and OpenCV would give noise
-            raise BadPicture("16-bit colours in separate planes cannot be read")
-        return deep and image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES) != (1,)  # not premultiplied
-    layout = str(image.tile)
-    return (image.format == "PNG" and ";16" in layout) or (image.format == "PPM" and "65535" in layout)
-
-
-def _read_deep_colour(path, image):
-    """Pixels and alpha in uint16 by OpenCV; None if OpenCV does not read the file in 16 bits."""
-    with open(path, "rb") as file:
-        values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[:2] != image.size[::-1]:
-        return None
-    alpha = np.ascontiguousarray(values[..., 3]) if values.shape[2] == 4 else None
-    return np.ascontiguousarray(values[..., 2::-1]), alpha
-
-
 def _read_profile(pixels, image, notes):
     """(pixels in sRGB, profile for a colour result). An RGB profile is kept; gray and CMYK give way to sRGB."""
     icc = image.info.get("icc_profile") or b""
@@ -264,52 +320,17 @@ def _read_profile(pixels, image, notes):
     return pixels, b""
 
 
-_EXIF_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, 40091, 40092, 40093, 40094, 40095)
-EXIF_BLOCKS, _SIZE_AND_INTEROP = (0x8769, 0x8825), (0xA002, 0xA003, 0xA005)
-
-
-def _read_orientation(image):
-    """1..8; whatever else the file says is taken as 1."""
-    try:
-        return image.getexif().get(0x0112, 1)
-    except Exception:  # any kind of error, for broken EXIF
-        return 1
-
-
-def _read_exif(image, notes):
-    """The EXIF block to keep: what describes the picture, not how the file stored it."""
-    try:
-        exif, kept = image.getexif(), Image.Exif()
-        for tag in _EXIF_TAGS:
-            if tag in exif:
-                kept[tag] = exif[tag]
-        for tag in EXIF_BLOCKS:
-            if block := {t: v for t, v in exif.get_ifd(tag).items() if t not in _SIZE_AND_INTEROP}:
-                kept[tag] = block
-        return kept.tobytes() if len(kept) else b""
-    except Exception:  # any kind of error, for broken EXIF; the pixels are fine
-        notes.append("its EXIF is broken and left out")
-        return b""
-
-
-def _read_dpi(image):
-    try:
-        dpi = tuple(float(value) for value in image.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    # Pillow gives 1 for a TIFF without a resolution
-    return dpi if len(dpi) == 2 and all(1 < value < 1e6 for value in dpi) else None
-
-
 def read_rgb(path, size):
     """The pixels of `read_picture` as training, preparation and evaluation take them: uint8 sRGB (H, W, 3).
 
+    What lies under full transparency is filled in from its surroundings.
     JPEG is decoded at 1/2, 1/4 or 1/8 of its size if at least 2 * size pixels remain on each side.
 
     Raises:
         BadPicture: as `read_picture`.
     """
-    pixels = eight_bits(read_picture(path, at_least=2 * size, metadata=False).pixels)
+    picture = read_picture(path, at_least=2 * size, metadata=False)
+    pixels = eight_bits(fill_transparent(picture.pixels, picture.alpha))
     return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from data import profiles
-from data.reader import EXIF_BLOCKS, eight_bits
+from data.metadata import EXIF_BLOCKS
+from data.reader import eight_bits
 from utils import atomic
 
 FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}  # written

@@ -1,0 +1,52 @@
+"""Sound files that Pillow refuses: a JPEG that lacks its end marker, a PNG with very much text."""
+
+import io
+import struct
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # 64 MiB: editing histories in XMP exceed 1 MiB
+
+_END = b"\xff\xd9"
+_NOISE = bytes(np.random.default_rng(0).integers(1, 255, 65536, np.uint8))  # no 255, which begins a marker
+_TEXT = (b"tEXt", b"zTXt", b"iTXt")
+
+
+def mended(content):
+    """(the bytes of a file that can be read, a note), made of those of one that Pillow refused; None if it is broken."""
+    if content.startswith(b"\xff\xd8\xff") and not content.endswith(_END):
+        return _with_end_marker(content.removesuffix(b"\xff"))
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _without_text(content)
+    return None
+
+
+def _with_end_marker(content):
+    """A JPEG whose rows are complete. Where they are not, noise before the end marker would be decoded as the rest."""
+    mended = content + _END
+
+    def decoded(data):
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            return np.asarray(image)
+
+    if np.array_equal(decoded(mended), decoded(content + _NOISE + _END)):
+        return mended, "its end marker is missing"
+    return None
+
+
+def png_chunks(content):
+    """(kind, start, end) of each chunk of a PNG, of which 8 bytes come before the data and 4 after it."""
+    start = 8
+    while start + 12 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, start)
+        yield kind, start, start + 12 + size
+        start += 12 + size
+
+
+def _without_text(content):
+    chunks = list(png_chunks(content))
+    if not any(kind in _TEXT for kind, *_ in chunks):
+        return None
+    kept = b"".join(content[start:end] for kind, start, end in chunks if kind not in _TEXT)
+    return content[:8] + kept, "its text is damaged or very long and left out"
