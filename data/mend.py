@@ -44,6 +44,16 @@ def png_chunks(content):
         start += 12 + size
 
 
+def png_cicp(file):
+    """The four numbers of the cICP chunk of an open PNG, which Pillow passes over; None if there is none."""
+    place = file.tell()
+    file.seek(0)
+    head = file.read(place)  # up to the pixels
+    file.seek(place)
+    start = next((start for kind, start, _ in png_chunks(head) if kind == b"cICP"), 0)
+    return tuple(head[start + 8 : start + 12]) if start > 0 else None
+
+
 def _without_text(content):
     chunks = list(png_chunks(content))
     if not any(kind in _TEXT for kind, *_ in chunks):

@@ -22,6 +22,78 @@ def open_profile(icc):
     return ImageCms.ImageCmsProfile(io.BytesIO(icc))
 
 
+_D65 = (0.3127, 0.329)
+_PRIMARIES = {  # x, y of red, green and blue, by their numbers in ITU-T H.273
+    1: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06),  # sRGB
+    9: (0.708, 0.292, 0.17, 0.797, 0.131, 0.046),  # Rec. 2020
+    12: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06),  # Display P3
+}
+_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE}  # H.273
+_CURVES |= dict.fromkeys((1, 6, 14, 15), (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081))  # Rec. 709
+
+
+def of_png(gamma=None, chromaticities=None, cicp=None):
+    """The ICC profile of the colours that a PNG without one describes (PNG, third edition, 4.3).
+
+    Args:
+        gamma: of gAMA, 1/2.2 as a rule; light = code^(1/gamma).
+        chromaticities: x, y of white, red, green and blue, of cHRM.
+        cicp: (primaries, transfer function, ...), of cICP, which goes before the others.
+
+    Returns:
+        bytes; empty for sRGB.
+
+    Raises:
+        ValueError: cICP has primaries or a transfer function that are not supported, such as PQ and HLG.
+    """
+    white, primaries, curve = _D65, _PRIMARIES[1], _SRGB_CURVE
+    if cicp:
+        if cicp[0] not in _PRIMARIES or cicp[1] not in _CURVES:
+            raise ValueError(f"primaries {cicp[0]} with transfer function {cicp[1]}")
+        primaries, curve = _PRIMARIES[cicp[0]], _CURVES[cicp[1]]
+    else:
+        if chromaticities and np.abs(np.subtract(chromaticities, (*white, *primaries))).max() > 0.002:
+            white, primaries = chromaticities[:2], chromaticities[2:]
+        if gamma and abs(gamma * 2.2 - 1) > 0.02:
+            curve = (1 / gamma,)
+    if (white, primaries, curve) == (_D65, _PRIMARIES[1], _SRGB_CURVE):
+        return b""
+    return _matrix_profile(white, primaries, curve)
+
+
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_D50 = np.array([0.9642, 1, 0.8249])
+
+
+def _matrix_profile(white, primaries, curve):
+    """An ICC profile from x, y of white and of the primaries, and the parameters of a tone curve (ICC.1:2022, 10.18)."""
+
+    def xyz(x, y):
+        return np.array([x / y, 1, (1 - x - y) / y])
+
+    columns = np.stack([xyz(*primaries[i : i + 2]) for i in (0, 2, 4)], axis=-1)
+    columns = columns * np.linalg.solve(columns, xyz(*white))
+    cones = np.diag(_BRADFORD @ _D50 / (_BRADFORD @ xyz(*white)))
+    columns = np.linalg.inv(_BRADFORD) @ cones @ _BRADFORD @ columns
+
+    def fixed(*values):
+        return struct.pack(f">{len(values)}i", *(round(65536 * value) for value in values))
+
+    kind = 0 if len(curve) == 1 else 3
+    tone = b"para" + struct.pack(">4xHH", kind, 0) + fixed(*curve)
+    tags = {b"wtpt": b"XYZ " + bytes(4) + fixed(*_D50)}
+    tags |= {b"desc": b"desc" + struct.pack(">4xI", 4) + b"PNG\0" + bytes(79)}
+    for i, channel in enumerate((b"r", b"g", b"b")):
+        tags |= {channel + b"XYZ": b"XYZ " + bytes(4) + fixed(*columns[:, i]), channel + b"TRC": tone}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4xI4s4s4s12x4s", 128 + len(table + body), 0x04000000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    return (head.ljust(68, b"\0") + fixed(*_D50)).ljust(128, b"\0") + table + body
+
+
 @functools.lru_cache(maxsize=16)
 def _transform(source, target, mode):
     """From pixels of a Pillow mode to RGB. Threads may share it."""

@@ -9,6 +9,7 @@ import importlib
 import io
 import os
 import stat
+import struct
 import warnings
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from data import profiles, raw, tiff
 from data.depth import BadPicture, deep_bits, read_deep, read_fits, scale_floats, scale_integers
-from data.mend import mended
+from data.mend import mended, png_cicp
 from data.metadata import read_dpi, read_exif, read_iptc, read_orientation, read_xmp
 from data.transparency import fill_transparent, has_alpha
 from utils import PARTIAL, one_line
@@ -229,6 +230,8 @@ def _read(source, notes, max_pixels, at_least, metadata):
         decoded = read_deep(image, bits, notes) if bits else None
         if image.format == "FITS" and image.tile[0].codec_name == "raw":
             decoded = read_fits(image, notes), None
+        if image.format == "PNG":
+            _describe_png(image, notes)
         image.load()
         orientation = read_orientation(image)
         if not is_pillow:
@@ -239,7 +242,7 @@ def _read(source, notes, max_pixels, at_least, metadata):
         if alpha is not None and not (clear and alpha.any()):
             notes.append("wholly transparent, taken as opaque" if clear else "a channel without a meaning is left out")
             alpha = None
-        if metadata or "icc_profile" in image.info:  # how a profile is applied depends on it
+        if metadata or image.info.get("icc_profile"):  # how a profile is applied depends on it
             pixels = _reduce_neutral(pixels)
         pixels, icc = _read_profile(pixels, image, notes)
         if metadata:
@@ -298,6 +301,18 @@ def _reduce_neutral(pixels):
     if pixels.ndim == 3 and neutral(pixels[::16, ::16]) and neutral(pixels):  # a few pixels decide for most pictures
         return np.ascontiguousarray(pixels[..., 0])
     return pixels
+
+
+def _describe_png(image, notes):
+    """Give a PNG the profile of its cICP, gAMA and cHRM chunks; iCCP goes before the latter two, as sRGB does."""
+    cicp = png_cicp(image.fp)
+    gamma, primaries = (image.info.get(name) for name in ("gamma", "chromaticity"))
+    if not cicp and (image.info.get("icc_profile") or "srgb" in image.info or not (gamma or primaries)):
+        return
+    try:
+        image.info["icc_profile"] = profiles.of_png(gamma, primaries, cicp)
+    except (ValueError, ArithmeticError, struct.error, np.linalg.LinAlgError) as error:
+        notes.append(f"its colours ({one_line(error)}) are not supported, taken as sRGB")
 
 
 def _read_profile(pixels, image, notes):

@@ -1,4 +1,4 @@
-"""Write pictures as PNG, JPEG, WebP or TIFF, with the alpha, EXIF, profile and resolution of their source."""
+"""Write pictures as PNG, JPEG, WebP or TIFF, with the alpha, profile and metadata of their source."""
 
 import io
 import struct
@@ -11,11 +11,14 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from data import profiles
-from data.metadata import EXIF_BLOCKS
+from data.metadata import EXIF_BLOCKS, IPTC, PNG_IPTC, XMP, resource
 from data.reader import eight_bits
 from utils import atomic
 
 FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}  # written
+
+
+_LONGEST_IN_JPEG = 65_000  # bytes of a block of metadata
 
 
 def write_picture(path, pixels, like, format="png", quality=95):
@@ -24,7 +27,7 @@ def write_picture(path, pixels, like, format="png", quality=95):
     Args:
         path: the file to write; its folder is made if absent.
         pixels: (H, W) or (H, W, 3), uint8 or uint16, sRGB.
-        like: Picture whose alpha, EXIF, profile and resolution the file carries.
+        like: Picture whose alpha, profile, EXIF, XMP, IPTC and resolution the file carries.
         format: one of the values of FORMATS. JPEG is written at 4:4:4.
         quality: 1..100, for JPEG and WebP, which hold 8 bits.
 
@@ -46,11 +49,12 @@ def write_picture(path, pixels, like, format="png", quality=95):
     if format == "jpg" and alpha is not None:
         lost.append("transparency")
         alpha = None
-    exif = like.exif
-    if format == "jpg" and len(exif) > 65_533:
-        lost.append("EXIF longer than 64 KiB")
-        exif = b""
-    like = replace(like, alpha=alpha, exif=exif, icc=icc)
+    kept = {"exif": like.exif, "xmp": like.xmp, "iptc": like.iptc}
+    for name, value in kept.items():
+        if (format == "jpg" and len(value) > _LONGEST_IN_JPEG) or (format == "webp" and name == "iptc" and value):
+            lost.append(f"{name.upper()}{' of more than 64 KiB' * (format == 'jpg')}")
+            kept[name] = b""
+    like = replace(like, alpha=alpha, icc=icc, **kept)
     data = _ENCODERS[format](pixels, like, quality)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
@@ -82,6 +86,8 @@ def _encode_png(pixels, like, quality):
     for kind, body in (
         (b"iCCP", b"ICC profile\0\0" + zlib.compress(like.icc) if like.icc else b""),
         (b"eXIf", like.exif.removeprefix(b"Exif\0\0")),
+        (b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + like.xmp if like.xmp else b""),
+        (b"zTXt", _png_iptc(like.iptc) if like.iptc else b""),
         (b"pHYs", struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in like.dpi), 1) if like.dpi else b""),
     ):
         if body:
@@ -90,9 +96,18 @@ def _encode_png(pixels, like, quality):
     return data[:header] + chunks + data[header:]
 
 
+def _png_iptc(records):
+    """IPTC as ImageMagick and ExifTool keep it in PNG, which has no place of its own for it."""
+    text = f"\niptc\n{len(records):8}\n{records.hex()}\n"
+    return PNG_IPTC.encode() + b"\0\0" + zlib.compress(text.encode())
+
+
 def _encode_jpg(pixels, like, quality):
-    dpi = {"dpi": like.dpi} if like.dpi else {}
-    return _by_pillow(pixels, like, "JPEG", quality=quality, subsampling="4:4:4", **dpi)
+    options = {"dpi": like.dpi} if like.dpi else {}
+    if like.iptc:  # a segment APP13
+        body = b"Photoshop 3.0\0" + resource(0x0404, like.iptc)
+        options["extra"] = b"\xff\xed" + struct.pack(">H", 2 + len(body)) + body
+    return _by_pillow(pixels, like, "JPEG", quality=quality, subsampling="4:4:4", **options)
 
 
 def _encode_webp(pixels, like, quality):
@@ -109,6 +124,8 @@ def _by_pillow(pixels, like, format, **options):
     buffer = io.BytesIO()
     if like.icc:
         options["icc_profile"] = like.icc
+    if like.xmp:
+        options["xmp"] = like.xmp
     Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(buffer, format, exif=like.exif, **options)
     return buffer.getvalue()
 
@@ -129,6 +146,10 @@ def _encode_tiff(pixels, like, quality):
         tags.update({282: like.dpi[0], 283: like.dpi[1], 296: 2})  # per inch
     if like.icc:
         tags[TiffImagePlugin.ICCPROFILE] = like.icc
+    for tag, value in ((XMP, like.xmp), (IPTC, like.iptc)):
+        if value:
+            tags.tagtype[tag] = 1  # bytes
+            tags[tag] = value
     if like.alpha is not None:
         tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that does not multiply the colours
     layout = {

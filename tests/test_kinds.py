@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 from data.mend import png_chunks
-from data.reader import BadPicture, eight_bits, read_picture, read_rgb
+from data.reader import BadPicture, Picture, eight_bits, read_picture, read_rgb
 from data.transparency import fill_transparent
 from data.writer import write_picture
 from tests.samples import ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, same, save
@@ -81,7 +81,7 @@ def test_packed_samples_are_scaled_by_their_bits(tmp_path, bits, kind):
         ((COLOUR16 / 65535).astype(np.float32), COLOUR16, 65535),
         ((GRAY / 255).astype(np.float16), GRAY.astype(np.uint16) * 257, None),
     ],
-    ids="uint32 uint32-colour int16 int16-positive int8 int32 int64 float32-colour float16".split(),
+    ids=["uint32", "uint32-colour", "int16", "int16-positive", "int8", "int32", "int64", "float32-colour", "float16"],
 )
 def test_types_are_scaled_by_their_range(tmp_path, values, codes, top):
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb" if values.ndim == 3 else "minisblack")
@@ -219,7 +219,7 @@ def test_one_transparent_colour_of_a_sixteen_bit_png(tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     picture = read_picture(tmp_path / "a.png")
     same(picture.pixels, COLOUR16)
-    assert picture.alpha[3, 4] == 0 and (picture.alpha == 0).sum() == (COLOUR16 == COLOUR16[3, 4]).all(-1).sum()
+    assert picture.alpha[3, 4] == 0 and (picture.alpha == 0).sum() == (COLOUR16[3, 4] == COLOUR16).all(-1).sum()
 
 
 @pytest.mark.parametrize("maximum", [1, 100, 255, 1023, 4095, 65535])
@@ -393,8 +393,6 @@ def test_what_is_written_is_read(tmp_path, format, pixels, alpha):
     clear = (ALPHA.astype(np.uint16) * 257).astype(pixels.dtype) if alpha else None
     clear = (ALPHA if pixels.dtype == np.uint8 else ALPHA.astype(np.uint16) * 257) if alpha else clear
     path = tmp_path / f"a.{format}"
-    from data.reader import Picture
-
     write_picture(path, pixels, Picture(pixels, clear), format, 100)
     picture = read_picture(path)
     assert not picture.note and picture.pixels.shape[:2] == (40, 60)

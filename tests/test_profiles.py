@@ -1,9 +1,11 @@
 """ICC profiles: read to sRGB, written back."""
 
 import io
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import cv2
@@ -121,3 +123,64 @@ def test_cmyk_goes_through_its_profile(tmp_path):
     assert picture.icc == profiles.SRGB and not picture.note
     assert np.abs(picture.pixels - expected).max() <= 1
     assert np.abs(picture.pixels - np.asarray(image.convert("RGB")).astype(int)).mean() > 5
+
+
+def png_with(path, pixels, *chunks):
+    """A PNG that OpenCV writes, with chunks put behind its header."""
+    data = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
+    body = b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+    path.write_bytes(data[:33] + body + data[33:])
+    return read_picture(path)
+
+
+def gama(gamma):
+    return b"gAMA", struct.pack(">I", round(gamma * 100_000))
+
+
+def chrm(*values):
+    return b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in values))
+
+
+SRGB_PLACES, P3_PLACES = (0.64, 0.33, 0.3, 0.6, 0.15, 0.06), (0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
+D65 = (0.3127, 0.329)
+
+
+@pytest.mark.parametrize("pixels", [GRAY, COLOUR, GRAY16, DEEP], ids=["gray", "colour", "gray16", "colour16"])
+def test_gamma_of_png(tmp_path, pixels):
+    """Linear light is encoded as sRGB; 1/2.2 with the primaries of sRGB, or beside an sRGB chunk, is sRGB already."""
+    top = np.iinfo(pixels.dtype).max
+    picture = png_with(tmp_path / "a.png", pixels, gama(1))
+    light = pixels / top
+    expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * top
+    assert not picture.note and picture.pixels.dtype == pixels.dtype
+    assert np.abs(picture.pixels - expected).max() <= (1 if top == 255 else 16)
+    for chunks in ([gama(1 / 2.2)], [gama(1 / 2.2), chrm(*D65, *SRGB_PLACES)], [gama(1), (b"sRGB", b"\0")]):
+        picture = png_with(tmp_path / "a.png", pixels, *chunks)
+        same(picture.pixels, pixels)
+        assert picture.icc == b"" and not picture.note
+
+
+def test_chromaticities_of_png(tmp_path):
+    code = COLOUR / 255
+    light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+    matrix = np.array([[1.2249, -0.2247, 0], [-0.042, 1.0419, 0], [-0.0197, -0.0786, 1.0979]])  # Display P3 -> sRGB
+    light = np.clip(light @ matrix.T, 0, 1)
+    expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * 255
+    picture = png_with(tmp_path / "a.png", COLOUR, gama(1 / 2.2), chrm(*D65, *P3_PLACES))
+    assert np.abs(picture.pixels.astype(int) - expected).max() < 2 and picture.icc and not picture.note
+    write_picture(tmp_path / "b.png", picture.pixels, picture)  # the profile is kept
+    assert np.abs(read_picture(tmp_path / "b.png").pixels.astype(int) - picture.pixels).max() <= 2
+    cicp = png_with(tmp_path / "a.png", COLOUR, (b"cICP", bytes((12, 13, 0, 1))), (b"sRGB", b"\0"))
+    assert np.abs(cicp.pixels.astype(int) - picture.pixels).max() <= 1
+    other = png_with(tmp_path / "a.png", COLOUR, (b"cICP", bytes((1, 13, 0, 1))), gama(1))  # cICP goes first
+    same(other.pixels, COLOUR)
+
+
+@pytest.mark.parametrize("chunk", [(b"cICP", bytes((9, 16, 0, 1))), chrm(0.3, 0, 0, 0, 0, 0, 0, 0), chrm(*[0.3] * 8)])
+def test_colours_that_are_not_supported_are_named(tmp_path, chunk):
+    picture = png_with(tmp_path / "a.png", COLOUR, chunk)
+    same(picture.pixels, COLOUR)
+    assert "taken as sRGB" in picture.note

@@ -1,12 +1,13 @@
 """Writing pictures with what their source carried."""
 
 import os
+import struct
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, IptcImagePlugin, TiffImagePlugin
 
 from data.reader import Picture, eight_bits, read_picture
 from data.writer import write_picture
@@ -84,6 +85,62 @@ def test_webp_keeps_alpha_profile_and_resolution(tmp_path):
     exif = Image.Exif()
     exif.load(back.exif)
     assert exif[282] == 300 and exif[296] == 2
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="%d" dc:title="Caf\xc3\xa9"/></x:xmpmeta>'
+IPTC_RECORDS = b"\x1c\2\x78\0\x0cA caption ab\x1c\2\x19\0\4word"
+
+
+def upright(xmp):
+    """Whether it is XMP % 1, or, as Pillow reads it from TIFF, without the orientation."""
+    return xmp in (XMP % 1, (XMP % 1).replace(b'tiff:Orientation="1"', b""))
+
+
+@pytest.mark.parametrize("source", ["png", "jpg", "webp", "tiff", "tiff by Pillow"])
+@pytest.mark.parametrize("target", ["png", "jpg", "webp", "tiff"])
+def test_captions_are_kept(tmp_path, source, target):
+    """XMP, whose orientation becomes upright, and IPTC, through every pair of formats that can hold them."""
+    path = tmp_path / f"a.{source[:4].strip()}"
+    if source == "tiff by Pillow":
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags.tagtype |= {700: 1, 33723: 4}  # numbers of 32 bits, as Photoshop has it
+        tags[700], records = XMP % 6, IPTC_RECORDS + bytes(-len(IPTC_RECORDS) % 4)
+        tags[33723] = struct.unpack(f"<{len(records) // 4}I", records)
+        Image.fromarray(COLOUR).save(path, tiffinfo=tags)
+    else:
+        write_picture(path, COLOUR, Picture(COLOUR, xmp=XMP % 6, iptc=IPTC_RECORDS), source)
+    picture = read_picture(path)
+    assert upright(picture.xmp) and picture.iptc == (b"" if source == "webp" else IPTC_RECORDS)
+    lost = write_picture(tmp_path / f"b.{target}", COLOUR, picture, target)
+    back = read_picture(tmp_path / f"b.{target}")
+    assert upright(back.xmp)
+    if target == "webp":
+        assert lost == ("webp cannot hold IPTC" if picture.iptc else "") and not back.iptc
+    else:
+        assert not lost and back.iptc == picture.iptc
+
+
+def test_other_programs_read_the_captions(tmp_path):
+    like = Picture(COLOUR, xmp=XMP % 1, iptc=IPTC_RECORDS)
+    for format in ("png", "jpg", "webp", "tiff"):
+        write_picture(tmp_path / f"a.{format}", COLOUR, like, format)
+        with Image.open(tmp_path / f"a.{format}") as image:
+            image.load()
+            assert image.info["xmp"] in (XMP % 1, (XMP % 1).decode())
+            if format in ("jpg", "tiff"):
+                found = IptcImagePlugin.getiptcinfo(image)
+                assert found[(2, 120)] == b"A caption ab" and found[(2, 25)] == b"word"
+    with tifffile.TiffFile(tmp_path / "a.tiff") as file:
+        assert file.pages[0].tags[33723].value == IPTC_RECORDS
+
+
+def test_metadata_too_long_for_jpeg_are_named(tmp_path):
+    like = Picture(COLOUR, xmp=b"x" * 70_000, iptc=b"i" * 70_000)
+    lost = write_picture(tmp_path / "a.jpg", COLOUR, like, "jpg")
+    assert lost == "jpg cannot hold XMP of more than 64 KiB and IPTC of more than 64 KiB"
+    assert write_picture(tmp_path / "a.png", COLOUR, like, "png") == ""
+    back = read_picture(tmp_path / "a.png")
+    assert back.xmp == like.xmp and back.iptc == like.iptc
 
 
 def test_nothing_remains_of_a_failed_write(tmp_path, monkeypatch):
