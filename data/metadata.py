@@ -49,7 +49,7 @@ def read_dpi(image):
 def read_xmp(image):
     """The XMP packet, its orientation set to upright; b"" if there is none."""
     with contextlib.suppress(Exception):  # any kind of error, for broken tags
-        xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or _tag(image, XMP) or b""
+        xmp = image.info.get("xmp") or image.getexif().get(XMP) or b""
         xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
         return re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>))\s*\d", rb"\g<1>1", xmp.strip(b"\0"))
     return b""
@@ -61,25 +61,12 @@ def read_iptc(image):
         if image.format == "JPEG":
             return bytes(image.info.get("photoshop", {}).get(0x0404, b""))
         if image.format == "TIFF":
-            if records := _tag(image, IPTC):
-                return _bytes(records).rstrip(b"\0")
-            return resources(_bytes(_tag(image, PHOTOSHOP) or b"")).get(0x0404, b"")
+            return image.info.get(IPTC, b"").rstrip(b"\0") or resources(image.info.get(PHOTOSHOP, b"")).get(0x0404, b"")
         if text := image.info.get(PNG_IPTC):
             _, size, *digits = str(text).split()
             records = bytes.fromhex("".join(digits))[: int(size)]
             return resources(records).get(0x0404, b"") if records.startswith(b"8BIM") else records
     return b""
-
-
-def _tag(image, number):
-    exif = image.getexif()
-    return exif.get(number)
-
-
-def _bytes(value):
-    """A tag's value: bytes, or the 32-bit numbers as which some programs store IPTC."""
-    value = (value,) if isinstance(value, int) else value
-    return value if isinstance(value, bytes) else struct.pack(f"<{len(value)}I", *value)
 
 
 def resources(data):

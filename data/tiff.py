@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from data.depth import BadPicture, scale_floats, scale_integers, separate_alpha
+from data.metadata import IPTC, PHOTOSHOP
 
 MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
 MAX_PAGES, MAX_SAMPLES = 1000, 16
@@ -52,11 +53,17 @@ def open_tiff(file, formats, notes):
     if page is not first:
         file.seek(0)
         file = _starting_at(file, page.offset)
+    image = None
     if _is_plain(page):
         with contextlib.suppress(UnidentifiedImageError):
             file.seek(0)
-            return Image.open(file, formats=formats)
-    return WideTiff(page, file)
+            image = Image.open(file, formats=formats)
+    image = image or WideTiff(page, file)
+    for number in (IPTC, PHOTOSHOP):  # as bytes: Pillow reads only the first of the numbers that some programs write
+        if tag := page.tags.get(number):
+            file.seek(tag.valueoffset)
+            image.info[number] = file.read(tag.valuebytecount)
+    return image
 
 
 class CameraRaw(Exception):
