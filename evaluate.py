@@ -14,7 +14,10 @@ import time
 from itertools import combinations
 from pathlib import Path
 
-from evaluation.options import parse, stop
+try:
+    from evaluation.options import parse, stop
+except ModuleNotFoundError as error:
+    sys.exit(f"evaluate.py: {error.name} is not installed: run `make setup`, then .venv/bin/python evaluate.py ...")
 
 ARGUMENTS = parse() if __name__ == "__main__" else None  # refused before the imports that take seconds
 

@@ -15,7 +15,10 @@ import json
 import sys
 from pathlib import Path
 
-import utils
+try:
+    import utils
+except ModuleNotFoundError as error:
+    sys.exit(f"figures.py: {error.name} is not installed: run `make setup`, then .venv/bin/python figures.py ...")
 
 utils.import_keras_quietly()
 

@@ -9,7 +9,10 @@ for every epoch.
 
 import sys
 
-import configs
+try:
+    import configs
+except ModuleNotFoundError as error:
+    sys.exit(f"train.py: {error.name} is not installed: run `make setup`, then .venv/bin/python train.py ...")
 
 OPTIONS = configs.parse_training() if __name__ == "__main__" else None  # refused before the imports that take seconds
 

@@ -6,6 +6,7 @@ import importlib
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -170,3 +171,10 @@ def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# One\n[a](#one) [b](#two) [c](page.md#one) [d](gone.md) [e](page.md#two) [f](https://example.org)\n")
     assert broken_links(page) == ["#two", "gone.md", "page.md#two"]
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "figures.py"])
+def test_another_interpreter_is_told_what_to_do(script):
+    """-S: without the packages of the environment."""
+    done = subprocess.run([sys.executable, "-S", ROOT / script, "--help"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "run `make setup`, then" in done.stderr, done.stderr

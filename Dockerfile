@@ -1,0 +1,14 @@
+# Colorize or train in a container.
+#
+#   docker build -t colorize .                              # CPU
+#   docker build -t colorize --build-arg GPU=1 .            # NVIDIA GPU, run with --gpus all
+#   docker run --rm -v "$PWD:/disk" colorize test.py /disk/MyScans /disk/Colored
+FROM python:3.12-slim
+ARG GPU=0
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt \
+    && if [ "$GPU" = 1 ]; then pip install --no-cache-dir "tensorflow[and-cuda]" -c requirements.txt; fi
+COPY . .
+ENTRYPOINT ["python"]
+CMD ["test.py", "--help"]
