@@ -1,6 +1,6 @@
 """Colorize a grayscale picture, or a folder of them with all its subfolders.
 
-    python test.py IN OUT [--model FILE]
+    python test.py IN [IN ...] OUT [--model FILE]
 
 Paths -> pictures -> the network, at one fixed size -> its ab, enlarged and joined to each picture's own lightness -> files.
 """
@@ -17,10 +17,14 @@ from utils import Report, import_keras_quietly, is_out_of_memory, memory_left, p
 
 import_keras_quietly()
 
+from data.jobs import end_jobs
 from inference import model_file
 from inference.folder import colorize_all, fitting_batch
+from inference.settings import Record, settings_of
 from inference.sheet import write_sheet
 from inference.view import Colorizer, native_precision
+
+CHOOSE = "--overwrite makes them again, another OUT keeps them"
 
 
 def main(options, jobs):
@@ -32,38 +36,54 @@ def main(options, jobs):
         return stop(2, error)
     if options.saturation is None:
         options.saturation = metadata.get("colorize_saturation", 1.0)
-    with Report(jobs) as report:
-        todo = report.todo(jobs, options.overwrite)
+    size = options.size or metadata["size"]
+    folder = None if options.to_stdout else jobs.folder
+    record = Record(folder, settings_of(options, options.saturation, size), options.overwrite)
+    with Report(jobs, options.verbose, options.json) as report:
+
+        def end(status, message):
+            if options.json:
+                report.print_json(message)
+            return stop(status, message)
+
+        todo = report.todo(jobs, options.overwrite, record.is_outdated)
+        if report.counts["skipped"]:
+            if other := record.differences():
+                return end(2, f"{printable(jobs.folder)}: its results were made with other settings ({other}); {CHOOSE}")
+            if record.stored is None:
+                report.note(f"{report.counts['skipped']} results exist, with what settings is not known; {CHOOSE}")
         # A share's batches are all of one shape: of another, a GPU might choose other sums, and a pixel could differ.
         batch = options.batch if options.shard else max(1, min(options.batch, len(todo)))
-        size = options.size or metadata["size"]
         left = memory_left()
         fitting = fitting_batch(batch, size, left)
         if not fitting:
-            return stop(1, f"{report}; too little memory: {left / 1e6:.0f} MB are left for one picture at a time")
+            return end(1, f"{report}; too little memory: {left / 1e6:.0f} MB are left for one picture at a time")
         if fitting < batch:
             report.note(f"too little memory for {batch} pictures at a time: {fitting} are taken")
         colorizer = Colorizer(network, size, fitting)
         started, where = time.monotonic(), options.output
         again = "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
         try:
-            colorize_all(todo, colorizer, options, report)
+            colorize_all(todo, colorizer, options, report, record.begin)
+            if not options.shard:
+                record.end()
             seconds, where = time.monotonic() - started, options.sheet
             if options.sheet:
                 made = [pair for pair in jobs.pairs if pair[1].exists()]
                 for line in write_sheet(made, options.sheet, options.side_by_side):
                     report.note(line)
         except KeyboardInterrupt:
-            return stop(130, f"stopped: {report}; {again}")
+            return end(130, f"stopped: {report}; {again}")
         except OSError as error:  # those of single pictures are counted
-            return stop(1, f"{report}; {printable(where)}: {error.strerror or error}; {again}")
+            return end(1, f"{report}; {printable(where)}: {error.strerror or error}; {again}")
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            return stop(1, f"{report}; out of memory even with one picture at a time: try a smaller --size (now {size})")
-    print(f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s")
+            return end(1, f"{report}; out of memory even with one picture at a time: try a smaller --size (now {size})")
+    text = f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s"
     if faint := report.counts["faint"]:
-        print(f"{faint} done with almost no colour in the result")
+        text += f"\n{faint} done with almost no colour in the result"
+    end_jobs(options, report, text)
     return 1 if report.counts["failed"] else 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import json
 import logging
 import math
 import os
@@ -27,6 +28,7 @@ def printable(path):
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(path))
 
 
+RECORD = ".colorized.json"  # with what settings the results of a folder were made, see inference/settings.py
 PARTIAL = ".partial-"  # what is being written is named so, and is never taken for a picture
 
 
@@ -120,13 +122,14 @@ def is_out_of_memory(error):
     return isinstance(error, MemoryError) or any(w in f"{type(error).__name__} {error}" for w in words)
 
 
-def find_files(root, exclude=None, unreadable=lambda folder, error: None):
+def find_files(root, exclude=None, unreadable=lambda folder, error: None, skip=lambda folder, names: False):
     """
     Yields the paths of everything under the folder `root` that is not a folder: sorted within each folder, a folder's
     own files before those of its subfolders, the same order on every machine.
 
     Links are followed and each folder is entered once, so that a loop of links ends. `exclude`: a folder to leave out.
-    `unreadable(folder, error)` hears of each folder that cannot be listed, and the search goes on.
+    `unreadable(folder, error)` hears of each folder that cannot be listed, and the search goes on. `skip(folder, names)`:
+    whether to leave out a folder that holds these names, with all below it.
     """
     seen = {_identity(exclude)} if exclude is not None and os.path.isdir(exclude) else set()
     folders = [Path(root)]
@@ -141,6 +144,8 @@ def find_files(root, exclude=None, unreadable=lambda folder, error: None):
                 found = sorted((entry.name, _is_folder(entry)) for entry in entries)
         except OSError as error:
             unreadable(folder, error)
+            continue
+        if skip(folder, {name for name, _ in found}):
             continue
         yield from (folder / name for name, is_folder in found if not is_folder)
         folders += [folder / name for name, is_folder in reversed(found) if is_folder]
@@ -172,13 +177,26 @@ class Report:
     Threads may share it; as a context manager it shows the bar, on a terminal alone.
     """
 
-    def __init__(self, jobs):
-        self.counts = Counter({"passed over": jobs.passed_over})
+    def __init__(self, jobs, verbose=False, listed=False):
+        """
+        Args:
+            jobs: data.jobs.Jobs.
+            verbose: name the files that are passed over.
+            listed: keep what became of each file, for `print_json`.
+        """
+        self.counts = Counter({"passed over": len(jobs.passed_over)})
         self.lock = threading.Lock()
+        self.files = [] if listed else None
+        self.results = dict(jobs.pairs) if listed else {}
         self.bar = tqdm(total=len(jobs.pairs), unit=" pictures", disable=None)
         for folder, reason in jobs.unreadable:
             self.counts["failed"] += 1
             self.note(f"{printable(folder)}: {reason}")
+            self._list("failed", folder, reason)
+        for path in jobs.passed_over:
+            self._list("passed over", path, "")
+            if verbose:
+                self.note(f"{printable(path)}: not a picture, passed over")
 
     def __enter__(self):
         return self
@@ -195,11 +213,24 @@ class Report:
 
     def count(self, kind, path, *notes):
         """One more picture is "done", "skipped" or "failed"; notes that are not empty make a line."""
+        text = ", ".join(filter(None, notes))
         with self.lock:
             self.counts[kind] += 1
-            if text := ", ".join(filter(None, notes)):
+            self._list(kind, path, text)
+            if text:
                 self.note(f"{printable(path)}: {text}")
             self.bar.update()
+
+    def _list(self, kind, path, note):
+        if self.files is not None:
+            result = self.results.get(path) if kind in ("done", "skipped") else None
+            entry = {"input": printable(path), "status": kind, "note": note}
+            self.files.append(entry | {"result": None if result is None else printable(result)})
+
+    def print_json(self, text):
+        """Print one object on stdout: the counts, the text that ends the job, and what became of each file."""
+        counts = {kind.replace(" ", "_"): self.counts[kind] for kind in ("done", "skipped", "failed", "passed over")}
+        print(json.dumps(counts | {"message": text, "files": self.files}, indent=1))
 
     @contextlib.contextmanager
     def failures_of(self, path):
@@ -214,15 +245,21 @@ class Report:
                 raise
             self.count("failed", path, one_line(error))
 
-    def todo(self, jobs, overwrite):
+    def todo(self, jobs, overwrite, outdated=lambda path: False):
         """
-        The pairs of `jobs` that are left to do: those whose result exists are skipped unless `overwrite`. What killed
-        processes left in the folders of the results is removed; several living ones may write there side by side.
+        The pairs of `jobs` that are left to do: those whose result exists are skipped unless `overwrite`, or unless it
+        is `outdated(path)`. What killed processes left in the folders of the results is removed; several living ones may
+        write there side by side.
         """
         for folder in {target.parent for _, target in jobs.pairs}:
             remove_leftovers(folder)
-        todo = [pair for pair in jobs.pairs if overwrite or not pair[1].exists()]
+        todo = [pair for pair in jobs.pairs if overwrite or not pair[1].exists() or outdated(pair[1])]
         self.counts["skipped"] = len(jobs.pairs) - len(todo)
+        if self.files is not None:
+            left = {source for source, _ in todo}
+            for source, _ in jobs.pairs:
+                if source not in left:
+                    self._list("skipped", source, "")
         self.bar.update(self.counts["skipped"])
         return todo
 

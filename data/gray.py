@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from data.jobs import add_output_options, parse_jobs
+from data.jobs import add_output_options, end_jobs, parse_jobs
 from data.reader import read_picture
-from data.writer import write_picture
+from data.writer import FORMATS, write_picture
 from utils import Report, one_line, printable
 
 
@@ -41,10 +41,10 @@ def main(arguments=None):
     def convert(source, target):
         with report.failures_of(source):
             picture = read_picture(source)
-            lost = write_picture(target, gray(picture.pixels), picture, args.format, args.quality)
+            lost = write_picture(target, gray(picture.pixels), picture, FORMATS[target.suffix.lower()], args.quality)
             report.count("done", source, picture.note, lost)
 
-    with Report(jobs) as report, ThreadPoolExecutor() as pool:
+    with Report(jobs, args.verbose, args.json) as report, ThreadPoolExecutor() as pool:
         todo = report.todo(jobs, args.overwrite)
         try:
             for start in range(0, len(todo), 256):  # a million futures would take much memory
@@ -52,7 +52,7 @@ def main(arguments=None):
         except OSError as error:  # of the disk
             report.note(f"{printable(args.output)}: {one_line(error)}; {report}")
             return 1
-    print(report)
+    end_jobs(args, report, str(report))
     return 1 if report.counts["failed"] else 0
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from data.preprocess import colorize
 from data.reader import BadPicture, picture_size, read_picture
-from data.writer import write_picture
+from data.transparency import fill_transparent
+from data.writer import FORMATS, write_picture
 
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
 RESERVE, PICTURE_BYTES = 300_000_000, 40_000_000  # memory for the work, and for each 256 x 256 of a batch (measured: 30 MB)
@@ -29,13 +30,16 @@ def fitting_batch(batch, side, left):
     return batch
 
 
-def colorize_all(todo, colorizer, options, report):
-    """Read, colorize and write each (input, output) of `todo`; `report` counts what becomes of it."""
+def colorize_all(todo, colorizer, options, report, begin=lambda: None):
+    """Read, colorize and write each (input, output) of `todo`; `report` counts what becomes of it.
+
+    `begin` is called before each result is written.
+    """
 
     def read(source, target):
         with report.failures_of(source):
             picture = read_picture(source)
-            return source, target, picture, colorizer.views(picture.pixels)
+            return source, target, picture, colorizer.views(fill_transparent(picture.pixels, picture.alpha))
 
     def write(source, target, picture, ab):
         with report.failures_of(source):
@@ -43,6 +47,7 @@ def colorize_all(todo, colorizer, options, report):
                 raise BadPicture("the network gave no finite colours for it")
             result = colorize(picture.pixels, ab, options.saturation, options.gamut, options.guided)
             faint = is_faint(result)
+            begin()
             lost = write_result(target, result, picture, options)
             report.count("done", source, picture.note, lost, "the result has almost no colour" * faint)
             with report.lock:
@@ -100,7 +105,7 @@ def write_result(path, result, picture, options):
     if options.side_by_side:
         result = np.hstack([rgb(picture.pixels), result])
         picture = replace(picture, alpha=None if picture.alpha is None else np.hstack([picture.alpha] * 2))
-    return write_picture(path, result, picture, options.format, options.quality)
+    return write_picture(path, result, picture, FORMATS[path.suffix.lower()], options.quality)
 
 
 def rgb(pixels):

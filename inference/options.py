@@ -3,18 +3,31 @@
 import argparse
 from pathlib import Path
 
-from data.jobs import add_output_options, parse_jobs
+from data.jobs import STREAM, add_output_options, parse_jobs
 from data.writer import FORMATS
 from utils import number, printable
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "pretrained" / "colorizer.keras"
 
 
+EPILOG = """exit status:
+  0    all pictures are done, or were skipped because their results exist
+  1    some pictures failed, each with one line; or the disk or the memory ran out
+  2    the command was refused: a wrong option or path, or OUT holds results of other settings
+  130  stopped by Ctrl-C or SIGTERM
+
+examples:
+  test.py MyScans Colored
+  test.py a.jpg b.jpg folder Colored --json
+  test.py - - < gray.png > colour.png"""
+
+
 def parse(arguments=None):
     """(options, jobs) of test.py. Ends the program with one line and status 2 where they are wrong."""
     parser = argparse.ArgumentParser(
         prog="test.py", description="Colorize a picture, or a folder of them with all its subfolders.",
-        usage="test.py IN OUT [options]", epilog="example: test.py MyScans Colored", allow_abbrev=False,
+        usage="test.py IN [IN ...] OUT [options]", epilog=EPILOG, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add_output_options(parser)
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py")
@@ -39,6 +52,8 @@ def parse(arguments=None):
         parser.error(f"{printable(options.model)}: no such network; --model takes the best.keras of a training run")
     jobs = parse_jobs(parser, options)
     if options.sheet:
+        if options.to_stdout:
+            parser.error(f"--sheet: does not go with OUT {STREAM}")
         if options.shard:
             parser.error("--sheet: the shards would overwrite it; the same command without --shard writes it afterwards")
         name = f"--sheet {printable(options.sheet)}"

@@ -1,5 +1,6 @@
 """test.py from the command line to the files, with a tiny network of strong colours."""
 
+import json
 import os
 import signal
 import subprocess
@@ -60,6 +61,11 @@ def save(path, pixels, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
     return path
+
+
+def results(folder):
+    """The names in a folder of results, beside the record of its settings."""
+    return sorted(name for name in os.listdir(folder) if name != ".colorized.json")
 
 
 def lightness_error(before, after):
@@ -163,7 +169,7 @@ def test_sixteen_bits_alpha_and_the_rest_are_kept(tmp_path, run):
     )
     status, _, _ = run(tmp_path / "in", tmp_path / "out")
     assert status == 0
-    result = reader.read_picture(tmp_path / "out/deep.png")
+    result = reader.read_picture(tmp_path / "out/deep.tif")
     assert result.pixels.dtype == np.uint16 and result.pixels.shape == (64, 64, 3)
     assert lightness_error(deep, result.pixels) < 0.1
     with Image.open(tmp_path / "out/la.png") as image:
@@ -237,8 +243,8 @@ def test_mixed_folder(tmp_path, run):
     assert status == 1 and printed.startswith("4 done, 0 skipped, 4 failed, 2 passed over; ")
     for name in ("text.jpg", "cut.jpg", "empty.png", "pipe.png"):
         assert sum(f"{name}: " in line for line in err.splitlines()) == 1
-    made = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert made == ["a.jpg.png", "a.png.png", "deep/er/b.png", "deep/nameless.png"]
+    made = sorted(str(path.relative_to(out)) for path in out.rglob("[!.]*") if path.is_file())
+    assert made == ["a.jpg", "a.png", "deep/er/b.png", "deep/nameless.png"]
     assert all(path.read_bytes() == content for path, content in before.items())
     assert run(source, out)[1].startswith("0 done, 4 skipped, 4 failed, 2 passed over; ")
     assert run(source, out, "--overwrite")[1].startswith("4 done, 0 skipped, 4 failed, 2 passed over; ")
@@ -280,8 +286,7 @@ def test_shards_are_stable(tmp_path):
     def shares(root):
         found = {}
         for i in range(3):
-            jobs = find_jobs(root, tmp_path / "out", ".png")
-            jobs.keep(root, i, 3)
+            jobs = find_jobs([root], tmp_path / "out", share=(i, 3))
             found |= {str(source.relative_to(root)): i for source, _ in jobs.pairs}
         return found
 
@@ -303,8 +308,56 @@ def test_one_file_to_a_folder_or_to_a_name(tmp_path, run):
     source = save(tmp_path / "a.jpg", PICTURES["tall"])
     run(source, tmp_path / "folder")
     run(source, tmp_path / "name.webp")
-    assert (tmp_path / "folder/a.png").is_file()
+    assert Image.open(tmp_path / "folder/a.jpg").format == "JPEG"
     assert Image.open(tmp_path / "name.webp").format == "WEBP"
+
+
+def test_other_settings_do_not_skip_in_silence(tmp_path, run, networks):
+    for i in range(3):
+        save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
+    run(tmp_path / "in", tmp_path / "out")
+    first = (tmp_path / "out/0.png").read_bytes()
+    for options, word in ((("--saturation", 0.5), "saturation 1.0, now 0.5"), (("--size", 128), "size 64, now 128")):
+        status, _, err = run(tmp_path / "in", tmp_path / "out", *options)
+        assert status == 2 and word in err and "--overwrite makes them again" in err
+    status, _, err = run(tmp_path / "in", tmp_path / "out", network="none")
+    assert status == 2 and "model_sha256 " in err and (tmp_path / "out/0.png").read_bytes() == first
+    assert run(tmp_path / "in", tmp_path / "out", "--saturation", 0.5, "--overwrite")[1].startswith("3 done")
+    assert run(tmp_path / "in", tmp_path / "out", "--saturation", 0.5)[1].startswith("0 done, 3 skipped")
+    (tmp_path / "out/.colorized.json").unlink()  # results of an earlier version
+    status, out, err = run(tmp_path / "in", tmp_path / "out")
+    assert status == 0 and out.startswith("0 done, 3 skipped") and "with what settings is not known" in err
+    source, target = tmp_path / "in/0.png", tmp_path / "alone.png"
+    run(source, target)
+    assert "with what settings is not known" in run(source, target, "--saturation", 0.5)[2]
+
+
+def test_json_of_colorizing(tmp_path, run):
+    save(tmp_path / "in/a.png", PICTURES["tall"])
+    (tmp_path / "in/b.jpg").write_text("no picture")
+    status, out, _ = run(tmp_path / "in", tmp_path / "out", "--json")
+    found = json.loads(out)
+    assert status == 1 and (found["done"], found["failed"]) == (1, 1) and found["message"].startswith("1 done")
+    assert {entry["status"] for entry in found["files"]} == {"done", "failed"}
+    status, out, _ = run(tmp_path / "in", tmp_path / "out", "--json", "--saturation", 2)
+    assert status == 2 and json.loads(out)["skipped"] == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--size", "128")], ids=str)
+def test_hidden_colours_do_not_reach_the_network(tmp_path, run, options):
+    """Four pictures that look the same: their visible parts get the same colours, the hidden lightness is kept."""
+    gray, (rows, columns) = PICTURES["camera"], np.mgrid[:256, :256]
+    seen = ((columns - 115) / 95) ** 2 + ((rows - 130) / 125) ** 2 < 1
+    for name, under in (("photo", gray), ("black", 0), ("white", 255), ("gray", 128)):
+        pixels = np.dstack([np.where(seen, gray, under), seen * 255]).astype(np.uint8)
+        save(tmp_path / "in" / f"{name}.png", pixels)
+    assert run(tmp_path / "in", tmp_path / "out", *options)[0] == 0
+    found = {path.stem: np.asarray(Image.open(path)) for path in (tmp_path / "out").glob("*.png")}
+    assert len(found) == 4
+    for result in found.values():
+        np.testing.assert_array_equal(result[seen], found["photo"][seen])
+        assert (result[~seen][:, 3] == 0).all()
+    assert found["black"][~seen][:, :3].max() < 40 and found["white"][~seen][:, :3].min() > 215
 
 
 def test_uncoloured_results_never_pass(tmp_path, run, monkeypatch):
@@ -387,7 +440,7 @@ def test_strange_names(tmp_path, run):
     status, out, err = run(tmp_path / "in", tmp_path / "out")
     assert status == 1 and out.startswith("1 done, 0 skipped, 1 failed")
     assert r"\udcff\x1b[2J.png: not a picture" in err and "\x1b" not in err
-    assert os.listdir(os.path.join(os.fsencode(tmp_path), b"out")) == [b"\xff\n.png"]
+    assert set(os.listdir(os.path.join(os.fsencode(tmp_path), b"out"))) == {b"\xff\n.png", b".colorized.json"}
 
 
 def full_disk(monkeypatch, number=28):
@@ -413,7 +466,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_halves(tmp_path, run, monkeypatch
         f"1 done, 0 skipped, 0 failed, 0 passed over; {tmp_path / 'out'}: No space left on device; "
         "the same command goes on from here"
     ]
-    assert os.listdir(tmp_path / "out") == ["0.png"]
+    assert results(tmp_path / "out") == ["0.png"]
     assert run(tmp_path / "in", tmp_path / "out")[1].startswith("8 done, 1 skipped, 0 failed")
 
 
@@ -425,7 +478,7 @@ def test_a_result_that_is_refused_alone_fails_alone(tmp_path, run, monkeypatch):
     full_disk(monkeypatch, 36)  # "File name too long" itself, as test machines differ
     status, out, err = run(tmp_path / "in", tmp_path / "out", "--overwrite")
     assert status == 1 and out.startswith("1 done, 0 skipped, 2 failed") and "File name too long" in err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
+    assert results(tmp_path / "out") == ["0.png", "2.png"]
 
 
 def test_a_folder_that_changes_while_it_is_read(tmp_path, run, monkeypatch):
@@ -449,7 +502,7 @@ def test_a_folder_that_changes_while_it_is_read(tmp_path, run, monkeypatch):
     assert status == 1 and out.startswith("4 done, 0 skipped, 4 failed")
     for line in ("1.png: No such file", "2.png: not a regular", "3.png: not a regular", "4.png: not a picture"):
         assert line in err
-    assert sorted(os.listdir(tmp_path / "out")) == ["0.png", "5.png", "6.png", "7.png"]
+    assert results(tmp_path / "out") == ["0.png", "5.png", "6.png", "7.png"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1), (3, 2)], ids=str)
@@ -511,7 +564,7 @@ def test_out_of_memory_halves_the_batch(tmp_path, run, monkeypatch):
     status, out, err = run(tmp_path / "in", tmp_path / "less", "--batch", "8")
     assert status == 0 and out.startswith("11 done, 0 skipped, 0 failed")
     assert err.count("out of memory: from here on 2 pictures at a time, not 8") == 1
-    for path in (tmp_path / "out").iterdir():  # each picture got its own colours
+    for path in (tmp_path / "out").glob("*.png"):  # each picture got its own colours
         both = (np.asarray(Image.open(folder / path.name)).astype(int) for folder in (tmp_path / "out", tmp_path / "less"))
         assert np.abs(np.subtract(*both)).max() <= 2
 
@@ -568,6 +621,6 @@ def test_interrupt_says_how_to_go_on(tmp_path, networks, number):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "stopped: " in err.splitlines()[-1] and "the same command goes on from here" in err.splitlines()[-1]
-    made = sorted((tmp_path / "out").iterdir())
+    made = sorted((tmp_path / "out").glob("[!.]*"))
     assert 0 < len(made) < 400 and f"stopped: {len(made)} done, " in err
     assert all(reader.read_picture(path).pixels.shape == (256, 256, 3) for path in made)  # all whole, none begun

@@ -1,7 +1,12 @@
 """Inputs, outputs and the command `python -m data.gray`."""
 
+import io
+import json
 import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +17,8 @@ from data.gray import main as gray_main
 from data.jobs import output_names
 from tests.samples import COLOUR, GRAY, same, save
 from utils import find_files
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_output_names_never_collide():
@@ -24,6 +31,90 @@ def test_output_names_never_collide():
         outputs = output_names(sorted(names), ".png")
         assert len(set(outputs.values())) == len(names)
         assert output_names(sorted(names, reverse=True), ".png") == outputs
+
+
+def test_results_keep_the_format_where_it_can_be_written():
+    names = ["a.JPG", "b.jpeg", "c.tif", "d.webp", "e.png", "f.gif", "g.heic", "h.nef", "nameless"]
+    kept = ["a.JPG", "b.jpeg", "c.tif", "d.webp", "e.png", "f.png", "g.png", "h.png", "nameless.png"]
+    assert list(output_names(names).values()) == kept
+    assert output_names(["a.jpg", "a.png", "a.tif"]) == {"a.jpg": "a.jpg", "a.png": "a.png", "a.tif": "a.tif"}
+    assert output_names(["a.bmp", "a.png"]) == {"a.bmp": "a.bmp.png", "a.png": "a.png.png"}
+
+
+def test_several_inputs(tmp_path, capsys):
+    for name in ("a.jpg", "x/b.png", "x/deep/c.tif", "y/a.jpg", "y/b.bmp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / name, COLOUR)
+    out = tmp_path / "out"
+
+    def run(*names):
+        status = gray_main([*(str(tmp_path / name) for name in names), str(out)])
+        return status, capsys.readouterr()
+
+    assert run("a.jpg", "x", "y", "y/b.bmp")[0] == 0
+    made = sorted(str(path.relative_to(out)) for path in find_files(out))
+    assert made == ["a.jpg", "b.png", "x/b.png", "x/deep/c.tif", "y/a.jpg", "y/b.png"]
+    assert run("a.jpg", "x", "y", "y/b.bmp")[1].out == "0 done, 6 skipped, 0 failed, 0 passed over\n"
+    for names, words in (
+        (("a.jpg", "y/a.jpg"), "would both become"),
+        (("a.jpg", "gone"), "no such file or folder"),
+        (("a.jpg", "-"), "no such file or folder"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            run(*names)
+        assert end.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(SystemExit):
+        gray_main([str(tmp_path / "a.jpg"), "-", str(out)])
+    assert "does not go with other inputs" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # OUT was forgotten
+        gray_main([str(tmp_path / "x"), str(tmp_path / "y"), str(tmp_path / "a.jpg")])
+    assert "several inputs need a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
+def test_stdin_and_stdout(tmp_path, format):
+    path = save(tmp_path / "a", COLOUR, format=format)
+    command = [sys.executable, "-m", "data.gray"]
+
+    def run(*arguments, **options):
+        return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, **options)
+
+    done = run("-", "-", input=path.read_bytes())
+    assert done.returncode == 0 and done.stderr.decode() == "1 done, 0 skipped, 0 failed, 0 passed over\n"
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert image.format == ("PNG" if format == "BMP" else format) and image.size == (60, 40)
+    done = run(path, "-", "--format", "tiff")
+    assert done.returncode == 0 and done.stdout.startswith(b"II*\0")
+    done = run("-", tmp_path / "b.png", input=path.read_bytes())
+    assert done.returncode == 0 and done.stdout.startswith(b"1 done") and (tmp_path / "b.png").exists()
+    done = run("-", "-", input=b"no picture")
+    assert done.returncode == 1 and not done.stdout and b"not a picture" in done.stderr
+    for wrong in (["-", "-", "--json"], [tmp_path, "-"]):
+        assert run(*wrong, input=b"").returncode == 2
+
+
+def test_json_and_verbose(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in/a.png", COLOUR)
+    frames = [Image.fromarray(np.roll(COLOUR, i)) for i in range(2)]
+    save(tmp_path / "in/b.tif", frames[0], save_all=True, append_images=frames[1:])
+    (tmp_path / "in/c.jpg").write_text("no picture")
+    (tmp_path / "in/notes.txt").write_text("no picture")
+    source, out = str(tmp_path / "in"), str(tmp_path / "out")
+    assert gray_main([source, out, "--json", "--verbose"]) == 1
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert [found[kind] for kind in ("done", "skipped", "failed", "passed_over")] == [2, 0, 1, 1]
+    files = {os.path.basename(entry["input"]): entry for entry in found["files"]}
+    assert files["a.png"] == {"input": f"{source}/a.png", "status": "done", "note": "", "result": f"{out}/a.png"}
+    assert files["b.tif"]["note"] == "first of 2 frames" and files["b.tif"]["result"] == f"{out}/b.tif"
+    assert files["c.jpg"]["status"] == "failed" and "not a picture" in files["c.jpg"]["note"]
+    assert files["c.jpg"]["result"] is None and files["notes.txt"]["status"] == "passed over"
+    assert "notes.txt: not a picture, passed over" in printed.err
+    gray_main([source, out, "--json"])
+    printed = capsys.readouterr()
+    assert {entry["status"] for entry in json.loads(printed.out)["files"]} == {"skipped", "failed", "passed over"}
+    assert "notes.txt" not in printed.err
 
 
 def test_gray_is_pillows_luma():
@@ -45,7 +136,7 @@ def test_gray_command(tmp_path, capsys):
     assert printed.out.strip() == "3 done, 0 skipped, 1 failed, 1 passed over"
     assert printed.err.count("broken.png: not a picture") == 1
     files = sorted(str(path.relative_to(out)) for path in find_files(out))
-    assert files == ["a.jpg.png", "a.png.png", "sub/b.png"]
+    assert files == ["a.jpg", "a.png", "sub/b.png"]
     with Image.open(out / "sub/b.png") as image:
         same(np.asarray(image), gray(COLOUR))
     assert gray_main([str(source), str(out)]) == 1
