@@ -1,5 +1,6 @@
 """From the metrics of single pictures to a table: means, their bootstrap intervals, differences between two methods."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,7 +72,8 @@ def interval(columns, of=lambda mean: mean, weights=None, seed=0):
     if len(weights) == 1:
         return value, value, value
     options = {"n_resamples": RESAMPLES, "confidence_level": LEVEL, "method": "percentile", "batch": 100, "rng": seed}
-    found = scipy.stats.bootstrap(data, statistic, paired=True, vectorized=True, **options).confidence_interval
+    with warnings.catch_warnings(action="ignore", category=scipy.stats.DegenerateDataWarning):  # where a value is NaN
+        found = scipy.stats.bootstrap(data, statistic, paired=True, vectorized=True, **options).confidence_interval
     return value, float(found.low), float(found.high)
 
 

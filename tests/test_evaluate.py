@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +18,7 @@ from data import preprocess
 from data.batches import Batches
 from evaluation.options import parse
 from inference import model_file
+from inference.view import Colorizer
 from models import aciids2020
 from training.model import TrainingModel
 
@@ -126,8 +129,8 @@ def test_the_ceiling_is_the_target_on_the_true_lightness(summary, rows, folder):
     for path, row in zip(colour_files(folder), of(rows, "ceiling, T = 1.8", "own")):
         rgb = np.asarray(Image.open(path))
         small = preprocess.resize(rgb, SIZE, SIZE)
-        goal = keras.ops.convert_to_numpy(preprocess.target(small[None], 1.8))[0]
-        result = preprocess.colorize(rgb, goal)
+        target = keras.ops.convert_to_numpy(preprocess.target(small[None], 1.8))[0]
+        result = preprocess.colorize(rgb, target)
         assert float(row["psnr"]) == pytest.approx(metrics.peak_signal_noise_ratio(rgb, result), abs=1e-6)
         difference = color.deltaE_ciede2000(color.rgb2lab(rgb), color.rgb2lab(result))
         assert float(row["ciede2000"]) == pytest.approx(difference.mean(), abs=1e-3)
@@ -161,8 +164,8 @@ def test_the_means_are_those_of_the_rows(summary, rows, networks):
             for metric in ("psnr", "ssim", "ciede2000", "auc", "bleed", "cf", "cf_abs", "out_of_gamut"):
                 assert found[metric]["mean"] == pytest.approx(np.mean([float(row[metric]) for row in own]))
                 assert found[metric]["low"] <= found[metric]["mean"] <= found[metric]["high"]
-            truth = np.mean([float(row["cf"]) for row in of(rows, "photograph", protocol)])
-            assert found["delta_cf"]["mean"] == pytest.approx(abs(found["cf"]["mean"] - truth))
+            photographs = np.mean([float(row["cf"]) for row in of(rows, "photograph", protocol)])
+            assert found["delta_cf"]["mean"] == pytest.approx(abs(found["cf"]["mean"] - photographs))
             rarity, auc = (np.array([float(row[column]) for row in own]) for column in ("rarity", "auc_rebalanced"))
             assert found["auc_rebalanced"]["mean"] == pytest.approx((rarity * auc).sum() / rarity.sum())
 
@@ -286,6 +289,44 @@ def test_several_saturations(networks, folder, tmp_path):
     assert pairs == [(f"{strong}, x {factor}", f"{other}, x {factor}") for factor in ("0.5", "1")]
 
 
+def test_the_saturation_curve_takes_one_run_of_the_network(networks, folder, tmp_path, monkeypatch):
+    """One table holds every factor and all-gray; the network sees each picture once, and once for each example shown."""
+    seen = []
+    look = Colorizer.views
+    monkeypatch.setattr(Colorizer, "views", lambda self, pixels: seen.append(1) or look(self, pixels))
+    arguments = ["--data", folder, "--model", networks / "strong.keras", "--size", SIZE, "--out", tmp_path, "--saturation"]
+    run([*arguments, 0, 0.5, 1])
+    table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
+    name = model_name(networks, "strong")
+    curve = [{metric: table[row][metric]["mean"] for metric in ("psnr", "ciede2000", "delta_cf")}
+             for row in ("all-gray", *(f"{name}, x {factor}" for factor in ("0", "0.5", "1")))]  # fmt: skip
+    assert curve[0] == curve[1] and len({point["psnr"] for point in curve}) == 3
+    assert len(seen) == 5 + 3 * 3
+
+
+def test_several_folders(networks, folder, tmp_path):
+    """Pictures of the same name in two folders are two pictures; each is found again by folder and picture."""
+    second = tmp_path / "second"
+    second.mkdir()
+    shutil.copy(folder / "2.png", second / "0.png")
+    run(["--data", folder, second, "--model", networks / "strong.keras", "--size", SIZE, "--out", tmp_path / "out"])
+    with open(tmp_path / "out" / "metrics.csv", newline="") as file:
+        rows = of(list(csv.DictReader(file)), "all-gray")
+    assert [Path(row["folder"], row["picture"]) for row in rows] == [*colour_files(folder), second / "0.png"]
+    by_place = {(row["folder"], row["picture"]): row["psnr"] for row in rows}
+    assert by_place[str(second), "0.png"] == by_place[str(folder), "2.png"] != by_place[str(folder), "0.png"]
+
+
+@pytest.mark.parametrize("option", ["--fid", "--lpips"])
+def test_without_torchmetrics_nothing_slow_begins(folder, tmp_path, monkeypatch, capsys, option):
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    monkeypatch.setattr(evaluate, "scan_dataset", lambda *rest: pytest.fail("pictures were looked at"))
+    with pytest.raises(SystemExit) as stopped:
+        run(["--data", folder, "--out", tmp_path, option])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "pip install -r requirements-metrics.txt" in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "wrong, said",
     [
@@ -296,6 +337,8 @@ def test_several_saturations(networks, folder, tmp_path):
         (["--out", "gray.png"], "gray.png: File exists"),
         (["--data", "empty"], "empty: no colour photographs in it"),
         (["--groups", "gray.png"], "--groups gray.png: must have two columns"),
+        (["--groups", "groups.csv"], "--groups groups.csv: has none of the folders"),
+        (["--data", ".", "empty"], "empty is inside .: its pictures would count twice"),
         (["--degraded"], "--degraded, --borders: need networks"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -304,9 +347,10 @@ def test_refused(folder, tmp_path, monkeypatch, capsys, wrong, said):
     monkeypatch.chdir(tmp_path)
     shutil.copy(folder / "gray.png", "gray.png")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "groups.csv").write_text("folder,group\nelsewhere,people\n")
     with pytest.raises(SystemExit) as stopped:
         run(["--data", str(folder), "--out", "out", *wrong])
-    error = capsys.readouterr().err
+    error = capsys.readouterr().err.rpartition("\r")[2]  # after the progress of the scan
     assert stopped.value.code == 2 and error.startswith("evaluate.py: ") and said in error and error.count("\n") == 1
 
 

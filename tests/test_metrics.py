@@ -22,17 +22,17 @@ def planes(rgb):
 
 @pytest.fixture(scope="module")
 def pair():
-    """A photograph and the same with its chroma smeared, 120 x 90."""
-    truth = resize(data.coffee(), 90, 120)  # higher than one of SSIM's strips
-    ycc = cv2.cvtColor(truth, cv2.COLOR_RGB2YCrCb)
+    """A photograph and the same with its ab smeared, 120 x 90."""
+    reference = resize(data.coffee(), 90, 120)
+    ycc = cv2.cvtColor(reference, cv2.COLOR_RGB2YCrCb)
     ycc[..., 1:] = cv2.GaussianBlur(ycc[..., 1:], (0, 0), 6)
-    return cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB), truth
+    return cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB), reference
 
 
 def test_ab_mse():
-    truth = np.zeros((4, 5, 2), np.float32)
-    assert m.ab_mse(truth, truth) == 0
-    assert m.ab_mse(truth + np.float32([64, 0]), truth) == pytest.approx(0.125)  # (1/4 + 0) / 2
+    reference = np.zeros((4, 5, 2), np.float32)
+    assert m.ab_mse(reference, reference) == 0
+    assert m.ab_mse(reference + np.float32([64, 0]), reference) == pytest.approx(0.125)  # (1/4 + 0) / 2
 
 
 def test_psnr(pair):
@@ -66,22 +66,22 @@ def test_colorfulness():
 
 
 def test_auc():
-    truth = np.zeros((10, 10, 2), np.float32)
-    assert m.auc(truth, truth) == 100
-    off = truth + np.float32([30, 40])  # e = 50: C is 0 up to 49 and 1 from 50
-    assert m.auc(off, truth) == pytest.approx(100 * 100.5 / 150)
-    assert m.auc(truth + 200, truth) == 0
-    half = np.where(np.arange(10)[:, None, None] < 5, truth, off)
-    assert m.auc(half, truth) == pytest.approx((100 + 67) / 2)
+    reference = np.zeros((10, 10, 2), np.float32)
+    assert m.auc(reference, reference) == 100
+    off = reference + np.float32([30, 40])  # e = 50: C is 0 up to 49 and 1 from 50
+    assert m.auc(off, reference) == pytest.approx(100 * 100.5 / 150)
+    assert m.auc(reference + 200, reference) == 0
+    half = np.where(np.arange(10)[:, None, None] < 5, reference, off)
+    assert m.auc(half, reference) == pytest.approx((100 + 67) / 2)
     weights = np.where(np.arange(10)[:, None] < 5, 3.0, 1.0) * np.ones((10, 10))
-    assert m.auc(half, truth, weights) == pytest.approx((3 * 100 + 67) / 4)
+    assert m.auc(half, reference, weights) == pytest.approx((3 * 100 + 67) / 4)
 
 
 def test_auc_agrees_with_its_definition(pair):
-    ab, truth = (lab_of(x)[..., 1:] for x in pair)
-    error = np.linalg.norm(ab.astype(float) - truth, axis=-1)
+    ab, reference = (lab_of(x)[..., 1:] for x in pair)
+    error = np.linalg.norm(ab.astype(float) - reference, axis=-1)
     curve = [(error <= t).mean() for t in range(151)]
-    assert m.auc(ab, truth) == pytest.approx(100 * np.trapezoid(curve) / 150, abs=0.01)
+    assert m.auc(ab, reference) == pytest.approx(100 * np.trapezoid(curve) / 150, abs=0.01)
 
 
 def test_prior_and_rarity():
