@@ -14,6 +14,7 @@ from data.reader import read_rgb
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
 DRAWS = 5  # random numbers that a crop takes
+NAMED, TRIED = 3, 1000  # pictures that no longer decode: named, and tried, before a batch is given up
 MAX_SIDE = 2**16  # of a picture: none is decoded at reduced size then
 
 
@@ -115,25 +116,30 @@ class Batches(keras.utils.PyDataset):
     def picture(self, number, draws):
         """(uint8 (size, size, 3), index of its file) at a position in the epoch's order.
 
-        A picture that no longer decodes is replaced by the next that does.
+        A picture that no longer decodes is replaced by the next that does, with a line for each, at most NAMED.
 
         Raises:
-            OSError: none decodes.
+            OSError: none of the next TRIED decodes.
         """
-        for i in range(len(self.files)):
+        lines = []
+        for i in range(min(len(self.files), TRIED)):
             file = self.places[(number + i) % len(self.files)]
             path = self.files[file]
             try:
                 rgb = read_rgb(path, MAX_SIDE if self.nearest else self.size)
             except Exception as error:
-                tqdm.write(f"{path}: no longer decodes, the next picture takes its place ({error})")
+                lines.append(f"{path}: no longer decodes, the next picture takes its place ({error})")
                 continue
+            for line in lines[:NAMED]:
+                tqdm.write(line)
+            if len(lines) > NAMED:
+                tqdm.write(f"... and {len(lines) - NAMED} more")
             if self.nearest:
                 return resize_nearest(rgb, self.size, self.size), file
             if not self.order:
                 return resize(rgb, self.size, self.size), file
             return crop_and_mirror(rgb, self.size, draws, **self.options), file
-        raise OSError("none of the pictures can be read any more")
+        raise OSError(f"none of the pictures can be read any more; {lines[0].partition(', the next')[0]}")
 
 
 class Validation(Batches):

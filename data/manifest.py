@@ -1,18 +1,20 @@
 """The manifest: which pictures of the folders are for training and validation, and which are left out."""
 
 import csv
+import hashlib
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from data.places2 import is_natural
 from data.reader import looks_like_picture, read_rgb
-from utils import atomic, find_files
+from utils import atomic, find_files, printable
 
 POOL = ThreadPoolExecutor(os.cpu_count())  # its threads are started when they are first needed
 FIELDS = ("folder", "path", "split")
@@ -44,28 +46,45 @@ def scan_dataset(folders, validation_folders=(), share=0.1, seed=0, limit=0, nat
     """
     _refuse_overlap([*folders, *validation_folders])
     rng = np.random.default_rng([seed, 1])
-    files = {"train": find_candidates(folders, natural), "val": find_candidates(validation_folders)}
+    runs = []  # folders of training runs, whose sample sheets are no training pictures
+    files = {"train": find_candidates(folders, natural, runs), "val": find_candidates(validation_folders, False, runs)}
     if limit:
         files["train"] = [files["train"][i] for i in sorted(rng.permutation(len(files["train"]))[:limit])]
-    rows = []
+    rows, contents = [], []
     for split, found in files.items():
-        faults = in_order(fault_of, (os.path.join(*file) for file in found))
+        checked = in_order(_check, (os.path.join(*file) for file in found))
         bar = tqdm(
-            faults,
+            checked,
             f"scanning {split} pictures",
             len(found),
             disable=not progress or not found,
             leave=False,
             mininterval=0.1 if sys.stderr.isatty() else 60,
         )
-        rows += [
-            {"folder": str(folder), "path": str(path), "split": fault or split} for (folder, path), fault in zip(found, bar)
-        ]
+        for (folder, path), (fault, content) in zip(found, bar):
+            rows.append({"folder": str(folder), "path": str(path), "split": fault or split})
+            contents.append(content)
     if not validation_folders:
         good = [row for row in rows if row["split"] == "train"]
         for i in rng.permutation(len(good))[: round(share * len(good))]:
             good[i]["split"] = "val"
+    if progress:
+        for line in _remarks(rows, contents, runs):
+            tqdm.write(line, file=sys.stderr)
     return rows
+
+
+def _remarks(rows, contents, runs):
+    """What is worth a line of a scan: run folders that were left out, and pictures that are in both splits."""
+    if runs:
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        yield f"left out: {printable(runs[0])}{more}, the folder of a training run"
+    trained = {content for row, content in zip(rows, contents) if row["split"] == "train"}
+    twice = [row for row, content in zip(rows, contents) if row["split"] == "val" and content in trained]
+    if twice:
+        count = Counter(row["split"] for row in rows)["val"]
+        first = printable(os.path.join(twice[0]["folder"], twice[0]["path"]))
+        yield f"{len(twice)} of {count} validation pictures are training pictures as well, by content or link: {first}"
 
 
 def _refuse_overlap(folders):
@@ -76,17 +95,39 @@ def _refuse_overlap(folders):
                 raise ValueError(f"{folders[i]} is inside {folders[j]}: its pictures would count twice")
 
 
-def find_candidates(folders, natural=False):
+def find_candidates(folders, natural=False, runs=None):
     """The files that look like pictures: a list of (folder, path relative to it), in a stable order.
 
-    natural: only the natural scenes of Places2.
+    The folders of training runs below them are left out; of a folder that is one itself, its samples.
+
+    Args:
+        natural: only the natural scenes of Places2.
+        runs: a list that takes the folders that are left out.
     """
     found = []
     for folder in folders:
-        paths = (os.path.relpath(path, folder) for path in find_files(folder))
+        is_run = {"config.json", "manifest.csv"} <= set(os.listdir(folder) if os.path.isdir(folder) else ())
+
+        def skip(path, names, folder=folder, is_run=is_run):
+            below = {"config.json", "manifest.csv"} <= names and not os.path.samefile(path, folder)
+            samples = is_run and path == Path(folder, "samples")
+            if runs is not None and (below or samples):
+                runs.append(path)
+            return below or samples
+
+        paths = (os.path.relpath(path, folder) for path in find_files(folder, skip=skip))
         named = (path for path in paths if not natural or is_natural(path))
         found += [(folder, path) for path in named if looks_like_picture(os.path.join(folder, path))]
     return found
+
+
+def _check(path):
+    """(why a file cannot be used, a hash of its content): see `fault_of`."""
+    fault = fault_of(path)
+    if fault:
+        return fault, None
+    with open(path, "rb") as file:  # from the cache: it was just decoded
+        return fault, hashlib.blake2b(file.read(), digest_size=8).digest()
 
 
 def fault_of(path):
@@ -123,6 +164,23 @@ def read_manifest(path):
         rows = []
     if not rows or any(row.keys() != set(FIELDS) or None in row.values() or row["split"] not in SPLITS for row in rows):
         raise ValueError(f"{path}: not a manifest")
+    return rows
+
+
+def moved(rows, folders, new):
+    """The rows with other folders in place of `folders`, in their order.
+
+    Raises:
+        ValueError: there are more or fewer folders, or a picture to train or validate on is not in its new place.
+    """
+    if len(new) != len(folders):
+        raise ValueError(f"{len(new)} folders in place of {len(folders)}: name all, in the order of {folders}")
+    places = dict(zip(folders, new))
+    rows = [row | {"folder": places.get(row["folder"], row["folder"])} for row in rows]
+    used = [path for split in ("train", "val") for path in paths(rows, split)]
+    missing = [path for path in used if not os.path.isfile(path)]
+    if missing:
+        raise ValueError(f"{len(missing)} of {len(used)} pictures are not there, such as {printable(missing[0])}")
     return rows
 
 

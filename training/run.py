@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import configs
@@ -25,6 +25,7 @@ class Run:
     config: configs.Config
     rows: list[dict]  # of the manifest
     lock: object = None  # held as long as this process lives
+    scanned: list[str] = field(default_factory=list)  # data and val as manifest.csv names them, if they were moved
 
 
 def start(options, devices):
@@ -44,6 +45,7 @@ def start(options, devices):
         run = read(options.run)
         asked = {name: value for name, value in asked.items() if value} | configs.given(options)
         asked |= {"preset": options.preset} if options.preset else {}
+        _find_data(run, asked, options)
         held = asdict(run.config) | {name: getattr(run, name) for name in ("preset", "data", "val")}
         for name, value in asked.items():
             if held[name] != value:
@@ -51,6 +53,8 @@ def start(options, devices):
                     f"--{name.replace('_', '-')} {value}: the run in {options.run} has {held[name]}; leave it out"
                 )
         run.lock = None if options.dry_run else hold(options.run)
+        if run.scanned and not options.dry_run:
+            _store(run)
     else:
         preset = options.preset or "paper"
         try:
@@ -73,6 +77,30 @@ def start(options, devices):
     return run
 
 
+def _find_data(run, asked, options):
+    """Let the run take its pictures from the folders that are asked for, where they hold all of them.
+
+    Raises RunError, in one line, where a folder is not there.
+    """
+    scanned = run.scanned or run.data + run.val
+    for name in ("data", "val"):
+        old, new = getattr(run, name), asked.get(name)
+        if new and old and new != old:
+            try:
+                run.rows = manifest.moved(run.rows, old, new)
+            except ValueError as error:
+                raise RunError(f"--{name} {' '.join(new)}: does not hold the pictures of {options.run}: {error}") from error
+            setattr(run, name, new)
+            run.scanned = scanned
+    for name in ("data", "val"):
+        for folder in getattr(run, name):
+            if not Path(folder).is_dir():
+                raise RunError(
+                    f"{folder}: no such folder; it holds the pictures of {options.run}. "
+                    f"If they were moved, --{name} NEW names the new place"
+                )
+
+
 def write(run):
     """Write a new run's configuration and manifest, and lock its folder. Raises RunError where another was faster."""
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +108,12 @@ def write(run):
     if (run.folder / "config.json").exists():
         raise RunError(f"{run.folder}: another train.py has begun a run in it")
     manifest.write_manifest(run.folder / "manifest.csv", run.rows)
+    _store(run)
+
+
+def _store(run):
     stored = {"preset": run.preset, "data": run.data, "val": run.val, "config": asdict(run.config)}
+    stored |= {"scanned": run.scanned} if run.scanned else {}
     stored["manifest"] = sha256(run.folder / "manifest.csv")
     with atomic(run.folder / "config.json") as temporary:
         temporary.write_text(json.dumps(stored, indent=1))
@@ -93,6 +126,7 @@ def read(folder):
         stored = json.loads((folder / "config.json").read_text())
         config = configs.check(configs.Config(**stored["config"]))
         preset, data, val, digest = (stored[name] for name in ("preset", "data", "val", "manifest"))
+        scanned = list(stored.get("scanned", []))
     except (ValueError, TypeError, LookupError) as error:
         raise RunError(f"{folder / 'config.json'}: damaged ({error}); {advice}") from error
     try:
@@ -101,7 +135,9 @@ def read(folder):
             raise ValueError(f"{folder / 'manifest.csv'}: changed since the run began")
     except (ValueError, FileNotFoundError) as error:
         raise RunError(f"{error}; {advice}") from error
-    return Run(folder, preset, data, val, config, rows)
+    places = dict(zip(scanned, data + val))
+    rows = [row | {"folder": places.get(row["folder"], row["folder"])} for row in rows]
+    return Run(folder, preset, data, val, config, rows, scanned=scanned)
 
 
 def hold(folder):
