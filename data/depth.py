@@ -3,6 +3,8 @@
 Pillow reads colour of more than 8 bits in 8 bits, and some other samples wrongly.
 """
 
+import importlib.util
+
 import cv2
 import numpy as np
 
@@ -89,17 +91,18 @@ def deep_bits(image):
         return bits if bits > (15 if image.mode == "I;16" and bits == 16 else 8) else 0
     if image.format == "HEIF":
         return image.info.get("bit_depth", 8) if image.info.get("bit_depth", 8) > 8 else 0
-    return 0
+    return 16 * (image.format == "JXL" and importlib.util.find_spec("imagecodecs") is not None)  # unknown before decoding
 
 
 def read_deep(image, bits, notes):
     """Pixels and alpha, uint16, of a file for which `deep_bits` gives `bits`; None (with a note) if only 8 can be read."""
     try:
-        values = {"PPM": _read_ppm, "HEIF": _read_heif}.get(image.format, _read_by_opencv)(image)
+        values = {"PPM": _read_ppm, "HEIF": _read_heif, "JXL": _read_jxl}.get(image.format, _read_by_opencv)(image)
     except Exception:  # of any type, on broken data; the 8 bits may still be read, or say what is wrong
         values = None
     if values is None or values.dtype != np.uint16 or values.shape[:2] != image.size[::-1]:
-        notes.append(f"{bits} bits read as 8")
+        if image.format != "JXL" or values is None:
+            notes.append(f"{bits} bits read as 8")
         return None
     if image.format == "PPM" and values.ndim == 3:
         return values, None
@@ -144,6 +147,12 @@ def _read_heif(image):
 
     values = np.asarray(pillow_heif.open_heif(image.fp, convert_hdr_to_8bit=False))
     return values >> (16 - image.info["bit_depth"])
+
+
+def _read_jxl(image):
+    import imagecodecs
+
+    return imagecodecs.jpegxl_decode(_content(image))
 
 
 def read_fits(image, notes):

@@ -37,13 +37,17 @@ def read_exif(image, notes):
 
 
 def read_dpi(image):
-    """(across, down), or None if the file gives none that makes sense."""
-    try:
-        dpi = tuple(float(value) for value in image.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    # Pillow gives 1 for a TIFF without a resolution
-    return dpi if len(dpi) == 2 and all(1 < value < 1e6 for value in dpi) else None
+    """(across, down), of the format's own field or of EXIF, or None if the file gives none that makes sense."""
+    with contextlib.suppress(Exception):  # any kind of error, for broken fields
+        dpi = image.info.get("dpi")
+        if dpi is None:
+            exif = image.getexif()
+            unit = {2: 1, 3: 2.54}[exif.get(296, 2)]
+            dpi = (unit * exif[282], unit * exif[283])
+        dpi = tuple(float(value) for value in dpi)
+        # Pillow gives 1 for a TIFF without a resolution
+        return dpi if len(dpi) == 2 and all(1 < value < 1e6 for value in dpi) else None
+    return None
 
 
 def read_xmp(image):
