@@ -22,7 +22,7 @@ from inference import model_file
 from inference.folder import colorize_all, fitting_batch
 from inference.settings import Record, settings_of
 from inference.sheet import write_sheet
-from inference.view import Colorizer, native_precision
+from inference.view import Predictor, native_precision
 
 CHOOSE = "--overwrite makes them again, another OUT keeps them"
 
@@ -60,7 +60,7 @@ def main(options, jobs):
             return end(1, f"{report}; too little memory: {left / 1e6:.0f} MB are left for one picture at a time")
         if fitting < batch:
             report.note(f"too little memory for {batch} pictures at a time: {fitting} are taken")
-        colorizer = Colorizer(network, size, fitting)
+        colorizer = Predictor(network, size, fitting)
         started, where = time.monotonic(), options.output
         again = "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
         try:

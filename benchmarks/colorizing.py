@@ -15,7 +15,7 @@ from benchmarks.measure import ROOT, ROUNDS, Row, in_turns, process
 from data import reader, writer
 from data.preprocess import colorize
 from inference import model_file
-from inference.view import Colorizer, native_precision
+from inference.view import Predictor, native_precision
 
 # "test" is also the name of a package of Python's own, so the script is loaded by its path.
 spec = importlib.util.spec_from_file_location("colorize_script", ROOT / "test.py")
@@ -41,7 +41,7 @@ class Folder:
             [str(source), str(source) + "-out", "--model", str(model), "--saturation", "1", *options]
         )
         network, card = model_file.load(model, native_precision())
-        self.colorizer = Colorizer(network, card["size"], min(self.args.batch, len(self.jobs.pairs)))
+        self.colorizer = Predictor(network, card["size"], min(self.args.batch, len(self.jobs.pairs)))
 
     def __call__(self):
         with utils.Report(self.jobs) as report:
@@ -143,7 +143,7 @@ def precision_row(model):
     psnr = {}
     for precision in ("float32", "mixed_bfloat16"):
         network, card = model_file.load(model, precision)
-        colorizer = Colorizer(network, card["size"], len(photographs))
+        colorizer = Predictor(network, card["size"], len(photographs))
         chroma = colorizer.ab([colorizer.views(pixels) for pixels in photographs])
         results = [colorize(pixels, ab).astype(float) for pixels, ab in zip(photographs, chroma)]
         errors = [np.square(result - pixels).mean() for result, pixels in zip(results, photographs)]

@@ -1,9 +1,9 @@
 """Colour mathematics: sRGB, CIE XYZ, CIELab, saturation and the sRGB gamut.
 
 Functions take float32 arrays, with the colour on the last axis, (..., 3), unless they say otherwise, and return the same
-kind: NumPy arrays are computed by NumPy, tensors by the Keras backend, so that one text serves the training step on any
-device and pictures of any size on the CPU. Gamma-encoded sRGB and linear RGB lie in 0..1 inside the gamut and may leave it;
-CIELab has L in 0..100 and a, b in about -110..110 inside the gamut.
+kind: NumPy arrays are computed by NumPy, tensors by the Keras backend (`data.arrays`), so that one text serves the
+training step on any device and pictures of any size on the CPU. Gamma-encoded sRGB and linear RGB lie in 0..1 inside the
+gamut and may leave it; CIELab has L in 0..100 and a, b in about -110..110 inside the gamut.
 
 The constants are scikit-image's (IEC 61966-2-1 sRGB, illuminant D65, 2 degree observer). The matrices are spelled out as
 sums of products: a matrix product may be rounded to TF32 or bfloat16 by an accelerator, elementwise arithmetic is not.
@@ -13,28 +13,24 @@ import functools
 
 import cv2
 import numpy as np
-from keras import ops
+
+from data.arrays import library
 
 XYZ_FROM_RGB = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 WHITE = np.array([0.95047, 1.0, 1.08883])  # XYZ of D65, Y = 1
 
 
-def _library(x):
-    """numpy for NumPy arrays, keras.ops for tensors: the two share every name that is used here."""
-    return np if isinstance(x, np.ndarray) else ops
-
-
 def _matmul(matrix, x):
     """(3, 3) constant applied to the last axis of (..., 3), in float32 on every device."""
     columns = [x[..., i] for i in range(3)]
     rows = [sum(float(weight) * column for weight, column in zip(row, columns)) for row in matrix]
-    return _library(x).stack(rows, axis=-1)
+    return library(x).stack(rows, axis=-1)
 
 
 def linear_from_srgb(srgb):
     """Gamma-encoded sRGB -> linear RGB (IEC 61966-2-1). Values below 0 follow the linear toe, as in scikit-image."""
-    xp = _library(srgb)
+    xp = library(srgb)
     return xp.where(srgb > 0.04045, xp.power((xp.maximum(srgb, 0.04045) + 0.055) / 1.055, 2.4), srgb / 12.92)
 
 
@@ -46,7 +42,7 @@ def srgb_from_linear(linear):
 
 def _f(t):
     """CIE 1976's compression of a tristimulus ratio; slope 7.787 below 0.008856 (CIE 15, as scikit-image rounds it)."""
-    xp = _library(t)
+    xp = library(t)
     return xp.where(t > 0.008856, xp.power(xp.maximum(t, 0.008856), 1 / 3), 7.787 * t + 16 / 116)
 
 
@@ -64,7 +60,11 @@ def lightness_from_gray(gray):
 
 def lightness_from_srgb(srgb):
     """CIELab L, (..., 3) -> (...): only the luminance row of `lab_from_srgb`."""
-    linear = linear_from_srgb(srgb)
+    return lightness_from_linear(linear_from_srgb(srgb))
+
+
+def lightness_from_linear(linear):
+    """CIELab L of linear RGB, (..., 3) -> (...)."""
     luminance = sum(float(weight) * linear[..., i] for i, weight in enumerate(XYZ_FROM_RGB[1]))
     return 116 * _f(luminance) - 16
 
@@ -73,7 +73,7 @@ def lab_from_srgb(srgb):
     """Gamma-encoded sRGB -> CIELab."""
     f = _f(_matmul(XYZ_FROM_RGB / WHITE[:, None], linear_from_srgb(srgb)))
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
-    return _library(f).stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+    return library(f).stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 def linear_from_lab(lightness, a, b):
@@ -92,7 +92,7 @@ def boost_saturation(srgb, factor, clip=False):
     With v = max(R, G, B), sRGB -> HSV, S' = T * S -> sRGB is exactly rgb' = v - T * (v - rgb). S' is not clipped by
     default, as in the authors' code: rgb' may then be negative. `clip` holds S' at 1 by min(T, 1 / S) in place of T.
     """
-    xp = _library(srgb)
+    xp = library(srgb)
     value = xp.max(srgb, axis=-1, keepdims=True)
     fall = value - srgb
     if clip:
@@ -100,16 +100,18 @@ def boost_saturation(srgb, factor, clip=False):
     return value - factor * fall
 
 
-@functools.cache
-def _chroma_limit():
-    """The highest chroma that sRGB holds at 257 values of L, 0..100 (rows), and 513 of the hue, 0..2 pi (columns)."""
-    lightness = np.linspace(0, 100, 257, dtype=np.float32)[:, None] * np.ones(513, np.float32)
-    hue = np.linspace(0, 2 * np.pi, 513, dtype=np.float32) * np.ones_like(lightness)
+def chroma_limit(hue):
+    """The highest chroma that sRGB holds at 257 values of L, 0..100, and at the hues (n,), in radians: float32 (257, n)."""
+    lightness = np.linspace(0, 100, 257, dtype=np.float32)[:, None] * np.ones(len(hue), np.float32)
+    hue = hue.astype(np.float32) * np.ones_like(lightness)
     a, b, limit = np.cos(hue), np.sin(hue), np.zeros_like(hue)
     for step in 256 * 0.5 ** np.arange(1, 17, dtype=np.float32):  # bisection: 0..256, to 0.004
         linear = linear_from_lab(lightness, a * (limit + step), b * (limit + step))
         limit += step * ((linear > -1e-5) & (linear < 1 + 1e-5)).all(axis=-1)
     return limit
+
+
+_chroma_limits = functools.cache(lambda: chroma_limit(np.linspace(0, 2 * np.pi, 513, dtype=np.float32)))  # when needed
 
 
 def fit_gamut(lightness, a, b):
@@ -118,7 +120,7 @@ def fit_gamut(lightness, a, b):
     The limit is interpolated between exact values, hence off by 0.001 of chroma on average. What then still leaves sRGB
     leaves it by so little that clipping moves L by less than 0.05.
     """
-    limits = _chroma_limit()
+    limits = _chroma_limits()
     per_hue, per_lightness = (np.float32((n - 1) / span) for n, span in zip(limits.shape[::-1], (2 * np.pi, 100)))
     chroma, hue = cv2.cartToPolar(a, b)
     limit = cv2.remap(limits, hue * per_hue, lightness * per_lightness, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -127,11 +129,12 @@ def fit_gamut(lightness, a, b):
 
 
 _CODES = 2**16 - 1
-_CODE = np.rint(255 * srgb_from_linear(np.arange(_CODES + 1, dtype=np.float32) / _CODES)).astype(np.uint8)
+CODE = np.rint(255 * srgb_from_linear(np.arange(_CODES + 1, dtype=np.float32) / _CODES)).astype(np.uint8)
 
 
 def codes_from_linear(linear, dtype):
-    """Linear RGB, NumPy (H, W, 3) -> gamma-encoded sRGB in whole numbers, uint8 or uint16; what leaves 0..1 is clipped."""
+    """Linear RGB, NumPy (H, W, 3) -> gamma-encoded sRGB as uint8, uint16 or float32 0..1; what leaves 0..1 is clipped."""
     if dtype == np.uint8:  # by a table, whose steps are a twentieth of a code at most
-        return _CODE.take(cv2.addWeighted(linear, _CODES, linear, 0, 0, dtype=cv2.CV_16U))  # rounds and clips
-    return np.rint(srgb_from_linear(np.clip(linear, 0, 1)) * np.iinfo(dtype).max).astype(dtype)
+        return CODE.take(cv2.addWeighted(linear, _CODES, linear, 0, 0, dtype=cv2.CV_16U))  # rounds and clips
+    srgb = srgb_from_linear(np.clip(linear, 0, 1))
+    return srgb if dtype == np.float32 else np.rint(srgb * np.iinfo(dtype).max).astype(dtype)

@@ -1,11 +1,12 @@
 """The Canny edge detector as batched tensor operations, equal to scikit-image's on photographs (J. Canny, PAMI 1986).
 
 Only elementwise arithmetic, shifts and maxima, in float32: it runs inside the training step on any backend and device,
-and no accelerator rounds it.
+no accelerator rounds it, and it is exported as it is.
 """
 
 import numpy as np
-from keras import ops
+
+from data.arrays import library
 
 SIGMA, LOW, HIGH = 1.0, 0.1, 0.2  # the paper's (scikit-image's defaults); thresholds in the units of L
 
@@ -20,6 +21,7 @@ def _blur_change(x, axis):
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
     taps /= taps.sum()
     cut = (lambda x, start, stop: x[:, start:stop]) if axis == 1 else (lambda x, start, stop: x[:, :, start:stop])
+    ops = library(x)
     line = ops.ones_like(x[:1, :, :1] if axis == 1 else x[:1, :1])
     total, inside = 0.0, float(taps[radius]) * line
     for k, tap in enumerate(taps[radius + 1 :].tolist(), start=1):
@@ -39,6 +41,7 @@ def _neighbours(padded):
 
 def _sobel(x):
     """Derivatives of (N, H, W) along the rows and along the columns, the border repeated; unnormalised."""
+    ops = library(x)
     x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
     (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2))
     return (sw - nw) + 2 * (s - n) + (se - ne), (ne - nw) + 2 * (e - w) + (se - sw)
@@ -46,6 +49,7 @@ def _sobel(x):
 
 def _spread(x):
     """Maximum over 3 x 3 places of 0/1 (N, H, W): one step of growth through the 8 neighbours."""
+    ops = library(x)
     padded = ops.pad(x, [(0, 0), (1, 1), (1, 1)])
     rows = ops.maximum(ops.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
     return ops.maximum(ops.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
@@ -55,12 +59,13 @@ def canny(lightness):
     """Edge maps of pictures.
 
     Args:
-        lightness: float32 tensor (N, H, W), CIELab L, 0..100.
+        lightness: float32 tensor or value of an ONNX graph (N, H, W), CIELab L, 0..100.
 
     Returns:
         float32 tensor (N, H, W), 1 on edges and 0 elsewhere, as
         `skimage.feature.canny(L, sigma=1, low_threshold=0.1, high_threshold=0.2, mode="constant")`.
     """
+    ops = library(lightness)
     change = _blur_change(lightness, 1)
     change = change + _blur_change(lightness, 2) + _blur_change(change, 2)
     rows, columns = zip(_sobel(lightness), _sobel(change))  # the blurred picture is lightness + change

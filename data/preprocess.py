@@ -2,15 +2,14 @@
 
 Training, validation, test and evaluation all call it, and nothing else decides what the network sees. Pictures are arrays
 (H, W) for gray or (H, W, 3) for sRGB, uint8, uint16 or float32 in 0..1. What runs inside the training step takes batched
-tensors and is written with keras.ops; what handles pictures of any size takes NumPy arrays.
+tensors and is written with keras.ops; what handles pictures of any size takes NumPy arrays and does without Keras.
 """
 
 import cv2
 import numpy as np
-from keras import ops
-from keras.backend import standardize_dtype
 
 from data import color
+from data.arrays import dtype_name, library, tensor
 from data.edges import canny
 
 STRIP_PIXELS = 2**16  # pictures are joined in strips of rows whose planes stay in the processor's cache
@@ -19,8 +18,8 @@ STRIP_PIXELS = 2**16  # pictures are joined in strips of rows whose planes stay 
 def to_float(pixels):
     """uint8 0..255 or uint16 0..65535 -> float32 0..1; floats are taken to be 0..1 already. NumPy or tensor."""
     if not isinstance(pixels, np.ndarray):
-        peak = {"uint8": 255.0, "uint16": 65535.0}.get(standardize_dtype(pixels.dtype), 1.0)
-        return ops.cast(pixels, "float32") / peak
+        peak = {"uint8": 255.0, "uint16": 65535.0}.get(dtype_name(pixels), 1.0)
+        return library(pixels).cast(pixels, "float32") / peak
     peak = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
     return np.divide(pixels, peak, dtype=np.float32)
 
@@ -68,10 +67,10 @@ def network_inputs(lightness, global_lightness=None, names=("lightness", "global
     Returns:
         dict of tensors: "lightness" and "global_lightness" as given, "edges" float32 (N, H, W, 1), 0 or 1.
     """
-    lightness = ops.convert_to_tensor(lightness)
+    lightness = tensor(lightness)
     make = {
         "lightness": lambda: lightness,
-        "global_lightness": lambda: lightness if global_lightness is None else ops.convert_to_tensor(global_lightness),
+        "global_lightness": lambda: lightness if global_lightness is None else tensor(global_lightness),
         "edges": lambda: canny(lightness[..., 0])[..., None],
     }
     return {name: make[name]() for name in names}
@@ -89,10 +88,11 @@ def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
         inputs: the network's `input`, a dict of symbolic tensors.
         degrade: applied to L, (N, H, W, 1), before all else.
     """
-    lightness = global_lightness = degrade(lightness_of(ops.convert_to_tensor(rgb))[..., None])
+    lightness = global_lightness = degrade(lightness_of(tensor(rgb))[..., None])
     side = inputs["global_lightness"].shape[1] if "global_lightness" in inputs else lightness.shape[1]
     if side != lightness.shape[1]:
-        global_lightness = ops.image.resize(lightness, (side, side), antialias=True, data_format="channels_last")
+        shrink = library(lightness).image.resize
+        global_lightness = shrink(lightness, (side, side), antialias=True, data_format="channels_last")
     return network_inputs(lightness, global_lightness, inputs)
 
 
@@ -107,7 +107,7 @@ def target(rgb, saturation, clip=False):
     Returns:
         float32 tensor (N, H, W, 2).
     """
-    srgb = to_float(ops.convert_to_tensor(rgb))
+    srgb = to_float(tensor(rgb))
     return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
 
 
@@ -115,7 +115,7 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
     """Enlarge predicted chroma to the size of its picture and join it to the picture's own lightness.
 
     Args:
-        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) sRGB.
+        pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
         ab: float32 (h, w, 2), Lab units, of any size; enlarged bilinearly.
         saturation: factor on the chroma.
         gamut: "chroma" reduces the chroma of what leaves sRGB at fixed L and hue, so that L is exact;

@@ -10,7 +10,7 @@ import numpy as np
 import configs
 from data import preprocess
 from inference import model_file
-from inference.view import Colorizer
+from inference.view import Predictor
 from models import NETWORKS
 
 BATCH = 8  # pictures that a method is given at a time, at most
@@ -92,7 +92,7 @@ def ablated(network, branch, pictures, size):
         pictures: batches of uint8 pictures (N, size, size, 3).
         size: side of the squares that the network sees.
     """
-    probe = Colorizer(network.model, size, BATCH, layer_of(network, branch))
+    probe = Predictor(network.model, size, BATCH, layer_of(network, branch))
     outputs = (output for batch in pictures for output in probe.ab([probe.views(picture) for picture in batch]))
     mean = np.mean([output.reshape(-1, output.shape[-1]).mean(axis=0) for output in outputs], axis=0)
     model = keras.models.clone_model(network.model)
@@ -112,7 +112,7 @@ def ceiling(target, name="ceiling"):
 
 def trained(name, network, size):
     """A network as a method that sees squares of side `size`."""
-    colorizer = Colorizer(network.model, size, BATCH)
+    colorizer = Predictor(network.model, size, BATCH)
 
     def ab(rgb, targets):
         return colorizer.ab([colorizer.views(picture) for picture in rgb])

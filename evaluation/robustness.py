@@ -11,7 +11,7 @@ from data.degrade import DRAWS, degrade
 from data.preprocess import enlarged, lightness_of, resize
 from evaluation.measure import compare_ab, read_batches
 from evaluation.methods import BATCH
-from inference.view import Colorizer
+from inference.view import Predictor
 
 # border -> its sRGB code, its width as a share of the picture's longer side
 BORDERS = {f"{tone}, {share:.0%}": (code, share) for tone, code in (("white", 255), ("black", 0)) for share in (0.01, 0.04)}
@@ -29,7 +29,7 @@ def measure(files, networks, size, seed=0, degraded=False, borders=False):
     Returns:
         (rows {"picture", "method"} with `degraded_metrics`, rows {"picture", "method" (with its border), "ab_shift"}).
     """
-    colorizers = {name: Colorizer(network.model, size, BATCH) for name, network in networks.items()}
+    colorizers = {name: Predictor(network.model, size, BATCH) for name, network in networks.items()}
     faulty, bordered = [], []
     for pictures in read_batches(files, size, "degraded, bordered"):
         lightness = degraded_lightness(pictures, seed) if degraded else None

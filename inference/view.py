@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 
-from data.preprocess import lightness_of, network_inputs, resize
+from data.preprocess import network_inputs
+from inference.engine import views_of
 from utils import is_out_of_memory
 
 
-class Colorizer(keras.Model):
+class Predictor(keras.Model):
     """Pictures -> ab, before the network enlarges it last. All batches have one shape, so it is compiled once."""
 
     def __init__(self, network, side, batch, layer="ab"):
@@ -28,8 +29,7 @@ class Colorizer(keras.Model):
 
     def views(self, pixels):
         """What the network sees of a picture: dict of L, float32 (side, side, 1)."""
-        small = {side: lightness_of(resize(pixels, side, side))[..., None] for side in set(self.sides.values())}
-        return {name: small[side] for name, side in self.sides.items()}
+        return views_of(pixels, self.sides)
 
     def ab(self, views):
         """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging; or what `layer` gives.

@@ -363,7 +363,7 @@ def test_hidden_colours_do_not_reach_the_network(tmp_path, run, options):
 def test_uncoloured_results_never_pass(tmp_path, run, monkeypatch):
     source = save(tmp_path / "a.png", PICTURES["camera"])
     with monkeypatch.context() as context:
-        context.setattr(view.Colorizer, "ab", lambda self, views: np.full((len(views), 32, 32, 2), np.nan, "f4"))
+        context.setattr(view.Predictor, "ab", lambda self, views: np.full((len(views), 32, 32, 2), np.nan, "f4"))
         status, out, err = run(source, tmp_path / "nan")
     assert status == 1 and "1 failed" in out and "a.png: the network gave no finite colours" in err
     assert not (tmp_path / "nan").exists()
@@ -546,14 +546,14 @@ def test_refusals(tmp_path, networks, capsys, arguments, words):
 
 
 def out_of_memory_above(batch, monkeypatch):
-    predict = view.Colorizer.predict_on_batch
+    predict = view.Predictor.predict_on_batch
 
     def exhausted(self, views):
         if len(views["lightness"]) > batch:
             raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor")
         return predict(self, views)
 
-    monkeypatch.setattr(view.Colorizer, "predict_on_batch", exhausted)
+    monkeypatch.setattr(view.Predictor, "predict_on_batch", exhausted)
 
 
 def test_out_of_memory_halves_the_batch(tmp_path, run, monkeypatch):
@@ -595,7 +595,7 @@ def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
         raise KeyboardInterrupt
 
     read, looked = reader.read_picture, []
-    monkeypatch.setattr(view.Colorizer, "ab", interrupted)
+    monkeypatch.setattr(view.Predictor, "ab", interrupted)
     monkeypatch.setattr(folder, "ThreadPoolExecutor", lambda threads: ThreadPoolExecutor(1))
     monkeypatch.setattr(folder, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path))
     for i in range(20):

@@ -18,7 +18,7 @@ from data import preprocess
 from data.batches import Batches
 from evaluation.options import parse
 from inference import model_file
-from inference.view import Colorizer
+from inference.view import Predictor
 from models import aciids2020
 from training.model import TrainingModel
 
@@ -292,8 +292,8 @@ def test_several_saturations(networks, folder, tmp_path):
 def test_the_saturation_curve_takes_one_run_of_the_network(networks, folder, tmp_path, monkeypatch):
     """One table holds every factor and all-gray; the network sees each picture once, and once for each example shown."""
     seen = []
-    look = Colorizer.views
-    monkeypatch.setattr(Colorizer, "views", lambda self, pixels: seen.append(1) or look(self, pixels))
+    look = Predictor.views
+    monkeypatch.setattr(Predictor, "views", lambda self, pixels: seen.append(1) or look(self, pixels))
     arguments = ["--data", folder, "--model", networks / "strong.keras", "--size", SIZE, "--out", tmp_path, "--saturation"]
     run([*arguments, 0, 0.5, 1])
     table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]

@@ -12,7 +12,7 @@ from data import demo, preprocess
 from evaluation.methods import load
 from inference import model_file
 from inference.options import DEFAULT_MODEL, parse
-from inference.view import Colorizer
+from inference.view import Predictor
 from models import aciids2020
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def pictures():
 
 
 def outputs(network, pictures, layer="ab"):
-    colorizer = Colorizer(network, SIDE, len(pictures), layer)
+    colorizer = Predictor(network, SIDE, len(pictures), layer)
     return colorizer.ab([colorizer.views(picture) for picture in pictures])
 
 

@@ -1,0 +1,31 @@
+"""Which library computes with an array, so that one text of the recipe serves NumPy, Keras and the exported file."""
+
+import numpy as np
+
+
+def library(x):
+    """numpy for NumPy arrays, `inference.onnx_graph` for the values of an ONNX graph, keras.ops for tensors.
+
+    They share every name that `data.color` and `data.edges` use. Keras is imported for tensors alone.
+    """
+    if isinstance(x, np.ndarray):
+        return np
+    if (own := getattr(x, "library", None)) is not None:
+        return own
+    from keras import ops
+
+    return ops
+
+
+def tensor(x):
+    """A NumPy array as a tensor of the Keras backend."""
+    from keras import ops
+
+    return ops.convert_to_tensor(x)
+
+
+def dtype_name(x):
+    """The type of a tensor's numbers, such as "uint8"."""
+    from keras.backend import standardize_dtype
+
+    return standardize_dtype(x.dtype)
