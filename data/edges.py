@@ -1,7 +1,6 @@
 """The Canny edge detector as batched tensor operations, equal to scikit-image's on photographs (J. Canny, PAMI 1986).
 
-Only elementwise arithmetic, shifts and maxima, in float32: it runs inside the training step on any backend and device,
-no accelerator rounds it, and it is exported as it is.
+Elementwise arithmetic, shifts and maxima in float32: it runs in the training step, and no accelerator rounds it.
 """
 
 import numpy as np
