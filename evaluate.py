@@ -70,12 +70,20 @@ def main(args):
 
     tables = nested(rows, "protocol", "method")
     measured = len(tables["own"]["photograph"])
+    small = [row["picture"] for row in tables["own"]["photograph"] if "ssim" not in row]
+    for name in small:
+        others = f"its mean is over the {measured - len(small)} others"
+        print(
+            f"{printable(name)}: a side below {metrics.WINDOW} pixels, has no SSIM at its own size; {others}",
+            file=sys.stderr,
+        )
     result = {
         "data": list(map(str, args.data)), "limit": args.limit, "seed": args.seed, "size": args.size,
         "saturation": args.saturation,
         "pictures": {
             "measured": measured, "gray": len(manifest.paths(scanned, "gray")),
             "broken": len(manifest.paths(scanned, "broken")) + len(files) - measured,
+            "without_ssim": len(small),
         },
         "common_colors": {
             "data": list(map(str, args.prior_data or args.data)), "pictures": len(common), "mean_ab": mean.tolist(),
@@ -203,7 +211,7 @@ def summarise(tables, seed):
 
 def show(result):
     """The means on the screen, as tables."""
-    print(", ".join(f"{count} {kind}" for kind, count in result["pictures"].items()))
+    print(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in result["pictures"].items()))
     for title, _, table in report.tables(result):
         columns = [metric for metric in SHOWN if metric in next(iter(table.values()))]
         width = max(24, *map(len, table))

@@ -134,7 +134,10 @@ class Reference:
         self.cf, self.cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
 
     def metrics(self, ab, factor):
-        """Metrics of ab (h, w, 2) of any size joined to the photograph's lightness; of the photograph itself for None."""
+        """Metrics of ab (h, w, 2) of any size joined to the photograph's lightness; of the photograph itself for None.
+
+        A picture that is smaller than the window of SSIM has none.
+        """
         if ab is not None and not np.isfinite(ab).all():
             return dict.fromkeys(self.metrics(None, 1), float("nan"))
         rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
@@ -142,9 +145,10 @@ class Reference:
             rgb, planes = colorize(rgb, ab, factor), enlarged(ab * np.float32(factor), slice(0, len(rgb)), *rgb.shape[:2])
         lab = color.lab_from_srgb(to_float(rgb))
         cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
+        small = min(rgb.shape[:2]) < metrics.WINDOW
         return {
             "psnr": metrics.psnr(rgb, self.rgb),
-            "ssim": metrics.ssim(rgb, self.rgb),
+            **({} if small else {"ssim": metrics.ssim(rgb, self.rgb)}),
             "ciede2000": float(metrics.ciede2000(lab, self.lab).mean(dtype=np.float64)),
             "auc": metrics.auc(lab[..., 1:], self.ab),
             "auc_rebalanced": metrics.auc(lab[..., 1:], self.ab, self.rarity),

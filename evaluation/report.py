@@ -54,7 +54,8 @@ def write(path, result, rows, examples):
     data, common_data = (text(", ".join(folders)) for folders in (result["data"], common["data"]))
     parts = [
         "<h1>Colorization, measured</h1>",
-        f"<p>{counts['measured']} photographs of {data}; left out: {counts['gray']} gray, {counts['broken']} broken. "
+        f"<p>{counts['measured']} photographs of {data}; left out: {counts['gray']} gray, {counts['broken']} broken.",
+        f"{counts['without_ssim']} are too small for SSIM, whose mean is over the others. " * (counts["without_ssim"] > 0),
         f"The mean ab and the rarity of colours are those of {common['pictures']} pictures of {common_data}"
         f"{', the measured ones themselves' * (common['data'] == result['data'])}. The ab of networks and ceiling is "
         f"multiplied by {factors}. Small: 95 % interval of the mean over pictures. "

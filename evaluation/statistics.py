@@ -80,13 +80,13 @@ def interval(columns, of=lambda mean: mean, weights=None, seed=0):
 def summarise(rows, seed=0):
     """The rows of one method (dicts of metrics, one a picture) -> {metric: {"mean", "low", "high"}}, low to high 95 %.
 
-    A metric whose columns the rows lack is left out; one value that is not a number makes its mean NaN.
+    A mean is over the rows that have its columns; one value that is not a number makes it NaN.
     """
     found = {}
     for name, metric in METRICS.items():
-        if rows[0].keys() >= set(metric.columns):
-            columns = [[row[column] for row in rows] for column in metric.columns]
-            weights = [row[metric.weight] for row in rows] if metric.weight else None
+        if having := [row for row in rows if row.keys() >= set(metric.columns)]:
+            columns = [[row[column] for row in having] for column in metric.columns]
+            weights = [row[metric.weight] for row in having] if metric.weight else None
             found[name] = dict(zip(("mean", "low", "high"), interval(columns, metric.of, weights, seed)))
     return found
 

@@ -10,6 +10,7 @@ from data import color
 from data.preprocess import resize, to_float
 from evaluation import metrics as m
 from evaluation import statistics
+from evaluation.measure import Reference
 
 
 def lab_of(rgb):
@@ -224,6 +225,20 @@ def test_summary_of_infinite_and_missing_numbers():
     assert found["psnr"] == {"mean": np.inf, "low": np.inf, "high": np.inf}
     assert found["ssim"] == {"mean": 1, "low": 1, "high": 1}
     assert np.isnan(found["ciede2000"]["mean"]) and set(found) == {"psnr", "ssim", "ciede2000"}
+
+
+def test_a_mean_is_over_the_rows_that_have_the_column():
+    found = statistics.summarise([{"psnr": 1.0}, {"psnr": 2.0, "ssim": 0.5}, {"psnr": 6.0, "ssim": 0.7}])
+    assert found["psnr"]["mean"] == 3 and found["ssim"]["mean"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("shape", [(9, 120), (120, 1), (1, 1), (10, 10)])
+def test_a_picture_smaller_than_the_window_has_all_but_ssim(shape):
+    rgb = data.astronaut()[: shape[0], : shape[1]]
+    for ab in (np.full((4, 4, 2), 30, np.float32), None):
+        found = Reference(rgb, np.ones((23, 23))).metrics(ab, 1)
+        assert "ssim" not in found and not any(np.isnan(value) for value in found.values())
+    assert "ssim" in Reference(data.astronaut()[:11, :11], np.ones((23, 23))).metrics(None, 1)
 
 
 def test_delta_cf_is_of_the_means():
