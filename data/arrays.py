@@ -1,17 +1,15 @@
-"""Which library computes with an array, so that one text of the recipe serves NumPy, Keras and the exported file."""
+"""Which library computes with an array, so that one text of the recipe serves NumPy and Keras."""
 
 import numpy as np
 
 
 def library(x):
-    """numpy for NumPy arrays, `inference.onnx_graph` for the values of an ONNX graph, keras.ops for tensors.
+    """numpy for NumPy arrays, keras.ops for tensors: they share the names that `data.color` and `data.edges` use.
 
-    They share every name that `data.color` and `data.edges` use. Keras is imported for tensors alone.
+    Keras is imported for tensors alone.
     """
     if isinstance(x, np.ndarray):
         return np
-    if (own := getattr(x, "library", None)) is not None:
-        return own
     from keras import ops
 
     return ops

@@ -47,10 +47,11 @@ def _f(t):
 
 
 def _f_inverse(f):
-    """`_f` inverted, NumPy alone: the cube, and below 0.2068966, which few pictures reach, its tangent there."""
-    knee = 0.2068966
-    cube = f * f * f
-    return cube if f.min(initial=knee) >= knee else np.where(f > knee, cube, (f - 16 / 116) / 7.787)
+    """`_f` inverted: the cube, and below 0.2068966, which few pictures reach, its tangent there."""
+    xp, knee, cube = library(f), 0.2068966, f * f * f
+    if xp is np and f.min(initial=knee) >= knee:
+        return cube
+    return xp.where(f > knee, cube, (f - 16 / 116) / 7.787)
 
 
 def lightness_from_gray(gray):
@@ -79,10 +80,12 @@ def lab_from_srgb(srgb):
 def linear_from_lab(lightness, a, b):
     """CIELab -> linear RGB, not clipped: colours that sRGB cannot show lie outside 0..1.
 
-    NumPy alone: three float32 planes (H, W) -> (H, W, 3). Whole planes are what a processor computes fastest.
+    Three planes -> (..., 3); those of NumPy are (H, W), float32. Whole planes are what a processor computes fastest.
     """
     y = (lightness + 16) * (1 / 116)
     xyz = [_f_inverse(f) for f in (y + a * (1 / 500), y, y - b * (1 / 200))]
+    if (xp := library(y)) is not np:
+        return _matmul(RGB_FROM_XYZ * WHITE, xp.stack(xyz, axis=-1))
     return cv2.transform(cv2.merge(xyz), RGB_FROM_XYZ * WHITE)
 
 
@@ -100,18 +103,16 @@ def boost_saturation(srgb, factor, clip=False):
     return value - factor * fall
 
 
-def chroma_limit(hue):
-    """The highest chroma that sRGB holds at 257 values of L, 0..100, and at the hues (n,), in radians: float32 (257, n)."""
-    lightness = np.linspace(0, 100, 257, dtype=np.float32)[:, None] * np.ones(len(hue), np.float32)
-    hue = hue.astype(np.float32) * np.ones_like(lightness)
+@functools.cache  # computed when it is first needed
+def chroma_limits():
+    """The highest chroma that sRGB holds, by L (257 rows, 0..100) and hue (513 columns, 0..2 pi): float32."""
+    lightness = np.linspace(0, 100, 257, dtype=np.float32)[:, None] * np.ones(513, np.float32)
+    hue = np.linspace(0, 2 * np.pi, 513, dtype=np.float32) * np.ones_like(lightness)
     a, b, limit = np.cos(hue), np.sin(hue), np.zeros_like(hue)
     for step in 256 * 0.5 ** np.arange(1, 17, dtype=np.float32):  # bisection: 0..256, to 0.004
         linear = linear_from_lab(lightness, a * (limit + step), b * (limit + step))
         limit += step * ((linear > -1e-5) & (linear < 1 + 1e-5)).all(axis=-1)
     return limit
-
-
-_chroma_limits = functools.cache(lambda: chroma_limit(np.linspace(0, 2 * np.pi, 513, dtype=np.float32)))  # when needed
 
 
 def fit_gamut(lightness, a, b):
@@ -120,7 +121,7 @@ def fit_gamut(lightness, a, b):
     The limit is interpolated between exact values, hence off by 0.001 of chroma on average. What then still leaves sRGB
     leaves it by so little that clipping moves L by less than 0.05.
     """
-    limits = _chroma_limits()
+    limits = chroma_limits()
     per_hue, per_lightness = (np.float32((n - 1) / span) for n, span in zip(limits.shape[::-1], (2 * np.pi, 100)))
     chroma, hue = cv2.cartToPolar(a, b)
     limit = cv2.remap(limits, hue * per_hue, lightness * per_lightness, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

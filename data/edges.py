@@ -58,7 +58,7 @@ def canny(lightness):
     """Edge maps of pictures.
 
     Args:
-        lightness: float32 tensor or value of an ONNX graph (N, H, W), CIELab L, 0..100.
+        lightness: float32 tensor (N, H, W), CIELab L, 0..100.
 
     Returns:
         float32 tensor (N, H, W), 1 on edges and 0 elsewhere, as

@@ -1,22 +1,92 @@
-"""What computes ab: a network in Keras or an ONNX file in ONNX Runtime, chosen by the file. Both are used alike:
+"""What computes ab: a network in Keras or an exported file in ONNX Runtime. Both are used alike:
 
-engine.views(pixels)   what the network sees of a picture, see `views_of`
+engine.views(pixels)   what the engine needs of a picture
 engine.ab(views)       a list of them -> float32 (n, h, w, 2), Lab units, before the last enlarging
 engine.batch           pictures at a time
 """
 
-from data.preprocess import lightness_of, resize
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+
+from data.preprocess import resize, to_float
+from inference.metadata import TOLD, BadModel, check_metadata
 
 
-def views_of(pixels, sides):
-    """What a network sees of a picture.
+def open_network(path, precision="auto"):
+    """Read the file of a network. Keras is imported only if the file needs it.
 
     Args:
-        pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
-        sides: {input of the network: side of the square that it takes}.
+        path: a file that `model_file.load` reads, or an .onnx file that `inference.export` wrote.
+        precision: a Keras dtype policy; "auto": the faster one of this machine. An .onnx file has its own.
 
     Returns:
-        {input: L, 0..100, float32 (side, side, 1)}.
+        (make, metadata): make(side, batch) is an engine whose network sees squares of `side`; the metadata as
+        `model_file.load` gives it.
+
+    Raises:
+        BadModel: see `model_file.load`.
     """
-    small = {side: lightness_of(resize(pixels, side, side))[..., None] for side in set(sides.values())}
-    return {name: small[side] for name, side in sides.items()}
+    if Path(path).suffix.lower() == ".onnx":
+        return _open_onnx(path)
+    try:
+        from utils import import_keras_quietly
+
+        import_keras_quietly()
+        from inference import model_file
+        from inference.view import Predictor, native_precision
+    except ModuleNotFoundError as error:
+        raise BadModel(f"{path}: needs {error.name}, of requirements.txt; an .onnx file does without") from error
+    network, metadata = model_file.load(path, native_precision() if precision == "auto" else precision)
+    return functools.partial(Predictor, network), metadata
+
+
+def _open_onnx(path):
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+        inputs = {value.name: value.shape for value in session.get_inputs()}
+        told = session.get_modelmeta().custom_metadata_map
+        metadata = {name: json.loads(told[name]) for name in TOLD if name in told}
+        check_metadata(metadata)
+        if len(inputs["picture"]) != 4 or inputs["saturation"] or type(metadata["size"]) is not int:
+            raise BadModel("it does not take pictures (N, H, W, 3)")
+    except Exception as error:  # onnxruntime has its own for each kind of damage
+        reason = " ".join(str(error).split())[:300]
+        raise BadModel(f"{path}: not a file that inference.export wrote for pictures, or damaged ({reason})") from error
+    return functools.partial(OnnxPredictor, session, metadata["size"]), metadata
+
+
+class OnnxPredictor:
+    """An exported network in ONNX Runtime. It sees pictures of 8 bits."""
+
+    def __init__(self, session, size, side, batch):
+        """
+        Args:
+            session: onnxruntime.InferenceSession of an exported file.
+            size: of the square that its network sees.
+            side: the one that is asked for.
+            batch: pictures at a time.
+
+        Raises:
+            BadModel: the two differ.
+        """
+        if side != size:
+            raise BadModel(f"the network was exported for the size {size}, not {side}")
+        self.session, self.side, self.batch = session, side, batch
+
+    def views(self, pixels):
+        """A picture as the network sees it, uint8 (side, side, 3)."""
+        small = resize(pixels, self.side, self.side)
+        if small.dtype != np.uint8:
+            small = np.rint(255 * to_float(small)).astype(np.uint8)
+        return small if small.ndim == 3 else np.dstack([small] * 3)
+
+    def ab(self, views):
+        """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging."""
+        parts = [np.stack(views[start : start + self.batch]) for start in range(0, len(views), self.batch)]
+        one = np.ones((), np.float32)
+        return np.concatenate([self.session.run(["ab"], {"picture": part, "saturation": one})[0] for part in parts])

@@ -8,9 +8,7 @@ import contextlib
 import h5py
 import numpy as np
 
-
-class BadModel(ValueError):
-    """A model file that cannot be used. The message is one line that names the file and says why."""
+from inference.metadata import BadModel
 
 
 @contextlib.contextmanager

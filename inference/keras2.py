@@ -13,7 +13,8 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from inference.hdf5 import BadModel, member, numbers, opened, text
+from inference.hdf5 import member, numbers, opened, text
+from inference.metadata import BadModel
 from models import aciids2020
 
 

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 import h5py
 from keras import saving
 
-from inference.hdf5 import BadModel, member, numbers, opened, text
+from inference.hdf5 import member, numbers, opened, text
 from inference.keras2 import is_keras2, load_keras2
+from inference.metadata import BadModel, check_metadata
 from models import NETWORKS
 from utils import atomic
 
@@ -162,10 +163,7 @@ def _check_arguments(build, arguments):
 
 def _check_training(metadata):
     """What the metadata says of training and colorizing has the types that train.py and `inference.publish` write."""
-    for name in ("saturation", "colorize_saturation"):
-        value = metadata.get(name, 1)
-        if type(value) not in (int, float) or not 0 <= value < math.inf:
-            raise BadModel(f"its metadata says {name} {value!r}, expected a number from 0 up")
+    check_metadata(metadata)
     training = metadata.get("training")
     while training is not None:
         kinds = {"pictures": int, "clip_saturation": bool}

@@ -3,8 +3,7 @@
 import keras
 import numpy as np
 
-from data.preprocess import network_inputs
-from inference.engine import views_of
+from data.preprocess import lightness_of, network_inputs, resize
 from utils import is_out_of_memory
 
 
@@ -28,8 +27,16 @@ class Predictor(keras.Model):
         return self.trunk(network_inputs(**views, names=self.trunk.input))
 
     def views(self, pixels):
-        """What the network sees of a picture: dict of L, float32 (side, side, 1)."""
-        return views_of(pixels, self.sides)
+        """What the network sees of a picture.
+
+        Args:
+            pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
+
+        Returns:
+            {input: L, 0..100, float32 (side, side, 1)}.
+        """
+        small = {side: lightness_of(resize(pixels, side, side))[..., None] for side in set(self.sides.values())}
+        return {name: small[side] for name, side in self.sides.items()}
 
     def ab(self, views):
         """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging; or what `layer` gives.

@@ -1,4 +1,4 @@
-"""The ONNX file against Keras, at sizes that the export itself did not see."""
+"""The ONNX files against Keras, at sizes that the export itself did not see."""
 
 import subprocess
 import sys
@@ -9,43 +9,101 @@ import numpy as np
 import pytest
 from skimage import data
 
-from data.preprocess import lightness_of, network_inputs, resize
+from data.preprocess import colorize, lightness_of, network_inputs, resize
 from inference import model_file
-from models import aciids2020
+from inference.options import DEFAULT_MODEL
+from inference.view import Predictor
+from models import aciids2020, zhang2016
 
-pytestmark = pytest.mark.slow
+onnxruntime = pytest.importorskip("onnxruntime")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow"),
+]
 
 ROOT = Path(__file__).parents[1]
+SIZES = ((1, 1), (7, 300), (101, 203), (257, 255), (512, 512), (77, 900), (801, 1201), (2000, 3000))
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras exports ONNX by way of TensorFlow")
-@pytest.mark.parametrize("edges", [True, False])
-def test_onnx_gives_what_keras_gives(tmp_path, edges):
-    import onnxruntime
+def export(*arguments):
+    command = [sys.executable, "-m", "inference.export", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
-    keras.utils.set_random_seed(0)
-    arguments = {"width": 1 / 8, "global_size": 64, "edges": edges}
-    network = aciids2020.build(**arguments)
-    model_file.save(tmp_path / "a.keras", "aciids2020", network.get_weights(), {"arguments": arguments, "size": 64})
-    command = [sys.executable, "-m", "inference.export", str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+@pytest.fixture
+def saved(tmp_path):
+    """save(module, **arguments): a small network with random weights, in the file a.keras."""
+
+    def save(module, **arguments):
+        keras.utils.set_random_seed(0)
+        network = module.build(**arguments)
+        metadata = {"arguments": arguments, "size": 64, "saturation": 1.8, "colorize_saturation": 1.3}
+        model_file.save(tmp_path / "a.keras", network.name, network.get_weights(), metadata)
+        return network
+
+    return save
+
+
+@pytest.mark.parametrize("form", [(), ("--gray", "--half")], ids=["colour", "gray"])
+def test_pictures_come_out_as_from_test_py(tmp_path, form):
+    """By the bundled model, whose weights half precision holds exactly."""
+    printed = export(tmp_path / "a.onnx", *form)
+    assert printed.returncode == 0 and "0.0e+00 of the pixels" in printed.stdout, printed.stderr
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    told = session.get_modelmeta().custom_metadata_map
+    assert told["T"] == "1.8" and told["colorize_saturation"] == "1.14" and told["source"].startswith("colorizer.keras")
+    assert (tmp_path / "a.onnx").stat().st_size < (21e6 if form else 41e6)
+    network, metadata = model_file.load(DEFAULT_MODEL)
+    predictor = Predictor(network, metadata["size"], 1)
+    photographs = [data.astronaut(), data.chelsea(), data.coffee(), data.retina()]
+    far = []
+    for i, (height, width) in enumerate(SIZES):
+        picture = resize(photographs[i % len(photographs)], height, width)
+        picture = picture[..., 1].copy() if form else picture
+        given = {"picture": picture[None], "saturation": np.float32([1.14]).reshape(())}
+        (found,) = session.run(["rgb"], given)
+        expected = colorize(picture, predictor.ab([predictor.views(picture)])[0], 1.14)
+        assert found.shape == (1, height, width, 3) and found.dtype == np.uint8
+        far.append((np.abs(found[0].astype(int) - expected).max(axis=-1) > 2).ravel())
+    assert np.concatenate(far).mean() < 1e-3
+
+
+def test_networks_of_other_sizes_and_inputs_and_batches(tmp_path, saved):
+    saved(aciids2020, width=1 / 8, global_size=32)
+    assert export(tmp_path / "a.keras", tmp_path / "a.onnx").returncode == 0
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    pictures = np.stack([resize(picture, 70, 90) for picture in (data.astronaut(), data.coffee())])
+    together = session.run(["rgb"], {"picture": pictures, "saturation": np.ones((), "f4")})[0]
+    alone = session.run(["rgb"], {"picture": pictures[1:], "saturation": np.ones((), "f4")})[0]
+    assert np.abs(together[1].astype(int) - alone[0]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "module, arguments",
+    [
+        (aciids2020, {"width": 1 / 8, "global_size": 64}),
+        (aciids2020, {"width": 1 / 8, "global_size": 64, "edges": False}),
+        (zhang2016, {"width": 1 / 8}),
+    ],
+)
+def test_the_bare_network_takes_any_size(tmp_path, saved, module, arguments):
+    network = saved(module, **arguments)
+    printed = export(tmp_path / "a.keras", tmp_path / "a.onnx", "--bare")
     assert printed.returncode == 0 and "from Keras" in printed.stdout, printed.stderr
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
-    shapes = {"lightness": ["N", "H", "W", 1], "global_lightness": ["N", 64, 64, 1]}
-    assert {i.name: i.shape for i in session.get_inputs()} == shapes
-    for height, width in ((40, 128), (96, 72)):
-        photographs = [data.camera(), data.astronaut()]
-        views = {
-            "lightness": np.stack([lightness_of(resize(p, height, width)) for p in photographs])[..., None],
-            "global_lightness": np.stack([lightness_of(resize(p, 64, 64)) for p in photographs])[..., None],
-        }
-        expected = keras.ops.convert_to_numpy(network(network_inputs(**views, names=network.input)))
+    photographs = [data.camera(), data.astronaut()]
+    for height, width in ((40, 128), (100, 100), (57, 255), (1, 3)):
+        views = {"lightness": np.stack([lightness_of(resize(p, height, width)) for p in photographs])[..., None]}
+        if "global_lightness" in network.input:
+            views["global_lightness"] = np.stack([lightness_of(resize(p, 64, 64)) for p in photographs])[..., None]
         (found,) = session.run(None, views)
+        pad = [(0, 0), (0, -height % 8), (0, -width % 8), (0, 0)]
+        filled = views | {"lightness": np.pad(views["lightness"], pad, mode="edge")}
+        expected = keras.ops.convert_to_numpy(network(network_inputs(**filled, names=network.input)))[:, :height, :width]
         assert found.shape == (2, height, width, 2) and np.abs(found - expected).max() / 128 < 1e-4
 
 
 def test_what_is_no_network_is_refused(tmp_path):
     (tmp_path / "a.keras").write_text("no network")
-    command = [sys.executable, "-m", "inference.export", str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    result = export(tmp_path / "a.keras", tmp_path / "a.onnx")
     assert result.returncode and "Traceback" not in result.stderr and not (tmp_path / "a.onnx").exists()

@@ -1,0 +1,20 @@
+"""What the file of a network says of colorizing, and what is wrong with a file."""
+
+import math
+
+TOLD = ("size", "colorize_saturation", "saturations")  # what an exported file repeats
+
+
+class BadModel(ValueError):
+    """A model file that cannot be used. The message is one line that names the file and says why."""
+
+
+def check_metadata(metadata):
+    """BadModel if what a file says of colorizing has not the types that train.py and `inference.publish` write."""
+    factors = {name: metadata.get(name, 1) for name in ("saturation", "colorize_saturation")}
+    named = metadata.get("saturations", {})
+    if type(named) is not dict:
+        raise BadModel(f"its metadata says saturations {named!r:.80}, expected names and numbers")
+    for name, value in {**named, **factors}.items():
+        if type(value) not in (int, float) or not 0 <= value < math.inf:
+            raise BadModel(f"its metadata says {name} {value!r}, expected a number from 0 up")
