@@ -13,30 +13,27 @@ from inference.options import parse
 
 PARSED = parse() if __name__ == "__main__" else None  # refused before the imports that take seconds
 
-from utils import Report, import_keras_quietly, is_out_of_memory, memory_left, printable
-
-import_keras_quietly()
-
 from data.jobs import end_jobs
-from inference import model_file
+from inference.engine import open_network
 from inference.folder import colorize_all, fitting_batch
+from inference.metadata import BadModel
 from inference.settings import Record, settings_of
 from inference.sheet import write_sheet
-from inference.view import Predictor, native_precision
+from utils import Report, is_out_of_memory, memory_left, printable
 
 CHOOSE = "--overwrite makes them again, another OUT keeps them"
 
 
 def main(options, jobs):
     """Colorize; returns the exit status: 0 all done, 1 some failed, 2 refused, 130 stopped."""
-    precision = native_precision() if options.precision == "auto" else options.precision
     try:
-        network, metadata = model_file.load(options.model, precision)
-    except model_file.BadModel as error:
+        make, metadata = open_network(options.model, options.precision)
+        size = options.size or metadata["size"]
+        colorizer = make(size, options.batch)
+    except BadModel as error:
         return stop(2, error)
     if options.saturation is None:
         options.saturation = metadata.get("colorize_saturation", 1.0)
-    size = options.size or metadata["size"]
     folder = None if options.to_stdout else jobs.folder
     record = Record(folder, settings_of(options, options.saturation, size), options.overwrite)
     with Report(jobs, options.verbose, options.json) as report:
@@ -60,7 +57,7 @@ def main(options, jobs):
             return end(1, f"{report}; too little memory: {left / 1e6:.0f} MB are left for one picture at a time")
         if fitting < batch:
             report.note(f"too little memory for {batch} pictures at a time: {fitting} are taken")
-        colorizer = Predictor(network, size, fitting)
+        colorizer.batch = fitting
         started, where = time.monotonic(), options.output
         again = "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
         try:

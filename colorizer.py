@@ -1,0 +1,123 @@
+"""Colorize arrays from Python. `Colorizer` is the public name of this project; docs/api.md describes it.
+
+from colorizer import Colorizer
+colorize = Colorizer()
+rgb = colorize(gray)
+"""
+
+import itertools
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from data import preprocess
+from inference.engine import open_network
+from inference.metadata import BadModel
+from inference.options import DEFAULT_MODEL
+
+__all__ = ["BadModel", "Colorizer"]
+
+
+class Colorizer:
+    """A network that colorizes pictures of any size. Threads may share it."""
+
+    def __init__(self, model=None, batch=4, precision="auto"):
+        """
+        Args:
+            model: path of a .keras file, of the authors' .h5, or of an .onnx file of `inference.export`; None: the bundled
+                model. Keras is imported only for the first two.
+            batch: pictures of a list that the network sees at a time.
+            precision: "float32" or "mixed_bfloat16"; "auto": the faster of the two. An .onnx file has its own.
+
+        Raises:
+            BadModel, a ValueError: the file cannot be used.
+        """
+        self.model, self.batch = Path(model or DEFAULT_MODEL), batch
+        make, metadata = open_network(self.model, precision)
+        self.size = metadata["size"]
+        self.saturation, self.saturations = metadata.get("colorize_saturation", 1.0), metadata.get("saturations", {})
+        self._engines = {count: make(self.size, count) for count in (1, batch)}
+        self._lock = threading.Lock()
+
+    def __repr__(self):
+        names = "".join(f", {name} {factor:g}" for name, factor in self.saturations.items())
+        return f"<Colorizer {self.model.name}, size {self.size}, saturation {self.saturation:g}{names}>"
+
+    def __call__(self, picture, saturation=None):
+        """Colorize one picture, or several.
+
+        Args:
+            picture: (H, W) gray or (H, W, 3) sRGB, of which L is taken: uint8, uint16, or float in 0..1. Or a list or
+                another iterable of such pictures, of any sizes.
+            saturation: factor on ab, 0 to 10, or a name in `saturations`; None: the model's default.
+
+        Returns:
+            sRGB (H, W, 3) of the picture's type. A list for a list or tuple; a generator for another iterable.
+
+        Raises:
+            TypeError, ValueError: a wrong type, shape or value; BadModel: the network gives no finite colours.
+        """
+        factor = self._factor(saturation)
+        if isinstance(picture, (list, tuple)):
+            return list(self._colorize(picture, factor))
+        if _is_array(picture):
+            return next(self._colorize([picture], factor))
+        if not hasattr(picture, "__iter__") or isinstance(picture, (str, bytes)):
+            raise TypeError(f"expected an array or an iterable of arrays, got {type(picture).__name__}")
+        return self._colorize(picture, factor)
+
+    def ab(self, picture, saturation=None):
+        """The colours that the call would join to a picture's L: float32 (H, W, 2), Lab units, not yet fitted to sRGB."""
+        pixels = checked(picture)
+        (small,) = self._small_ab([pixels])
+        height, width = pixels.shape[:2]
+        planes = preprocess.enlarged(small, slice(0, height), height, width)
+        return np.stack(planes, axis=-1) * np.float32(self._factor(saturation))
+
+    def _colorize(self, pictures, factor):
+        pictures = iter(pictures)
+        while group := list(itertools.islice(pictures, self.batch)):
+            pixels = [checked(picture) for picture in group]
+            for picture, own, ab in zip(group, pixels, self._small_ab(pixels)):
+                yield preprocess.colorize(own, ab, factor).astype(np.asarray(picture).dtype, copy=False)
+
+    def _small_ab(self, pixels):
+        engine = self._engines[1 if len(pixels) == 1 else self.batch]
+        views = [engine.views(picture) for picture in pixels]
+        with self._lock:
+            ab = engine.ab(views)
+        if not np.isfinite(ab).all():
+            raise BadModel(f"{self.model}: the network gave no finite colours")
+        return ab
+
+    def _factor(self, saturation):
+        if saturation is None:
+            return self.saturation
+        if isinstance(saturation, str):
+            if saturation not in self.saturations:
+                known = ", ".join(self.saturations) or "none"
+                raise ValueError(f"saturation {saturation!r}: the names that {self.model.name} brings are: {known}")
+            return self.saturations[saturation]
+        if not math.isfinite(saturation) or not 0 <= saturation <= 10:
+            raise ValueError(f"saturation {saturation}: expected a number from 0 to 10")
+        return saturation
+
+
+def _is_array(picture):
+    return hasattr(picture, "__array__") or hasattr(picture, "__array_interface__")
+
+
+def checked(picture):
+    """A picture as the pipeline takes it: uint8, uint16 or float32, contiguous, native byte order."""
+    if not _is_array(picture):
+        raise TypeError(f"expected an array, got {type(picture).__name__}")
+    pixels = np.asarray(picture)
+    if pixels.dtype.kind != "f" and pixels.dtype not in (np.uint8, np.uint16):
+        raise TypeError(f"expected uint8, uint16 or float, got {pixels.dtype}")
+    if not pixels.size or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
+        raise ValueError(f"expected (H, W) or (H, W, 3), got {pixels.shape}")
+    if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN fails too
+        raise ValueError(f"floats must lie in 0..1, got {pixels.min():g} to {pixels.max():g}")
+    return np.ascontiguousarray(pixels, np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("="))
