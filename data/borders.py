@@ -27,9 +27,12 @@ def find_borders(gray):
 def _width(lines, scale):
     """How many of the first lines, (N, length), are a border."""
     limit = int(WIDEST * len(lines))
-    lines = lines[: limit + 4].astype(np.float32) * scale
     if limit < 1 or lines.shape[1] < 8:
         return 0
+    first = lines[0] * np.float32(scale)  # alone, as it decides most pictures
+    if (np.abs(first - np.median(first)) <= TOLERANCE).mean() < EVEN:
+        return 0
+    lines = lines[: limit + 4].astype(np.float32) * scale
     distance = np.abs(lines - np.median(lines[0]))
     even = (distance <= TOLERANCE).mean(axis=1) >= EVEN
     width = int(np.argmin(even[: limit + 1])) if not even[: limit + 1].all() else limit + 1

@@ -1,7 +1,8 @@
 """Documents, line art and drawings: pictures that have no colours to find."""
 
-import cv2
 import numpy as np
+
+from data.restoration import shrink
 
 SIDE = 512  # px of the longer side at which a picture is looked at, at most
 PAPER, PAPER_SHARE = 190, 0.7  # the lowest tone of paper, in codes; the least share of the picture that has it
@@ -18,9 +19,7 @@ def is_line_art(gray):
         gray: uint8 or uint16 (H, W).
     """
     scale = 255 / np.iinfo(gray.dtype).max
-    shrink = min(1, SIDE / max(gray.shape))
-    small = cv2.resize(gray, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1 else gray
-    values = small.astype(np.float32) * scale
+    values = shrink(gray, SIDE).astype(np.float32) * scale
     height, width = (n // BLOCK * BLOCK for n in values.shape)
     if min(height, width) < 4 * BLOCK:
         return False

@@ -91,8 +91,8 @@ def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
     lightness = global_lightness = degrade(lightness_of(tensor(rgb))[..., None])
     side = inputs["global_lightness"].shape[1] if "global_lightness" in inputs else lightness.shape[1]
     if side != lightness.shape[1]:
-        shrink = library(lightness).image.resize
-        global_lightness = shrink(lightness, (side, side), antialias=True, data_format="channels_last")
+        reduce = library(lightness).image.resize
+        global_lightness = reduce(lightness, (side, side), antialias=True, data_format="channels_last")
     return network_inputs(lightness, global_lightness, inputs)
 
 
@@ -111,7 +111,7 @@ def target(rgb, saturation, clip=False):
     return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
 
 
-def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
+def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0):
     """Enlarge predicted chroma to the size of its picture and join it to the picture's own lightness.
 
     Args:
@@ -122,12 +122,13 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
             "clip" clips R, G and B as the authors' scripts do, which shifts L and hue.
         guided: let the chroma follow the edges of L: a local linear model of ab in L is fitted at the small size and
             applied at the full one (fast guided filter, He and Sun 2015).
+        tone: ab added to all after the saturation, a number or (2,).
 
     Returns:
         sRGB (H, W, 3), of the type of `pixels`.
     """
     height, width = pixels.shape[:2]
-    ab = ab * np.float32(saturation)
+    ab = ab * np.float32(saturation) + np.asarray(tone, np.float32)
     slope, offset = _local_model(ab, lightness_of(resize(pixels, *ab.shape[:2]))) if guided else (None, ab)
     result = np.empty((height, width, 3), pixels.dtype)
     rows = max(1, STRIP_PIXELS // width)
@@ -160,8 +161,6 @@ def _local_model(ab, lightness):
     def mean(x):
         return cv2.blur(x, (5, 5), borderType=cv2.BORDER_REFLECT).reshape(*lightness.shape, -1)
 
-    variance = mean(lightness * lightness) - mean(lightness) ** 2
-    slope = (mean(lightness[..., None] * ab) - mean(lightness) * mean(ab)) / (
-        variance + 4.0
-    )  # contrasts under 2 L are not followed
+    variance = mean(lightness * lightness) - mean(lightness) ** 2 + 4.0  # contrasts under 2 L are not followed
+    slope = (mean(lightness[..., None] * ab) - mean(lightness) * mean(ab)) / variance
     return mean(slope), mean(mean(ab) - slope * mean(lightness))

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from data.preprocess import colorize
 from data.reader import BadPicture, picture_size, read_picture
-from data.transparency import fill_transparent
 from data.writer import FORMATS, write_picture
+from inference.scan import averaged, join, shown
 
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
 RESERVE, PICTURE_BYTES = 300_000_000, 40_000_000  # memory for the work, and for each 256 x 256 of a batch (measured: 30 MB)
+LINE_ART = "a document or a drawing: left gray (--force colorizes it)"
 FAINT = 4 / 255  # of full scale, between the channels of a pixel: less is no colour to the eye
 
 
@@ -36,20 +36,27 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
     `begin` is called before each result is written.
     """
 
+    mirror = options.mirror or options.old
+
     def read(source, target):
         with report.failures_of(source):
             picture = read_picture(source)
-            return source, target, picture, colorizer.views(fill_transparent(picture.pixels, picture.alpha))
+            scan = shown(picture.pixels, picture.alpha, options.old, mirror)
+            return source, target, picture, scan, [colorizer.views(pixels) for pixels in scan.pictures]
 
-    def write(source, target, picture, ab):
+    def write(source, target, picture, scan, ab):
         with report.failures_of(source):
             if not np.isfinite(ab).all():
                 raise BadPicture("the network gave no finite colours for it")
-            result = colorize(picture.pixels, ab, options.saturation, options.gamut, options.guided)
-            faint = is_faint(result)
+            gray = scan.line_art and not options.force
+            saturation = 0 if gray else options.saturation
+            how = {"gamut": options.gamut, "guided": options.guided, "keep_tone": options.toned == "keep"}
+            result = join(picture.pixels, scan.area, averaged(ab, mirror), saturation, **how)
+            faint = not gray and is_faint(result)
             begin()
             lost = write_result(target, result, picture, options)
-            report.count("done", source, picture.note, lost, "the result has almost no colour" * faint)
+            why = LINE_ART if gray else "the result has almost no colour" * faint
+            report.count("done", source, picture.note, lost, why)
             with report.lock:
                 report.counts["faint"] += faint
 
@@ -61,12 +68,13 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
                 following = [pool.submit(read, *pair) for pair in next(groups, [])]
                 pictures = [picture for future in reading if (picture := future.result())]
                 batch = colorizer.batch
-                ab = colorizer.ab([views for *_, views in pictures]) if pictures else []
+                ab = colorizer.ab([view for *_, views in pictures for view in views]) if pictures else []
                 if colorizer.batch < batch:
                     report.note(f"out of memory: from here on {colorizer.batch} pictures at a time, not {batch}")
                 for future in writing:
                     future.result()
-                writing = [pool.submit(write, *picture[:3], ab) for picture, ab in zip(pictures, ab)]
+                parts = np.split(np.asarray(ab), len(pictures)) if pictures else []
+                writing = [pool.submit(write, *picture[:4], part) for picture, part in zip(pictures, parts)]
                 reading = following
             for future in writing:
                 future.result()

@@ -40,6 +40,16 @@ def parse(arguments=None):
         "--saturation", type=number(float, 0, 10),
         help="factor on the chroma; 1: the network's own (default: what the network's file says, else 1)",
     )  # fmt: skip
+    parser.add_argument(
+        "--old", action="store_true",
+        help="for old photographs: the network also sees a copy without grain, fading and halftone, and --mirror",
+    )  # fmt: skip
+    parser.add_argument("--mirror", action="store_true", help="average the colours of the picture and of its mirror image")
+    parser.add_argument(
+        "--toned", choices=("replace", "keep"), default="replace",
+        help="the tone of a sepia print or a colour picture: replace it, or keep its mean under the new colours",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="colorize documents and drawings too, which are left gray")
     parser.add_argument("--side-by-side", action="store_true", help="write the input beside the result")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of inputs and results")
     parser.add_argument(

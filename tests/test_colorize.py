@@ -25,6 +25,7 @@ from inference import folder, model_file, view
 from inference import sheet as sheets
 from inference.options import parse
 from models import aciids2020
+from tests.test_line_art import page
 
 pytestmark = pytest.mark.slow
 
@@ -624,3 +625,25 @@ def test_interrupt_says_how_to_go_on(tmp_path, networks, number):
     made = sorted((tmp_path / "out").glob("[!.]*"))
     assert 0 < len(made) < 400 and f"stopped: {len(made)} done, " in err
     assert all(reader.read_picture(path).pixels.shape == (256, 256, 3) for path in made)  # all whole, none begun
+
+
+def test_documents_stay_gray_unless_forced(tmp_path, run):
+    save(tmp_path / "in" / "page.png", page(0, "text"))
+    status, out, error = run(tmp_path / "in", tmp_path / "out")
+    assert status == 0 and "--force" in error and "no colour" not in out + error
+    with Image.open(tmp_path / "out" / "page.png") as page_made:
+        assert np.ptp(np.asarray(page_made.convert("RGB")).astype(int), axis=-1).max() <= 1
+    assert run(tmp_path / "in", tmp_path / "out", "--force", "--overwrite")[0] == 0
+    assert np.ptp(reader.read_picture(tmp_path / "out" / "page.png").pixels.astype(int), axis=-1).max() > 9
+
+
+def test_old_photographs_and_mirror_images_in_batches(tmp_path, run):
+    """What a picture comes out as does not depend on those beside it; the mirror of the picture gives the mirror."""
+    picture = data.camera()[:, :400]
+    for name, pixels in {"a": picture, "b": picture[:, ::-1], "c": data.coins()}.items():
+        save(tmp_path / "in" / f"{name}.png", pixels)
+    assert run(tmp_path / "in", tmp_path / "three", "--old", "--batch", 8)[0] == 0
+    assert run(tmp_path / "in" / "b.png", tmp_path / "b.png", "--old", "--batch", 8)[0] == 0
+    first, second = (reader.read_picture(tmp_path / "three" / f"{name}.png").pixels.astype(int) for name in "ab")
+    assert np.abs(first - second[:, ::-1]).max() <= 2
+    assert np.abs(reader.read_picture(tmp_path / "b.png").pixels.astype(int) - second).max() <= 1

@@ -1,0 +1,71 @@
+"""Which pixels of a picture the network is shown, and where its colours go: borders, documents, old photographs."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from data.borders import find_borders
+from data.color import lab_from_srgb
+from data.line_art import is_line_art
+from data.preprocess import colorize, resize, to_float
+from data.restoration import restored
+from data.transparency import fill_transparent
+
+
+class Shown(NamedTuple):
+    """What the network is shown of a picture.
+
+    pictures: list of (h, w) or (h, w, 3), uint8 or uint16; their ab are averaged by `averaged`.
+    area: (rows, columns), slices of the picture that they show.
+    line_art: whether it is ink on paper, which has no colours to find.
+    """
+
+    pictures: list
+    area: tuple
+    line_art: bool
+
+
+def shown(pixels, alpha=None, old=False, mirror=False):
+    """`Shown` of a picture. Plain borders are left out, and what is transparent is continued from around.
+
+    Args:
+        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) sRGB.
+        alpha: (H, W), or None.
+        old: also show a copy without grain, fading and halftone screen.
+        mirror: also show the mirror image of each.
+    """
+    pixels = fill_transparent(pixels, alpha)
+    gray = pixels if pixels.ndim == 2 else pixels[..., 1]
+    top, bottom, left, right = find_borders(gray)
+    area = slice(top, len(gray) - bottom), slice(left, gray.shape[1] - right)
+    pictures = [pixels[area]] + [restored(gray[area])] * old
+    if mirror:
+        pictures = [side for picture in pictures for side in (picture, picture[:, ::-1])]
+    return Shown(pictures, area, is_line_art(gray[area]))
+
+
+def averaged(ab, mirror=False):
+    """The mean of the ab of one picture's `Shown.pictures`, (n, h, w, 2) -> (h, w, 2)."""
+    if mirror:
+        ab = np.concatenate([ab[::2], ab[1::2, :, ::-1]])
+    return ab.mean(axis=0)
+
+
+def join(pixels, area, ab, *args, keep_tone=False, **kwargs):
+    """`data.preprocess.colorize` within `area`; the rest of the picture stays neutral.
+
+    keep_tone: add the picture's mean ab, such as that of a sepia print, everywhere.
+    """
+    tone = tone_of(pixels) if keep_tone else np.zeros(2, np.float32)
+    if pixels[area].shape == pixels.shape:
+        return colorize(pixels, ab, *args, tone=tone, **kwargs)
+    result = colorize(pixels, np.zeros((1, 1, 2), np.float32), tone=tone)
+    result[area] = colorize(pixels[area], ab, *args, tone=tone, **kwargs)
+    return result
+
+
+def tone_of(pixels):
+    """The mean ab of a picture, Lab units, float32 (2,); 0 of a gray one."""
+    if pixels.ndim == 2:
+        return np.zeros(2, np.float32)
+    return lab_from_srgb(to_float(resize(pixels, 64, 64)))[..., 1:].mean(axis=(0, 1))
