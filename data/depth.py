@@ -4,6 +4,7 @@ Pillow reads colour of more than 8 bits in 8 bits, and some other samples wrongl
 """
 
 import importlib.util
+import re
 
 import cv2
 import numpy as np
@@ -18,8 +19,8 @@ class BadPicture(Exception):
 def scale_integers(values, bits, notes):
     """Integers -> uint8 (up to 8 bits) or uint16, so that the range of their type becomes the full range.
 
-    Signed integers without a negative value use the upper half of their range. Integers of more than 16 bits that
-    all fit into 16 are taken as 16 bits.
+    Signed integers without a negative value use the upper half of their range. Signed integers, and those of more than
+    16 bits, that all fit into 0 to 255 or 0 to 65535 are taken as 8 or 16 bits.
 
     Args:
         values: integer array of any shape.
@@ -29,14 +30,15 @@ def scale_integers(values, bits, notes):
     kind = np.uint8 if bits <= 8 else np.uint16
     full, low, top = np.iinfo(kind).max, 0, 2**bits - 1
     least, most = int(values.min()), int(values.max())
-    if values.dtype.kind == "i":
+    is_signed = values.dtype.kind == "i"
+    if is_signed:
         top = 2 ** (bits - 1) - 1
         low = -top - 1 if least < 0 else 0
-    if bits > 16 and low == 0 and most <= 65535:
-        top = 65535
-    elif bits > 16:
+    if least >= 0 and (is_signed or bits > 16):
+        top = next((usual for usual in (255, 65535) if most <= usual < top), top)
+    if top > 65535 or low < -32768:
         notes.append(f"{bits} bits read as 16")
-    if values.dtype.kind == "i" or (bits > 16 and top == 65535):
+    if is_signed or top < 2**bits - 1:
         notes.append(f"values {least} to {most} taken as {low} to {top}")
     if low == 0 and top == full:
         return values.astype(kind)
@@ -47,13 +49,17 @@ def scale_integers(values, bits, notes):
 
 
 def scale_floats(values, notes):
-    """Floats -> uint16, scaled from the first usual range that holds them. Raises BadPicture for NaN and infinity."""
+    """Floats -> uint16, scaled from the first usual range that holds them and of which they use a sixteenth.
+
+    Raises:
+        BadPicture: some are NaN or infinite.
+    """
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise BadPicture("holds values that are not numbers")
     low, high = values.min(), values.max()
     for top in (1, 255, 65535):
-        if low >= 0 and high <= top:
+        if low >= 0 and high <= top and (top == 1 or high > top / 16):
             span = f"0 to {top}"
             break
     else:
@@ -88,7 +94,7 @@ def deep_bits(image):
             return 0 if flags < 6 or len(head) <= flags or not head[flags] & 0x40 else 12 if head[flags] & 0x20 else 10
         start = head.find(b"\xff\x4f\xff\x51")
         bits = (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 0
-        return bits if bits > (15 if image.mode == "I;16" and bits == 16 else 8) else 0
+        return bits if bits > 8 and (image.mode != "I;16" or bits < 16) else 0
     if image.format == "HEIF":
         return image.info.get("bit_depth", 8) if image.info.get("bit_depth", 8) > 8 else 0
     return 16 * (image.format == "JXL" and importlib.util.find_spec("imagecodecs") is not None)  # unknown before decoding
@@ -133,12 +139,15 @@ def _read_by_opencv(image):
 
 def _read_ppm(image):
     tile = image.tile[0]
-    if tile.codec_name == "ppm_plain":
-        return None
     maximum = tile.args if isinstance(tile.args, (tuple, list)) else (tile.args,)
-    maximum = maximum[-1] if tile.codec_name == "ppm" else 65535
+    maximum = maximum[-1] if tile.codec_name.startswith("ppm") else 65535
     count = image.width * image.height * 3
-    values = np.frombuffer(_content(image), ">u2", count, tile.offset).reshape(image.height, image.width, 3)
+    content = _content(image)
+    if tile.codec_name == "ppm_plain":
+        values = np.array(re.sub(rb"#[^\r\n]*", b"", content[tile.offset :]).split(None, count)[:count], np.int64)
+    else:
+        values = np.frombuffer(content, ">u2", count, tile.offset)
+    values = values.reshape(image.height, image.width, 3)
     return np.rint(np.minimum(values, maximum) * (65535 / maximum)).astype(np.uint16)
 
 
@@ -152,7 +161,8 @@ def _read_heif(image):
 def _read_jxl(image):
     import imagecodecs
 
-    return imagecodecs.jpegxl_decode(_content(image))
+    values = imagecodecs.jpegxl_decode(_content(image))
+    return np.rint(np.clip(values, 0, 1) * 65535).astype(np.uint16) if values.dtype.kind == "f" else values
 
 
 def read_fits(image, notes):

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.reader import extensions, looks_like_picture
+from data.formats import extensions, looks_like_picture
 from data.writer import FORMATS
 from utils import RECORD, find_files, number, printable, share
 

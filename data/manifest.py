@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data.formats import looks_like_picture
 from data.places2 import is_natural
-from data.reader import looks_like_picture, read_rgb
+from data.reader import read_rgb
 from utils import atomic, find_files, printable
 
 POOL = ThreadPoolExecutor(os.cpu_count())  # its threads are started when they are first needed

@@ -1,7 +1,8 @@
-"""Sound files that Pillow refuses: a JPEG that lacks its end marker, a PNG with very much text."""
+"""Sound files that Pillow refuses: a JPEG that lacks its end marker, a PNG with much text or damage beside the pixels."""
 
 import io
 import struct
+import zlib
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -10,7 +11,7 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # 64 MiB: editin
 
 _END = b"\xff\xd9"
 _NOISE = bytes(np.random.default_rng(0).integers(1, 255, 65536, np.uint8))  # no 255, which begins a marker
-_TEXT = (b"tEXt", b"zTXt", b"iTXt")
+_TEXT_AND_ANIMATION = (b"tEXt", b"zTXt", b"iTXt", b"acTL", b"fcTL", b"fdAT")
 
 
 def mended(content):
@@ -18,7 +19,7 @@ def mended(content):
     if content.startswith(b"\xff\xd8\xff") and not content.endswith(_END):
         return _with_end_marker(content.removesuffix(b"\xff"))
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _without_text(content)
+        return _pixels_alone(content)
     return None
 
 
@@ -54,9 +55,12 @@ def png_cicp(file):
     return tuple(head[start + 8 : start + 12]) if start > 0 else None
 
 
-def _without_text(content):
-    chunks = list(png_chunks(content))
-    if not any(kind in _TEXT for kind, *_ in chunks):
-        return None
-    kept = b"".join(content[start:end] for kind, start, end in chunks if kind not in _TEXT)
-    return content[:8] + kept, "its text is damaged or very long and left out"
+def _pixels_alone(content):
+    """A PNG without text, animation and damaged metadata."""
+    kept = []
+    for kind, start, end in png_chunks(content):
+        is_sound = zlib.crc32(content[start + 4 : end - 4]) == int.from_bytes(content[end - 4 : end], "big")
+        is_needed = kind[:1].isupper() or kind == b"tRNS"  # a capital: critical
+        if is_needed or (is_sound and kind not in _TEXT_AND_ANIMATION):
+            kept.append(content[start:end])
+    return content[:8] + b"".join(kept), "its text, animation or metadata is damaged or very long and left out"

@@ -45,12 +45,15 @@ def of_png(gamma=None, chromaticities=None, cicp=None):
         bytes; empty for sRGB.
 
     Raises:
-        ValueError: cICP has primaries or a transfer function that are not supported, such as PQ and HLG.
+        ValueError: cICP has primaries or a transfer function that are not supported, such as PQ and HLG, or is not in
+            full range.
     """
     white, primaries, curve = _D65, _PRIMARIES[1], _SRGB_CURVE
     if cicp:
         if cicp[0] not in _PRIMARIES or cicp[1] not in _CURVES:
             raise ValueError(f"primaries {cicp[0]} with transfer function {cicp[1]}")
+        if tuple(cicp[2:]) != (0, 1):
+            raise ValueError("not RGB in full range")
         primaries, curve = _PRIMARIES[cicp[0]], _CURVES[cicp[1]]
     else:
         if chromaticities and np.abs(np.subtract(chromaticities, (*white, *primaries))).max() > 0.002:
@@ -108,28 +111,57 @@ def rgb_image(image, source, target=SRGB):
 def convert(pixels, source, target):
     """Convert pixels from one profile to another. Gray stays gray.
 
-    8-bit colour goes through LittleCMS, which is fast; Pillow's binding has no 16-bit colour, which is computed here.
+    8-bit colour goes through LittleCMS, which is fast; Pillow's binding has no 16-bit colour, which is computed here
+    from the curves and matrix of a profile. One that has tables instead is applied in 8 bits, and what lies between two
+    levels is kept as it is.
 
     Args:
         pixels: (H, W) or (H, W, 3), uint8 or uint16.
         source, target: bytes of ICC profiles, gray or RGB.
 
     Raises:
-        Exception: of any type, for a profile that is invalid or not a matrix profile.
+        Exception: of any type, for a profile that is invalid or cannot be a target.
     """
     if all(icc[16:20] == b"RGB " and _is_srgb(icc) for icc in (source, target)):
         return pixels
+    if pixels.ndim == 3 and pixels.dtype == np.uint8:
+        return np.asarray(rgb_image(Image.fromarray(pixels), source, target))
+    try:
+        return _by_curves(pixels, source, target)
+    except KeyError:  # the profile has tables instead
+        return _by_tables(pixels, source, target)
+
+
+def _by_tables(pixels, source, target):
+    scale = np.iinfo(pixels.dtype).max // 255
+    colour = pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
+    levels = np.rint(colour / scale).astype(np.uint8)
+    converted = np.asarray(rgb_image(Image.fromarray(levels), source, target)).astype(np.int32) * scale
+    converted += colour.astype(np.int32) - levels.astype(np.int32) * scale
+    converted = np.clip(converted, 0, 255 * scale).astype(pixels.dtype)
+    return converted if pixels.ndim == 3 else np.ascontiguousarray(converted[..., 1])
+
+
+def _by_curves(pixels, source, target):
     top = np.iinfo(pixels.dtype).max
     grid = np.linspace(0, 1, top + 1)
     if pixels.ndim == 2:  # in every RGB profile that works in practice the three curves are one
         light = _curve(source, "kTRC" if source[16:20] == b"GRAY" else "rTRC")(grid)
         return np.rint(top * _inverse(_curve(target, "rTRC"))(light)).astype(pixels.dtype)[pixels]
-    if pixels.dtype == np.uint8:
-        return np.asarray(rgb_image(Image.fromarray(pixels), source, target))
     light = np.stack([_curve(source, f"{c}TRC")(grid)[pixels[..., i]] for i, c in enumerate("rgb")], -1)
     light = np.clip(light @ (np.linalg.inv(_primaries(target)) @ _primaries(source)).T, 0, 1)
     codes = [_inverse(_curve(target, f"{c}TRC"))(light[..., i]) for i, c in enumerate("rgb")]
     return np.rint(top * np.stack(codes, -1)).astype(pixels.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def is_target(icc):
+    """Whether pixels can be converted to the RGB profile, and not only from it, as from that of a scanner."""
+    try:
+        _transform(SRGB, icc, "RGB")
+    except ImageCms.PyCMSError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=64)

@@ -5,7 +5,6 @@ The pixels are sRGB, upright, 8 or 16 bits. Alpha, EXIF, colour profile and reso
 
 import contextlib
 import functools
-import importlib
 import io
 import os
 import stat
@@ -17,12 +16,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from data import profiles, raw, tiff
+from data import formats, profiles, raw, tiff
 from data.depth import BadPicture, deep_bits, read_deep, read_fits, scale_floats, scale_integers
 from data.mend import mended, png_cicp
 from data.metadata import read_dpi, read_exif, read_iptc, read_orientation, read_xmp
 from data.transparency import fill_transparent, has_alpha
-from utils import PARTIAL, one_line
+from utils import one_line
 
 MAX_PIXELS = 200_000_000  # 10,000 x 20,000; larger pictures are refused by their header, before anything is decoded
 
@@ -44,68 +43,6 @@ class Picture:
     note: str = ""  # a remark on the reading, such as "first of 12 frames"
     xmp: bytes = b""
     iptc: bytes = b""
-
-
-_SIGNATURES = (
-    b"\x89PNG\r\n\x1a\n",
-    b"\xff\xd8\xff",  # JPEG
-    b"GIF87a",
-    b"GIF89a",
-    b"II*\0",  # TIFF
-    b"MM\0*",
-    b"8BPS\0\x01",  # PSD
-    b"\0\0\0\x0cjP  \r\n",  # JPEG 2000
-    b"\xff\x4f\xff\x51",
-    b"qoif",
-)
-# Pictures of formats that are read with an optional package, or not at all: each is named where it fails.
-_OPTIONAL = {".heic": "pillow-heif", ".heif": "pillow-heif", ".hif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
-_UNREADABLE = {".eps", ".ps", *_OPTIONAL, *raw.SUFFIXES}
-_PLUGINS = ("pillow_heif", "pillow_jxl")
-
-
-@functools.cache
-def _formats():
-    """The formats that are read. EPS is a program, which Pillow runs in Ghostscript; the others it only recognizes."""
-    Image.init()
-    for name in _PLUGINS:
-        with contextlib.suppress(ImportError):
-            plugin = importlib.import_module(name)
-            getattr(plugin, "register_heif_opener", lambda: None)()
-    return [kind for kind in Image.OPEN if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
-
-
-@functools.cache
-def extensions():
-    """The suffixes of picture files, in lower case with the dot."""
-    _formats()
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()} | _UNREADABLE
-
-
-def looks_like_picture(path):
-    """Whether the file has the suffix of a picture or begins like one."""
-    name = os.path.basename(path)
-    if name.startswith((PARTIAL, "._")):  # macOS stores "._a.jpg" beside a.jpg on other file systems
-        return False
-    if os.path.splitext(name)[1].lower() in extensions():
-        return True
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return False
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError:
-        return False
-    return head.startswith((*_SIGNATURES, *tiff.MARKS)) or raw.is_raw(head) or _box(head) or head[8:12] == b"WEBP"
-
-
-def _box(head):
-    """The package that reads a file of the ISO base media format that begins so, "" for none."""
-    kinds = {b"avif": "pillow", b"avis": "pillow", b"heic": "pillow-heif", b"heix": "pillow-heif", b"mif1": "pillow-heif"}
-    kinds |= {b"hevc": "pillow-heif", b"msf1": "pillow-heif"}
-    if head.startswith((b"\0\0\0\x0cJXL \r\n", b"\xff\x0a")):
-        return "pillow-jxl-plugin"
-    return kinds.get(head[8:12], "") if head[4:8] == b"ftyp" else ""
 
 
 @contextlib.contextmanager
@@ -139,23 +76,23 @@ def open_picture(source, max_pixels=MAX_PIXELS, notes=None):
             yield image
     except BadPicture:
         raise
-    except UnidentifiedImageError:
-        package = _box(head)
-        if package and package != "pillow" and not _has(package):
-            raise BadPicture(f"this format needs the package {package}: pip install {package}") from None
-        raise BadPicture("not a picture that can be read, or broken at its beginning") from None
-    except Image.DecompressionBombError:
-        raise BadPicture(f"too large, the limit is {max_pixels:,} pixels") from None
-    except MemoryError:
-        raise BadPicture("too large for the memory of this machine") from None
-    except OSError as error:
-        raise BadPicture(("" if error.strerror else "broken or cut short: ") + one_line(error)) from None
     except Exception as error:  # Pillow's readers raise almost anything on broken data
-        raise BadPicture(f"broken: {one_line(error)}") from None
+        raise BadPicture(_in_words(error, head, max_pixels)) from None
 
 
-def _has(package):
-    return importlib.util.find_spec({"pillow-heif": "pillow_heif", "pillow-jxl-plugin": "pillow_jxl"}[package]) is not None
+def _in_words(error, head, max_pixels):
+    """Why a file cannot be read, in one line."""
+    text = one_line(error)
+    if isinstance(error, UnidentifiedImageError):
+        return formats.why_unknown(head)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"too large, the limit is {max_pixels:,} pixels"
+    if isinstance(error, MemoryError):
+        return "too large for the memory of this machine"
+    if isinstance(error, OSError) and error.strerror:  # of the file system
+        return text
+    is_sound = any(word in text.lower() for word in ("unsupported", "unimplemented", "not supported"))
+    return f"{'this kind is not read' if is_sound else 'broken or cut short'}: {text}"
 
 
 def _open(file, head, source, notes):
@@ -164,10 +101,10 @@ def _open(file, head, source, notes):
         if raw.is_raw(head) or (head.startswith(tiff.MARKS) and suffix in raw.SUFFIXES):
             raise tiff.CameraRaw
         if head.startswith(tiff.MARKS):
-            return tiff.open_tiff(file, _formats(), notes)
+            return tiff.open_tiff(file, formats.pillow_formats(), notes)
     except tiff.CameraRaw:
         return raw.RawPicture(source)
-    return Image.open(file, formats=_formats())
+    return Image.open(file, formats=formats.pillow_formats())
 
 
 def picture_size(path, max_pixels=MAX_PIXELS):
@@ -206,7 +143,7 @@ def _read_or_mend(path, read):
     try:
         return read(path, [])
     except BadPicture as error:
-        if not str(error).startswith("broken"):
+        if "broken" not in str(error):
             raise
         with contextlib.suppress(Exception):  # of any type: the file is as broken as it was
             with open(path, "rb") as file:
@@ -305,14 +242,16 @@ def _reduce_neutral(pixels):
 
 def _describe_png(image, notes):
     """Give a PNG the profile of its cICP, gAMA and cHRM chunks; iCCP goes before the latter two, as sRGB does."""
-    cicp = png_cicp(image.fp)
-    gamma, primaries = (image.info.get(name) for name in ("gamma", "chromaticity"))
-    if not cicp and (image.info.get("icc_profile") or "srgb" in image.info or not (gamma or primaries)):
-        return
-    try:
-        image.info["icc_profile"] = profiles.of_png(gamma, primaries, cicp)
-    except (ValueError, ArithmeticError, struct.error, np.linalg.LinAlgError) as error:
-        notes.append(f"its colours ({one_line(error)}) are not supported, taken as sRGB")
+    given = {"cICP": {"cicp": png_cicp(image.fp)}}
+    if not (image.info.get("icc_profile") or "srgb" in image.info):
+        given["gAMA and cHRM"] = {"gamma": image.info.get("gamma"), "chromaticities": image.info.get("chromaticity")}
+    for name, values in given.items():
+        if any(values.values()):
+            try:
+                image.info["icc_profile"] = profiles.of_png(**values)
+                return
+            except (ValueError, ArithmeticError, struct.error, np.linalg.LinAlgError) as error:
+                notes.append(f"its {name} cannot be used: {one_line(error)}")
 
 
 def _read_profile(pixels, image, notes):
@@ -326,7 +265,7 @@ def _read_profile(pixels, image, notes):
             profiles.open_profile(icc)
             return pixels, profiles.SRGB  # converted while decoding
         if space == b"RGB " and (pixels.ndim == 3 or image.mode != "CMYK"):
-            return profiles.convert(pixels, icc, profiles.SRGB), icc
+            return profiles.convert(pixels, icc, profiles.SRGB), icc if profiles.is_target(icc) else profiles.SRGB
         if space == b"GRAY" and pixels.ndim == 2:
             return profiles.convert(pixels, icc, profiles.SRGB), profiles.SRGB
     except Exception:  # LittleCMS raises any kind of error on a hostile profile

@@ -21,7 +21,7 @@ from data.metadata import IPTC, PHOTOSHOP
 MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
 MAX_PAGES, MAX_SAMPLES = 1000, 16
 CFA, LINEAR_RAW, DNG_VERSION = 32803, 34892, 50706
-_DEFLATE = (8, 32946)
+_DEFLATE, _WEBP = (8, 32946), 50001
 _BY_OPENCV = (1, 5, 32773, *_DEFLATE)  # with LZW and PackBits
 
 
@@ -50,6 +50,8 @@ def open_tiff(file, formats, notes):
     except Exception:  # of any type, on broken data: Pillow says what is wrong, or reads it
         file.seek(0)
         return Image.open(file, formats=formats)
+    if (left := page.samplesperpixel - _samples_read(page)) > 0:
+        notes.append(f"{left} of {page.samplesperpixel} channels left out, as they have no meaning")
     if page is not first:
         file.seek(0)
         file = _starting_at(file, page.offset)
@@ -98,10 +100,27 @@ def _starting_at(file, offset):
     return io.BytesIO(content)
 
 
+def _colours(page):
+    return {2: 3, 5: 4, 6: 3, 8: 3}.get(page.photometric, 1)
+
+
+def _bits(page):
+    """The bits of a sample; fewer than the 16 that it takes if the file names 4095 or the like as its largest value."""
+    largest = page.tags.valueof(281)
+    largest = max(largest) if isinstance(largest, tuple) else largest
+    is_wide = page.bitspersample == 16 and page.sampleformat in (None, 1)
+    return largest.bit_length() if is_wide and largest in (2**bits - 1 for bits in range(9, 16)) else page.bitspersample
+
+
+def _samples_read(page):
+    """How many samples are colours, or alpha by what the page says."""
+    return _colours(page) + any(kind in (1, 2) for kind in page.extrasamples)
+
+
 def _is_plain(page):
     """Whether Pillow reads all that the page holds."""
     bits, samples = page.bitspersample, page.samplesperpixel
-    if page.sampleformat not in (None, 1):
+    if page.sampleformat not in (None, 1) or page.compression == _WEBP or _bits(page) != bits:
         return False
     if page.photometric == 2 and samples == 4 and not page.extrasamples:
         return False  # Pillow takes the fourth sample for alpha
@@ -144,14 +163,13 @@ class WideTiff:
 
     def decode(self, notes):
         """Pixels (H, W) or (H, W, 3) and alpha (H, W) or None, uint8 or uint16, still in the file's profile."""
-        page, name = self.page, f"{self.page.bitspersample}-bit TIFF"
+        page, bits, colours = self.page, _bits(self.page), _colours(self.page)
         extra = tuple(int(kind) for kind in page.extrasamples)
-        colours = 3 if page.photometric == 2 else 1
         if page.samplesperpixel > MAX_SAMPLES:
             raise BadPicture(f"{page.samplesperpixel} samples for each pixel cannot be read")
         values = self._samples() if page.photometric in (0, 1, 2) and page.samplesperpixel >= colours else None
         if values is None:
-            return self._by_pillow(notes, name)
+            return self._by_pillow(notes)
         kinds = [i for i, kind in enumerate(extra) if kind in (1, 2) and colours + i < page.samplesperpixel][:1]
         values = values[..., [*range(colours), *(colours + i for i in kinds)]]
         if values.dtype.kind == "f":
@@ -160,7 +178,10 @@ class WideTiff:
                 alpha = np.rint(65535 * np.clip(values[..., -1:].astype(np.float64), 0, 1)).astype(np.uint16)
                 scaled = np.concatenate([scaled, alpha], axis=-1)
         else:
-            scaled = scale_integers(values, page.bitspersample, notes)
+            if bits < page.bitspersample:
+                bits = bits if values.max() < 2**bits else page.bitspersample
+                notes.append(f"values {values.min()} to {values.max()} taken as 0 to {2**bits - 1}")
+            scaled = scale_integers(values, bits, notes)
         pixels, alpha = separate_alpha(scaled)
         if page.photometric == 0:
             pixels = np.iinfo(pixels.dtype).max - pixels
@@ -225,7 +246,7 @@ class WideTiff:
             values[i] = (one @ (1 << np.arange(bits - 1, -1, -1))).reshape(shape[1:])
         return values
 
-    def _by_pillow(self, notes, name):
+    def _by_pillow(self, notes):
         """(pixels, alpha) or an image of Pillow, where tifffile lacks a decoder: colour in 8 bits."""
         page = self.page
         try:
@@ -233,12 +254,18 @@ class WideTiff:
             image = Image.open(io.BytesIO(self.fp.read()), formats=["TIFF"])
             image.load()
         except Exception:  # of any type
-            kind = f"{name}, compressed as {getattr(page.compression, 'name', page.compression)}"
-            raise BadPicture(f"{kind}: cannot be read; the package imagecodecs may help") from None
-        if image.mode == "I":
+            colours, packing = (getattr(value, "name", value) for value in (page.photometric, page.compression))
+            kind = (
+                f"a TIFF of {page.samplesperpixel} samples of {page.bitspersample} bits, {colours}, compression {packing}"
+            )
+            advice = "; the package imagecodecs may help" * (page.compression not in (1, *_DEFLATE))
+            raise BadPicture(f"{kind}, which is not read{advice}") from None
+        if image.mode in ("I", "I;16"):
             values = np.asarray(image)
-            values = values.view(np.uint32) if page.sampleformat == 1 else values.astype(f"i{page.bitspersample // 8}")
-            return scale_integers(values, page.bitspersample, notes), None
+            if image.mode == "I":
+                values = values.view(np.uint32) if page.sampleformat == 1 else values.astype(f"i{page.bitspersample // 8}")
+            pixels = scale_integers(values, page.bitspersample, notes)
+            return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 else pixels, None
         if page.bitspersample > 8 and image.mode not in ("F", "I;16"):
             notes.append(f"{page.bitspersample} bits read as 8")
         opaque = not any(kind in (1, 2) for kind in page.extrasamples)

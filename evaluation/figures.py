@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data import color, demo, manifest, reader
+from data import color, demo, formats, manifest, reader
 from data.preprocess import colorize, resize, to_float
 from evaluation import page, statistics
 from evaluation.measure import common_colors, measure, read
@@ -247,7 +247,7 @@ def paintings(args):
     data = args.data or PAINTING
     paths = [data]
     if data.is_dir():
-        paths = [path for path in find_files(data) if reader.looks_like_picture(path)]
+        paths = [path for path in find_files(data) if formats.looks_like_picture(path)]
     found = []
     for path in drawn(paths, args.seed, min(args.limit or SHOWN, SHOWN)):
         try:

@@ -13,7 +13,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from data.reader import BadPicture, Picture, extensions, read_picture
+from data.formats import extensions
+from data.reader import BadPicture, Picture, read_picture
 from data.writer import FORMATS, write_picture
 from tests.samples import ALPHA, COLOUR, COLOUR16, P3
 

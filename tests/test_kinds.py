@@ -1,5 +1,6 @@
 """Files of every kind that people have: depths and types of samples, alpha, previews, sound files with faults."""
 
+import importlib.util
 import io
 import struct
 import zlib
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from skimage import data
+from skimage import data as photographs
 
+from data import tiff
 from data.mend import png_chunks
 from data.reader import BadPicture, Picture, eight_bits, read_picture, read_rgb
 from data.transparency import fill_transparent
@@ -92,6 +94,53 @@ def test_types_are_scaled_by_their_range(tmp_path, values, codes, top):
     assert ("32 bits read as 16" in picture.note) == (values.dtype.itemsize == 4 and values.dtype.kind != "f")
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint32, np.int64])
+@pytest.mark.parametrize("top", [255, 65535])
+def test_wide_types_that_hold_the_values_of_narrow_ones(tmp_path, kind, top):
+    if kind == np.int16 and top > 255:
+        pytest.skip("they do not fit")
+    codes = GRAY if top == 255 else GRAY16
+    tifffile.imwrite(tmp_path / "a.tif", codes.astype(kind))
+    picture = read_picture(tmp_path / "a.tif")
+    same(picture.pixels, expected(codes, top))
+    assert picture.note == f"values {codes.min()} to {codes.max()} taken as 0 to {top}"
+
+
+def test_floats_beyond_one_are_not_nearly_black(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", (GRAY / 64).astype(np.float32))
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.pixels.max() == 65535 and "taken as black to white" in picture.note
+
+
+@pytest.mark.parametrize("pixels", [GRAY16, COLOUR16], ids=["gray", "colour"])
+def test_twelve_bits_in_sixteen_by_the_largest_value_that_the_file_names(tmp_path, pixels):
+    codes = pixels >> 4
+    options = {"photometric": "rgb" if pixels.ndim == 3 else "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", codes, extratags=[(281, "H", 1, 4095, True)], **options)
+    picture = read_picture(tmp_path / "a.tif")
+    same(picture.pixels, expected(codes, 4095))
+    assert "taken as 0 to 4095" in picture.note
+    for values, largest in ((pixels, 4095), (codes, 4000), (codes, 65535)):  # wrong, or a mere statistic
+        tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(281, "H", 1, largest, True)], **options)
+        same(read_picture(tmp_path / "a.tif").pixels, values)
+
+
+def test_twelve_bits_that_only_pillow_decodes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff.WideTiff, "_samples", lambda self: None)
+    codes = GRAY16 >> 4
+    (tmp_path / "a.tif").write_bytes(tiff_of(codes, 12))
+    picture = read_picture(tmp_path / "a.tif")
+    same(picture.pixels, expected(codes, 4095))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("imagecodecs") is not None, reason="imagecodecs reads them")
+@pytest.mark.parametrize("compression, name", [(50001, "WEBP"), (50002, "JPEGXL"), (34887, "LERC")])
+def test_a_compression_that_needs_a_package_is_not_called_broken(tmp_path, compression, name):
+    (tmp_path / "a.tif").write_bytes(tiff_of(GRAY, 8, {259: compression}))
+    with pytest.raises(BadPicture, match=f"compression {name}, which is not read; the package imagecodecs may help"):
+        read_picture(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("layout", ["planes", "tiles", "lzw", "gray with alpha", "planes with alpha", "big", "big-endian"])
 def test_layouts_of_sixteen_bit_tiffs(tmp_path, layout):
     pixels, alpha, options = COLOUR16, None, {"photometric": "rgb"}
@@ -134,8 +183,9 @@ def test_alpha_is_what_the_tiff_says(tmp_path, bits, extra):
     assert picture.pixels.dtype == pixels.dtype
     if extra in ("unspecified", None):
         same(picture.pixels, pixels)
-        assert picture.alpha is None
+        assert picture.alpha is None and picture.note == "1 of 4 channels left out, as they have no meaning"
     else:
+        assert picture.note == ("1 of 5 channels left out, as they have no meaning" if extra == "two" else "")
         same(picture.alpha, clear)
         same(picture.pixels[clear > 0], pixels[clear > 0])
 
@@ -234,6 +284,12 @@ def test_maxval_of_pnm(tmp_path, maximum, colour):
     assert np.abs(pixels - codes.astype(float) * full / maximum).max() <= 1
 
 
+def test_plain_pnm_of_sixteen_bits(tmp_path):
+    text = "\n".join(" ".join(map(str, row.ravel())) for row in COLOUR16)
+    (tmp_path / "a.ppm").write_text(f"P3 60 40 65535\n# a remark 1 2 3\n{text}\n")
+    same(read_picture(tmp_path / "a.ppm").pixels, COLOUR16)
+
+
 @pytest.mark.parametrize("bits, zero", [(8, 0), (8, -128), (16, 0), (16, 32768), (32, 2**31), (-32, 0), (-64, 0)])
 def test_fits_by_type_and_offset(tmp_path, bits, zero):
     kind = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}[bits]
@@ -254,7 +310,7 @@ def test_fits_by_type_and_offset(tmp_path, bits, zero):
 
 @pytest.mark.parametrize("suffix", ["jp2", "avif"])
 def test_sixteen_bit_colour_beside_tiff_and_png(tmp_path, suffix):
-    deep = cv2.blur(cv2.resize(data.astronaut(), (60, 40)), (3, 3)).astype(np.uint16) * 257
+    deep = cv2.blur(cv2.resize(photographs.astronaut(), (60, 40)), (3, 3)).astype(np.uint16) * 257
     if suffix == "jp2":
         cv2.imwrite(str(tmp_path / "a.jp2"), deep[..., ::-1], [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
     else:
@@ -263,6 +319,9 @@ def test_sixteen_bit_colour_beside_tiff_and_png(tmp_path, suffix):
     picture = read_picture(tmp_path / f"a.{suffix}")
     assert picture.pixels.dtype == np.uint16
     assert np.abs(picture.pixels.astype(int) - deep).mean() < (1 if suffix == "jp2" else 700)
+    if suffix == "jp2":
+        cv2.imwrite(str(tmp_path / "a.jp2"), deep[..., 0], [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
+        same(read_picture(tmp_path / "a.jp2").pixels, deep[..., 0])
 
 
 def raw_file(path):
@@ -341,8 +400,33 @@ def test_png_with_much_text(tmp_path, kind, place):
     assert kind != "iTXt" or len(picture.xmp) == len(text)
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"pHYs", b"fcTL"])
+def test_png_with_damage_beside_the_pixels(tmp_path, kind):
+    """A checksum that is wrong, or frames of an animation in no order."""
+    animation = [(b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", struct.pack(">5I", 7, 60, 40, 0, 0) + bytes(6))]
+    chunks = animation if kind == b"fcTL" else [(kind, bytes(9))]
+    content = png([row.tobytes() for row in GRAY], (40, 60), 8, 0, *chunks)
+    if kind != b"fcTL":
+        (end,) = (end for name, _, end in png_chunks(content) if name == kind)
+        content = content[: end - 1] + bytes([content[end - 1] ^ 1]) + content[end:]
+    (tmp_path / "a.png").write_bytes(content)
+    picture = read_picture(tmp_path / "a.png")
+    same(picture.pixels, GRAY)
+    assert "left out" in picture.note
+
+
+def test_a_sound_jpeg_of_another_kind_is_told_from_a_broken_one(tmp_path):
+    content = save(tmp_path / "a.jpg", GRAY).read_bytes()
+    place = content.index(b"\xff\xc0") + 4
+    (tmp_path / "a.jpg").write_bytes(content[:place] + bytes([12]) + content[place + 1 :])
+    with pytest.raises(BadPicture, match="a JPEG of 12 bits"):
+        read_picture(tmp_path / "a.jpg")
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}, {"quality": 100}], ids=str)
-@pytest.mark.parametrize("pixels", [data.camera()[:203, :301], data.coffee()[:203, :301]], ids=["gray", "colour"])
+@pytest.mark.parametrize(
+    "pixels", [photographs.camera()[:203, :301], photographs.coffee()[:203, :301]], ids=["gray", "colour"]
+)
 def test_jpeg_without_its_end_marker(tmp_path, options, pixels):
     whole = save(tmp_path / "whole.jpg", pixels, **options)
     content = whole.read_bytes()
@@ -361,7 +445,7 @@ def test_jpeg_without_its_end_marker(tmp_path, options, pixels):
 def test_what_is_hidden_does_not_matter(tmp_path):
     """Training sees the same picture whatever lies under alpha 0, and the visible pixels as they are."""
     rows, columns = np.mgrid[:160, :200]
-    photograph = data.coffee()[:160, :200]
+    photograph = photographs.coffee()[:160, :200]
     seen = ((columns - 90) / 70) ** 2 + ((rows - 80) / 75) ** 2 < 1
     found = []
     for under in (photograph, 0, 255, np.random.default_rng(0).integers(0, 256, photograph.shape)):

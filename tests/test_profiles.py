@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from skimage.color import rgb2lab
 
 import utils
 from data import profiles
@@ -21,7 +22,7 @@ from data.preprocess import resize
 from data.reader import eight_bits, read_picture
 from data.writer import write_picture
 from tests import samples
-from tests.samples import ADOBE, COLOUR, GRAY, GRAY16, GRAY_GAMMA, P3, PROPHOTO, SRGB, same, save
+from tests.samples import ADOBE, COLOUR, GRAY, GRAY16, GRAY_GAMMA, P3, PROPHOTO, SRGB, assemble, same, save
 
 
 def test_gray_profile_becomes_srgb(tmp_path):
@@ -183,4 +184,32 @@ def test_chromaticities_of_png(tmp_path):
 def test_colours_that_are_not_supported_are_named(tmp_path, chunk):
     picture = png_with(tmp_path / "a.png", COLOUR, chunk)
     same(picture.pixels, COLOUR)
-    assert "taken as sRGB" in picture.note
+    assert "cannot be used" in picture.note
+
+
+def test_an_unsupported_cicp_gives_way_to_the_other_chunks(tmp_path):
+    linear = png_with(tmp_path / "a.png", COLOUR, gama(1))
+    for cicp in ((9, 16, 0, 1), (1, 13, 0, 0), (2, 2, 0, 1)):  # PQ, narrow range, unspecified
+        picture = png_with(tmp_path / "a.png", COLOUR, (b"cICP", bytes(cicp)), gama(1))
+        same(picture.pixels, linear.pixels)
+        assert "its cICP cannot be used" in picture.note
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("pixels", [COLOUR, GRAY], ids=["colour", "gray"])
+def test_a_profile_of_tables_that_is_no_target(tmp_path, pixels, depth):
+    """As of a scanner: the result is in sRGB."""
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 9)] * 3, indexing="ij"), -1)
+    table = np.rint(np.clip(rgb2lab(grid**0.7) * (2.55, 1, 1) + (0, 128, 128), 0, 255)).astype(np.uint8)
+    head = struct.pack(">4s4x4B9i", b"mft1", 3, 3, 9, 0, *(65536 * np.eye(3, dtype=int)).ravel())
+    ramps = 3 * bytes(range(256))
+    icc = assemble(b"scnr", b"RGB ", b"Lab ", {b"A2B0": head + ramps + table.tobytes() + ramps})
+    scale = 1 if depth == 8 else 257
+    options = {"photometric": "rgb" if pixels.ndim == 3 else "minisblack", "iccprofile": icc}
+    tifffile.imwrite(tmp_path / "a.tif", pixels.astype(f"u{depth // 8}") * np.array(scale, f"u{depth // 8}"), **options)
+    picture = read_picture(tmp_path / "a.tif")
+    right = 255 * (pixels / 255) ** 0.7
+    error = np.abs(picture.pixels / scale - right)[right > 50]
+    assert picture.pixels.dtype.itemsize == depth // 8 and error.mean() < 3 and not picture.note
+    write_picture(tmp_path / "b.png", np.dstack([picture.pixels] * 3)[..., :3], picture)
+    assert np.array_equal(read_picture(tmp_path / "b.png").pixels, picture.pixels)

@@ -16,8 +16,9 @@ from PIL import EpsImagePlugin, Image, ImageCms
 from skimage import data
 
 from data import reader
+from data.formats import looks_like_picture
 from data.preprocess import resize
-from data.reader import BadPicture, looks_like_picture, read_picture, read_rgb
+from data.reader import BadPicture, read_picture, read_rgb
 from data.writer import write_picture
 from tests.samples import ADOBE, ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, same, save
 from utils import find_files
