@@ -1,0 +1,156 @@
+"""The public API: types, shapes, errors, threads; the code of docs/api.md runs."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import colorizer
+from data.preprocess import resize
+from inference import model_file
+from models import aciids2020
+
+PAGE = Path(__file__).parents[1] / "docs" / "api.md"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The file of a small network with random weights, which brings names of saturations."""
+    keras.utils.set_random_seed(0)
+    arguments = {"width": 1 / 8, "global_size": 64}
+    path = tmp_path_factory.mktemp("model") / "small.keras"
+    metadata = {"arguments": arguments, "size": 64, "colorize_saturation": 1.2, "saturations": {"muted": 0.5, "vivid": 2}}
+    model_file.save(path, "aciids2020", aciids2020.build(**arguments).get_weights(), metadata)
+    return path
+
+
+@pytest.fixture(scope="module")
+def colorize(model):
+    return colorizer.Colorizer(model, batch=2, precision="float32")
+
+
+GRAY = resize(data.camera(), 70, 90)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(70, 90), (70, 90, 3)])
+def test_the_type_and_the_size_are_kept(colorize, dtype, shape):
+    values = np.broadcast_to(GRAY if len(shape) == 2 else GRAY[..., None], shape)
+    picture = (
+        (values / 255).astype(dtype)
+        if "f" in dtype
+        else values.astype(dtype) * (257 if np.dtype(dtype).itemsize == 2 else 1)
+    )
+    before = picture.copy()
+    result = colorize(picture)
+    assert result.shape == (70, 90, 3) and result.dtype == picture.dtype and (picture == before).all()
+    scale = 1 if result.dtype.kind == "f" else np.iinfo(result.dtype).max
+    assert np.abs(result / scale - colorize(GRAY) / 255).mean() < 2 / 255
+
+
+def test_several_pictures_give_what_each_gives(colorize):
+    pictures = [GRAY, GRAY[:30, :20], GRAY[:1, :1], np.ascontiguousarray(GRAY.T)[::-1], np.asfortranarray(GRAY)]
+    alone = [colorize(picture) for picture in pictures]
+    for several in (colorize(pictures), colorize(tuple(pictures)), list(colorize(iter(pictures)))):
+        assert len(several) == 5
+        for one, other in zip(alone, several):
+            assert np.abs(one.astype(int) - other).max() <= 1
+    assert colorize([]) == [] and isinstance(colorize(pictures), list)
+
+
+def test_a_generator_is_read_a_batch_at_a_time(colorize):
+    taken = []
+    results = colorize(taken.append(i) or GRAY for i in range(100))
+    next(results)
+    assert len(taken) == 2
+
+
+def test_an_image_of_pillow_is_an_array(colorize):
+    assert (colorize(Image.fromarray(GRAY)) == colorize(GRAY)).all()
+
+
+def test_saturation(colorize):
+    assert (colorize(GRAY) == colorize(GRAY, 1.2)).all() and (colorize(GRAY, "vivid") == colorize(GRAY, 2)).all()
+    assert np.ptp(colorize(GRAY, 0), axis=-1).max() <= 1
+    assert np.allclose(colorize.ab(GRAY, "muted"), 0.5 * colorize.ab(GRAY, 1))
+    assert colorize.ab(GRAY).shape == (70, 90, 2) and colorize.ab(GRAY).dtype == np.float32
+
+
+@pytest.mark.parametrize("saturation", [-1, 11, np.nan, np.inf, "natural"])
+def test_a_wrong_saturation_is_refused(colorize, saturation):
+    with pytest.raises(ValueError, match="muted, vivid" if saturation == "natural" else "from 0 to 10"):
+        colorize(GRAY, saturation)
+
+
+@pytest.mark.parametrize(
+    "picture, error, words",
+    [
+        (GRAY.astype(int), TypeError, "expected uint8, uint16 or float, got int64"),
+        (GRAY > 9, TypeError, "got bool"),
+        ("a.png", TypeError, "got str"),
+        (5, TypeError, "got int"),
+        (None, TypeError, "got NoneType"),
+        ([[1, 2], [3, 4]], TypeError, "expected an array, got list"),
+        (GRAY / 1.0, ValueError, "0..1"),
+        (GRAY / 255 - np.nan, ValueError, "0..1"),
+        (GRAY[0], ValueError, "expected"),
+        (GRAY[None], ValueError, "expected"),
+        (np.dstack([GRAY] * 4), ValueError, "expected"),
+        (GRAY[:0], ValueError, "expected"),
+    ],
+)
+def test_what_is_no_picture_is_refused(colorize, picture, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        colorize(picture)
+
+
+def test_threads_share_one(colorize):
+    pictures = [np.ascontiguousarray(np.roll(GRAY, 7 * i, axis=1)) for i in range(12)]
+    expected = [colorize(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        for found, one in zip(pool.map(colorize, pictures), expected):
+            assert (found == one).all()
+
+
+def test_what_it_shows(colorize):
+    assert repr(colorize) == "<Colorizer small.keras, size 64, saturation 1.2, muted 0.5, vivid 2>"
+
+
+def test_what_is_no_network_is_refused(tmp_path):
+    for name in ("a.keras", "a.onnx", "a.h5"):
+        with pytest.raises(colorizer.BadModel, match=name):
+            colorizer.Colorizer(tmp_path / name)
+        (tmp_path / name).write_bytes(b"no network")
+        with pytest.raises(colorizer.BadModel, match=name):
+            colorizer.Colorizer(tmp_path / name)
+
+
+@pytest.mark.slow
+def test_the_page():
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S):
+        exec(block, names)
+    assert "ab" in names
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow")
+def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
+    from inference.export import write_onnx
+
+    write_onnx(model, tmp_path / "a.onnx")
+    own = colorizer.Colorizer(tmp_path / "a.onnx", batch=2)
+    assert own.saturations == colorize.saturations and own.saturation == colorize.saturation and own.size == 64
+    pictures = [GRAY, resize(data.astronaut(), 91, 33)]
+    for one, other in zip(own(pictures), colorize(pictures)):
+        assert np.abs(one.astype(int) - other).max() <= 1
+    with ThreadPoolExecutor(4) as pool:
+        assert all((found == own(GRAY)).all() for found in pool.map(own, [GRAY] * 8))
+    write_onnx(model, tmp_path / "bare.onnx", "bare")
+    with pytest.raises(colorizer.BadModel, match="bare.onnx"):
+        colorizer.Colorizer(tmp_path / "bare.onnx")
