@@ -20,7 +20,7 @@ def is_raw(head):
 class RawPicture:
     """A camera raw file, upright, in sRGB. In place of an image of Pillow."""
 
-    format, mode, n_frames = "RAW", "RGB", 1
+    format = "RAW"
 
     def __init__(self, path):
         try:
@@ -33,7 +33,8 @@ class RawPicture:
             self.raw = rawpy.imread(self.fp)
         except Exception as error:  # LibRaw's own kinds
             self.fp.close()
-            raise BadPicture(f"a camera raw file that LibRaw cannot read: {error}") from None
+            reason = str(error).removeprefix("b'").rstrip("'")
+            raise BadPicture(f"a camera raw file that LibRaw cannot read: {reason}") from None
         self.size = self.width, self.height = self.raw.sizes.width, self.raw.sizes.height
 
     def getexif(self):
@@ -44,12 +45,6 @@ class RawPicture:
             exif.load_from_fp(self.fp)
         exif[0x0112] = 1  # LibRaw turns it upright
         return exif
-
-    def draft(self, mode, size):
-        """As Pillow's."""
-
-    def load(self):
-        """As Pillow's; `decode` does it."""
 
     def close(self):
         self.raw.close()

@@ -159,29 +159,14 @@ def _read(source, notes, max_pixels, at_least, metadata):
         one = not metadata or image.format in ("MPO", "PSD", "TIFF")
         if (frames := 1 if one else getattr(image, "n_frames", 1)) > 1:
             notes.append(f"first of {frames} frames")
-        if at_least:
-            image.draft(None, (at_least, at_least))
-        # before loading, which discards the layout of the file
-        is_pillow, decoded = isinstance(image, Image.Image), None
-        bits, clear = (deep_bits(image), has_alpha(image)) if is_pillow else (0, True)
-        decoded = read_deep(image, bits, notes) if bits else None
-        if image.format == "FITS" and image.tile[0].codec_name == "raw":
-            decoded = read_fits(image, notes), None
-        if image.format == "PNG":
-            _describe_png(image, notes)
-        image.load()
+        pixels, alpha, mode = _decode(image, notes, at_least)
         orientation = read_orientation(image)
-        if not is_pillow:
-            decoded = image.decode(notes)
-        if isinstance(decoded, Image.Image):  # a TIFF in 8 bits after all
-            image, decoded = decoded, None
-        pixels, alpha = decoded or _read_pixels(image, notes)
-        if alpha is not None and not (clear and alpha.any()):
-            notes.append("wholly transparent, taken as opaque" if clear else "a channel without a meaning is left out")
+        if alpha is not None and not alpha.any():
+            notes.append("wholly transparent, taken as opaque")
             alpha = None
         if metadata or image.info.get("icc_profile"):  # how a profile is applied depends on it
             pixels = _reduce_neutral(pixels)
-        pixels, icc = _read_profile(pixels, image, notes)
+        pixels, icc = _read_profile(pixels, mode, image.info.get("icc_profile") or b"", notes)
         if metadata:
             kept = {"exif": read_exif(image, notes), "dpi": read_dpi(image)}
             kept |= {"xmp": read_xmp(image), "iptc": read_iptc(image)}
@@ -190,6 +175,30 @@ def _read(source, notes, max_pixels, at_least, metadata):
         if orientation >= 5 and kept.get("dpi"):
             kept["dpi"] = kept["dpi"][::-1]
     return Picture(pixels, alpha, icc=icc, note=", ".join(notes), **kept)
+
+
+def _decode(image, notes, at_least):
+    """(pixels, alpha, mode of Pillow): as the file has them, of 8 or 16 bits, still in its profile."""
+    if not isinstance(image, Image.Image):
+        decoded = image.decode(notes)
+        if isinstance(decoded, Image.Image):  # a TIFF that Pillow decodes after all
+            return *_read_pixels(decoded, notes), decoded.mode
+        return *decoded, ""
+    if at_least:
+        image.draft(None, (at_least, at_least))
+    # before loading, which discards the layout of the file
+    bits, is_alpha = deep_bits(image), has_alpha(image)
+    decoded = read_deep(image, bits, notes) if bits else None
+    if image.format == "FITS" and image.tile[0].codec_name == "raw":
+        decoded = read_fits(image, notes), None
+    if image.format == "PNG":
+        _describe_png(image, notes)
+    image.load()
+    pixels, alpha = decoded or _read_pixels(image, notes)
+    if alpha is not None and not is_alpha:
+        notes.append("a channel without a meaning is left out")
+        alpha = None
+    return pixels, alpha, image.mode
 
 
 _UPRIGHT = {
@@ -254,17 +263,16 @@ def _describe_png(image, notes):
                 notes.append(f"its {name} cannot be used: {one_line(error)}")
 
 
-def _read_profile(pixels, image, notes):
+def _read_profile(pixels, mode, icc, notes):
     """(pixels in sRGB, profile for a colour result). An RGB profile is kept; gray and CMYK give way to sRGB."""
-    icc = image.info.get("icc_profile") or b""
-    if not icc or image.mode == "LAB":
+    if not icc or mode == "LAB":
         return pixels, b""
     space = icc[16:20]
     try:
-        if space == b"CMYK" and image.mode == "CMYK":
+        if space == b"CMYK" and mode == "CMYK":
             profiles.open_profile(icc)
             return pixels, profiles.SRGB  # converted while decoding
-        if space == b"RGB " and (pixels.ndim == 3 or image.mode != "CMYK"):
+        if space == b"RGB " and (pixels.ndim == 3 or mode != "CMYK"):
             return profiles.convert(pixels, icc, profiles.SRGB), icc if profiles.is_target(icc) else profiles.SRGB
         if space == b"GRAY" and pixels.ndim == 2:
             return profiles.convert(pixels, icc, profiles.SRGB), profiles.SRGB

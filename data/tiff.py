@@ -132,7 +132,7 @@ def _is_plain(page):
 class WideTiff:
     """A page of a TIFF whose samples Pillow does not read. In place of an image of Pillow."""
 
-    format, mode, n_frames = "TIFF", "", 1
+    format = "TIFF"
 
     def __init__(self, page, file):
         self.page, self.fp = page, file
@@ -151,12 +151,6 @@ class WideTiff:
         else:
             exif.load_from_fp(self.fp)
         return exif
-
-    def draft(self, mode, size):
-        """As Pillow's; TIFF has no reduced decoding."""
-
-    def load(self):
-        """As Pillow's; `decode` does it."""
 
     def close(self):
         self.fp.close()
@@ -250,6 +244,8 @@ class WideTiff:
         """(pixels, alpha) or an image of Pillow, where tifffile lacks a decoder: colour in 8 bits."""
         page = self.page
         try:
+            if page.compression == _WEBP:
+                raise UnidentifiedImageError  # Pillow's libtiff would say so on stderr
             self.fp.seek(0)
             image = Image.open(io.BytesIO(self.fp.read()), formats=["TIFF"])
             image.load()
