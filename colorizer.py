@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data import preprocess
 from inference.engine import open_network
 from inference.metadata import BadModel
 from inference.options import DEFAULT_MODEL
+from inference.scan import averaged, enlarge, join, shown
 
 __all__ = ["BadModel", "Colorizer"]
 
@@ -45,13 +45,14 @@ class Colorizer:
         names = "".join(f", {name} {factor:g}" for name, factor in self.saturations.items())
         return f"<Colorizer {self.model.name}, size {self.size}, saturation {self.saturation:g}{names}>"
 
-    def __call__(self, picture, saturation=None):
+    def __call__(self, picture, saturation=None, **how):
         """Colorize one picture, or several.
 
         Args:
             picture: (H, W) gray or (H, W, 3) sRGB, of which L is taken: uint8, uint16, or float in 0..1. Or a list or
                 another iterable of such pictures, of any sizes.
             saturation: factor on ab, 0 to 10, or a name in `saturations`; None: the model's default.
+            old, mirror, force: as the options of test.py, False by default.
 
         Returns:
             sRGB (H, W, 3) of the picture's type. A list for a list or tuple; a generator for another iterable.
@@ -61,36 +62,38 @@ class Colorizer:
         """
         factor = self._factor(saturation)
         if isinstance(picture, (list, tuple)):
-            return list(self._colorize(picture, factor))
+            return list(self._colorize(picture, factor, **how))
         if _is_array(picture):
-            return next(self._colorize([picture], factor))
+            return next(self._colorize([picture], factor, **how))
         if not hasattr(picture, "__iter__") or isinstance(picture, (str, bytes)):
             raise TypeError(f"expected an array or an iterable of arrays, got {type(picture).__name__}")
-        return self._colorize(picture, factor)
+        return self._colorize(picture, factor, **how)
 
-    def ab(self, picture, saturation=None):
+    def ab(self, picture, saturation=None, **how):
         """The colours that the call would join to a picture's L: float32 (H, W, 2), Lab units, not yet fitted to sRGB."""
         pixels = checked(picture)
-        (small,) = self._small_ab([pixels])
-        height, width = pixels.shape[:2]
-        planes = preprocess.enlarged(small, slice(0, height), height, width)
-        return np.stack(planes, axis=-1) * np.float32(self._factor(saturation))
+        ((scan, ab),) = self._predict([pixels], **how)
+        return enlarge(ab * np.float32(self._factor(saturation)), scan.area, *pixels.shape[:2])
 
-    def _colorize(self, pictures, factor):
+    def _colorize(self, pictures, factor, **how):
         pictures = iter(pictures)
         while group := list(itertools.islice(pictures, self.batch)):
             pixels = [checked(picture) for picture in group]
-            for picture, own, ab in zip(group, pixels, self._small_ab(pixels)):
-                yield preprocess.colorize(own, ab, factor).astype(np.asarray(picture).dtype, copy=False)
+            for picture, own, (scan, ab) in zip(group, pixels, self._predict(pixels, **how)):
+                yield join(own, scan.area, ab, factor).astype(np.asarray(picture).dtype, copy=False)
 
-    def _small_ab(self, pixels):
+    def _predict(self, pixels, old=False, mirror=False, force=False):
+        """[(what the network is shown of a picture, its small ab)]."""
+        mirror = mirror or old
+        scans = [shown(picture, old=old, mirror=mirror) for picture in pixels]
         engine = self._engines[1 if len(pixels) == 1 else self.batch]
-        views = [engine.views(picture) for picture in pixels]
+        views = [engine.views(picture) for scan in scans for picture in scan.pictures]
         with self._lock:
             ab = engine.ab(views)
         if not np.isfinite(ab).all():
             raise BadModel(f"{self.model}: the network gave no finite colours")
-        return ab
+        colours = (averaged(part, mirror) for part in np.split(ab, len(pixels)))
+        return [(scan, (force or not scan.line_art) * ab) for scan, ab in zip(scans, colours)]
 
     def _factor(self, saturation):
         if saturation is None:

@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from data.color import boost_saturation, lab_from_srgb
-from data.preprocess import enlarged, to_float
+from data.preprocess import to_float
 from data.reader import read_rgb
 from inference import model_file
-from inference.scan import averaged, join, shown
+from inference.scan import averaged, enlarge, join, shown
 from inference.view import Predictor, native_precision
 
 SIDE = 512  # of the longer side of the scans, at most
@@ -99,14 +99,6 @@ def predicted(predictor, scan, way):
     return averaged(predictor.ab([predictor.views(p) for p in seen.pictures]), way == "--old"), seen.area
 
 
-def ab_of(scan, ab, area):
-    """ab of a whole scan, (H, W, 2), 0 outside `area`."""
-    result = np.zeros((*scan.shape, 2), np.float32)
-    height, width = result[area].shape[:2]
-    result[area] = np.dstack(enlarged(ab, slice(0, height), height, width))
-    return result
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("data", type=Path, help="a folder of photographs")
@@ -129,7 +121,7 @@ def main():
         errors, energy = np.zeros(len(WAYS)), 0.0
         for i, ((scan, place), target) in enumerate(zip(scans(photographs, fault), targets)):
             found = [predicted(predictor, scan, way) for way in WAYS]
-            errors += [np.square(ab_of(scan, *pair)[place] - target).mean() for pair in found]
+            errors += [np.square(enlarge(*pair, *scan.shape)[place] - target).mean() for pair in found]
             energy += np.square(target).mean()
             if i == len(rows) % len(photographs) and len(rows) < len(FAULTS):
                 panels = [np.dstack([scan] * 3), join(scan, found[0][1], found[0][0]), join(scan, found[2][1], found[2][0])]

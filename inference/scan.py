@@ -7,7 +7,7 @@ import numpy as np
 from data.borders import find_borders
 from data.color import lab_from_srgb
 from data.line_art import is_line_art
-from data.preprocess import colorize, resize, to_float
+from data.preprocess import colorize, enlarged, resize, to_float
 from data.restoration import restored
 from data.transparency import fill_transparent
 
@@ -15,7 +15,7 @@ from data.transparency import fill_transparent
 class Shown(NamedTuple):
     """What the network is shown of a picture.
 
-    pictures: list of (h, w) or (h, w, 3), uint8 or uint16; their ab are averaged by `averaged`.
+    pictures: list of (h, w) or (h, w, 3); their ab are averaged by `averaged`.
     area: (rows, columns), slices of the picture that they show.
     line_art: whether it is ink on paper, which has no colours to find.
     """
@@ -29,13 +29,15 @@ def shown(pixels, alpha=None, old=False, mirror=False):
     """`Shown` of a picture. Plain borders are left out, and what is transparent is continued from around.
 
     Args:
-        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) sRGB.
+        pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
         alpha: (H, W), or None.
         old: also show a copy without grain, fading and halftone screen.
         mirror: also show the mirror image of each.
     """
     pixels = fill_transparent(pixels, alpha)
     gray = pixels if pixels.ndim == 2 else pixels[..., 1]
+    if gray.dtype.kind == "f":
+        gray = np.rint(gray * 65535).astype(np.uint16)
     top, bottom, left, right = find_borders(gray)
     area = slice(top, len(gray) - bottom), slice(left, gray.shape[1] - right)
     pictures = [pixels[area]] + [restored(gray[area])] * old
@@ -49,6 +51,14 @@ def averaged(ab, mirror=False):
     if mirror:
         ab = np.concatenate([ab[::2], ab[1::2, :, ::-1]])
     return ab.mean(axis=0)
+
+
+def enlarge(ab, area, height, width):
+    """ab of `averaged`, (h, w, 2), at the size of its picture, float32 (height, width, 2); 0 outside `area`."""
+    result = np.zeros((height, width, 2), np.float32)
+    inner = result[area].shape[:2]
+    result[area] = np.stack(enlarged(ab, slice(0, inner[0]), *inner), axis=-1)
+    return result
 
 
 def join(pixels, area, ab, *args, keep_tone=False, **kwargs):

@@ -14,6 +14,7 @@ import colorizer
 from data.preprocess import resize
 from inference import model_file
 from models import aciids2020
+from tests.test_line_art import page
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 
@@ -154,3 +155,21 @@ def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
     write_onnx(model, tmp_path / "bare.onnx", "bare")
     with pytest.raises(colorizer.BadModel, match="bare.onnx"):
         colorizer.Colorizer(tmp_path / "bare.onnx")
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+def test_borders_stay_neutral_and_documents_gray(colorize, kind):
+    framed = np.pad(data.camera()[:300], 8, constant_values=250)
+    framed = {"uint8": framed, "uint16": framed.astype(np.uint16) * 257, "float32": np.float32(framed / 255)}[kind]
+    result = colorize(framed) / (1 if kind == "float32" else np.iinfo(kind).max)
+    assert np.ptp(result[:8], axis=-1).max() < 0.01 < np.ptp(result[20:-20, 20:-20], axis=-1).max()
+    assert not colorize.ab(framed)[:8].any() and colorize.ab(framed)[20:-20].any()
+    drawn = page(0, "text")
+    assert not colorize.ab(drawn).any() and colorize.ab(drawn, force=True).any()
+
+
+def test_old_photographs_and_mirror_images(colorize):
+    gray = data.camera()
+    mirrored = colorize.ab(gray[:, ::-1], mirror=True)[:, ::-1]
+    assert np.abs(colorize.ab(gray, mirror=True) - mirrored).max() < 0.5
+    assert np.abs(colorize.ab(gray, old=True) - colorize.ab(gray)).max() > 0.01
