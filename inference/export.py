@@ -23,8 +23,10 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from data.preprocess import colorize, network_inputs
+from data.reader import BadPicture
 from inference import model_file, picture_graph
 from inference.metadata import TOLD, BadModel
+from inference.quantize import quantize
 from inference.view import Predictor
 
 OPSET = 18
@@ -32,7 +34,7 @@ TOLERANCE = 1e-4  # of ab / 128, between ONNX Runtime and Keras
 WEIGHTS = 1024  # constants of as many numbers are stored in half precision with --half
 
 
-def write_onnx(source, path, form="rgb", half=False):
+def write_onnx(source, path, form="rgb", half=False, calibration=None):
     """Write a network as ONNX, and compare what ONNX Runtime makes of it with Keras.
 
     Args:
@@ -40,13 +42,16 @@ def write_onnx(source, path, form="rgb", half=False):
         path: of the file to write.
         form: "rgb" or "gray" pictures, or "bare": L in, ab out.
         half: store the weights in half precision; they are computed with in float32.
+        calibration: a folder of photographs, for form "rgb": see `inference.quantize`.
 
     Returns:
         The largest difference from Keras: of ab / 128 for "bare", else the share of pixels more than 2 of 255 apart.
+        With `calibration` it is that share on the photographs of the folder, without a limit.
 
     Raises:
         BadModel: the source cannot be used.
         ArithmeticError: the difference is more than TOLERANCE, or 0.001 of the pixels; nothing is written then.
+        BadPicture: the folder holds none, or a broken one.
     """
     network, metadata = model_file.load(source)
     metadata = {"colorize_saturation": 1.0} | metadata
@@ -65,6 +70,8 @@ def write_onnx(source, path, form="rgb", half=False):
         difference, limit = _compare_ab(network, session) if form == "bare" else _compare(predictor, session, form)
         if not difference <= limit:
             raise ArithmeticError(f"ONNX Runtime differs from Keras by {difference:.1e}, the limit is {limit:.1e}")
+        if calibration:
+            difference = quantize(temporary, metadata["size"], calibration)
     return difference
 
 
@@ -170,13 +177,17 @@ def main():
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--gray", action="store_const", dest="form", const="gray", default="rgb", help="pictures (N, H, W)")
     forms.add_argument("--bare", action="store_const", dest="form", const="bare", help="the network alone: L in, ab out")
-    parser.add_argument("--half", action="store_true", help="store the weights in half precision")
+    smaller = parser.add_mutually_exclusive_group()
+    smaller.add_argument("--half", action="store_true", help="store the weights in half precision")
+    smaller.add_argument("--int8", type=Path, metavar="PHOTOGRAPHS", help="compute in 8 bits, calibrated on a folder")
     args = parser.parse_args()
     if keras.backend.backend() != "tensorflow":
         parser.error("KERAS_BACKEND=tensorflow is needed: tf2onnx converts its graphs")
+    if args.int8 and args.form != "rgb":
+        parser.error("--int8: for pictures (N, H, W, 3) alone")
     try:
-        difference = write_onnx(args.model, args.file, args.form, args.half)
-    except (BadModel, OSError, ArithmeticError) as error:
+        difference = write_onnx(args.model, args.file, args.form, args.half, args.int8)
+    except (BadModel, BadPicture, OSError, ArithmeticError) as error:
         sys.exit(f"{error}")
     unit = "of ab / 128 from Keras" if args.form == "bare" else "of the pixels differ from Keras by more than 2 of 255"
     print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, {difference:.1e} {unit}")
