@@ -84,6 +84,8 @@ def why_unknown(head):
         return f"this format needs the package {package}: pip install {package}"
     if head.startswith(_POSTSCRIPT):
         return "not a picture that can be read, but PostScript, a program that would have to be run"
+    if head.startswith(b"8BPS"):
+        return "not a picture that can be read: a PSD of 16 or 32 bits, or one broken at its beginning"
     if head.startswith(_JPEG):
         return "not a picture that can be read: a JPEG of 12 bits or without loss, or one broken at its beginning"
     return "not a picture that can be read, or broken at its beginning"

@@ -17,7 +17,7 @@ _TEXT_AND_ANIMATION = (b"tEXt", b"zTXt", b"iTXt", b"acTL", b"fcTL", b"fdAT")
 def mended(content):
     """(the bytes of a file that can be read, a note), made of those of one that Pillow refused; None if it is broken."""
     if content.startswith(b"\xff\xd8\xff") and not content.endswith(_END):
-        return _with_end_marker(content.removesuffix(b"\xff"))
+        return _with_end_marker(content.rstrip(b"\xff"))
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return _pixels_alone(content)
     return None

@@ -166,6 +166,8 @@ class WideTiff:
             return self._by_pillow(notes)
         kinds = [i for i, kind in enumerate(extra) if kind in (1, 2) and colours + i < page.samplesperpixel][:1]
         values = values[..., [*range(colours), *(colours + i for i in kinds)]]
+        if values.dtype.kind == "c":
+            raise BadPicture("holds complex numbers")
         if values.dtype.kind == "f":
             scaled = scale_floats(values[..., :colours], notes)
             if kinds:  # alpha of floats is 0 to 1
@@ -254,12 +256,14 @@ class WideTiff:
             kind = (
                 f"a TIFF of {page.samplesperpixel} samples of {page.bitspersample} bits, {colours}, compression {packing}"
             )
-            advice = "; the package imagecodecs may help" * (page.compression not in (1, *_DEFLATE))
+            advice = "; the package imagecodecs may help" * (page.photometric in (0, 1, 2))
             raise BadPicture(f"{kind}, which is not read{advice}") from None
-        if image.mode in ("I", "I;16"):
+        if image.mode in ("I", "I;16") or (image.mode == "L" and page.sampleformat == 2):
             values = np.asarray(image)
-            if image.mode == "I":
-                values = values.view(np.uint32) if page.sampleformat == 1 else values.astype(f"i{page.bitspersample // 8}")
+            if page.sampleformat == 2:
+                values = values.astype(f"i{page.bitspersample // 8}")
+            elif image.mode == "I":
+                values = values.view(np.uint32)
             pixels = scale_integers(values, page.bitspersample, notes)
             return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 else pixels, None
         if page.bitspersample > 8 and image.mode not in ("F", "I;16"):

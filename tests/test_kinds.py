@@ -125,6 +125,19 @@ def test_twelve_bits_in_sixteen_by_the_largest_value_that_the_file_names(tmp_pat
         same(read_picture(tmp_path / "a.tif").pixels, values)
 
 
+@pytest.mark.parametrize("bits", [8, 16, 32])
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_wide_and_signed_types_that_only_pillow_decodes(tmp_path, monkeypatch, bits, is_signed):
+    codes = GRAY16 >> (16 - min(bits, 16))
+    values = codes.astype(f"u{bits // 8}") * np.array(65537 if bits == 32 else 1, f"u{bits // 8}")
+    if is_signed:
+        values = (values ^ np.array(2 ** (bits - 1), values.dtype)).view(f"i{bits // 8}")
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+    monkeypatch.setattr(tiff.WideTiff, "_samples", lambda self: None)
+    pixels = read_picture(tmp_path / "a.tif").pixels
+    assert pixels.dtype == codes.astype(f"u{min(bits, 16) // 8}").dtype and np.abs(pixels.astype(int) - codes).max() <= 1
+
+
 def test_twelve_bits_that_only_pillow_decodes(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff.WideTiff, "_samples", lambda self: None)
     codes = GRAY16 >> 4
@@ -288,6 +301,18 @@ def test_plain_pnm_of_sixteen_bits(tmp_path):
     text = "\n".join(" ".join(map(str, row.ravel())) for row in COLOUR16)
     (tmp_path / "a.ppm").write_text(f"P3 60 40 65535\n# a remark 1 2 3\n{text}\n")
     same(read_picture(tmp_path / "a.ppm").pixels, COLOUR16)
+
+
+def test_sixteen_bits_that_cannot_be_kept_are_named(tmp_path):
+    head = struct.pack(">hBBHHHHii", 474, 0, 2, 3, 60, 40, 3, 0, 65535).ljust(512, b"\0")
+    (tmp_path / "a.sgi").write_bytes(head + np.moveaxis(COLOUR16[::-1], -1, 0).astype(">u2").tobytes())
+    assert read_picture(tmp_path / "a.sgi").note == "16 bits read as 8"
+    (tmp_path / "a.psd").write_bytes(b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 40, 60, 16, 3) + bytes(14500))
+    with pytest.raises(BadPicture, match="a PSD of 16 or 32 bits"):
+        read_picture(tmp_path / "a.psd")
+    tifffile.imwrite(tmp_path / "a.tif", (GRAY / 255).astype(np.complex64))
+    with pytest.raises(BadPicture, match="holds complex numbers"):
+        read_picture(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("bits, zero", [(8, 0), (8, -128), (16, 0), (16, 32768), (32, 2**31), (-32, 0), (-64, 0)])
