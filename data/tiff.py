@@ -158,30 +158,30 @@ class WideTiff:
     def decode(self, notes):
         """Pixels (H, W) or (H, W, 3) and alpha (H, W) or None, uint8 or uint16, still in the file's profile."""
         page, bits, colours = self.page, _bits(self.page), _colours(self.page)
-        extra = tuple(int(kind) for kind in page.extrasamples)
         if page.samplesperpixel > MAX_SAMPLES:
             raise BadPicture(f"{page.samplesperpixel} samples for each pixel cannot be read")
         values = self._samples() if page.photometric in (0, 1, 2) and page.samplesperpixel >= colours else None
         if values is None:
             return self._by_pillow(notes)
-        kinds = [i for i, kind in enumerate(extra) if kind in (1, 2) and colours + i < page.samplesperpixel][:1]
-        values = values[..., [*range(colours), *(colours + i for i in kinds)]]
+        alphas = [i for i, kind in enumerate(page.extrasamples) if kind in (1, 2)][:1]
+        values = values[..., [*range(colours), *(colours + i for i in alphas)]]
         if values.dtype.kind == "c":
             raise BadPicture("holds complex numbers")
         if values.dtype.kind == "f":
             scaled = scale_floats(values[..., :colours], notes)
-            if kinds:  # alpha of floats is 0 to 1
+            if alphas:  # alpha of floats is 0 to 1
                 alpha = np.rint(65535 * np.clip(values[..., -1:].astype(np.float64), 0, 1)).astype(np.uint16)
                 scaled = np.concatenate([scaled, alpha], axis=-1)
         else:
-            if bits < page.bitspersample:
-                bits = bits if values.max() < 2**bits else page.bitspersample
+            if values.max() >= 2**bits:
+                bits = page.bitspersample
+            elif bits < page.bitspersample:
                 notes.append(f"values {values.min()} to {values.max()} taken as 0 to {2**bits - 1}")
             scaled = scale_integers(values, bits, notes)
         pixels, alpha = separate_alpha(scaled)
         if page.photometric == 0:
             pixels = np.iinfo(pixels.dtype).max - pixels
-        if kinds and extra[kinds[0]] == 1:
+        if alphas and page.extrasamples[alphas[0]] == 1:
             pixels = _without_multiplying(pixels, alpha)
         return pixels, alpha
 
@@ -253,11 +253,9 @@ class WideTiff:
             image.load()
         except Exception:  # of any type
             colours, packing = (getattr(value, "name", value) for value in (page.photometric, page.compression))
-            kind = (
-                f"a TIFF of {page.samplesperpixel} samples of {page.bitspersample} bits, {colours}, compression {packing}"
-            )
+            samples = f"{page.samplesperpixel} samples of {page.bitspersample} bits"
             advice = "; the package imagecodecs may help" * (page.photometric in (0, 1, 2))
-            raise BadPicture(f"{kind}, which is not read{advice}") from None
+            raise BadPicture(f"a TIFF of {samples}, {colours}, compression {packing}, which is not read{advice}") from None
         if image.mode in ("I", "I;16") or (image.mode == "L" and page.sampleformat == 2):
             values = np.asarray(image)
             if page.sampleformat == 2:
@@ -266,7 +264,7 @@ class WideTiff:
                 values = values.view(np.uint32)
             pixels = scale_integers(values, page.bitspersample, notes)
             return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 else pixels, None
-        if page.bitspersample > 8 and image.mode not in ("F", "I;16"):
+        if page.bitspersample > 8 and image.mode != "F":
             notes.append(f"{page.bitspersample} bits read as 8")
         opaque = not any(kind in (1, 2) for kind in page.extrasamples)
         return image.convert(image.mode[:-1]) if opaque and image.mode in ("LA", "RGBA") else image
