@@ -16,8 +16,6 @@ from data.reader import eight_bits
 from utils import atomic
 
 FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}  # written
-
-
 _LONGEST_IN_JPEG = 65_000  # bytes of a block of metadata
 
 
@@ -63,20 +61,15 @@ def write_picture(path, pixels, like, format="png", quality=95):
 
 
 def _join(pixels, alpha):
-    """Pixels and alpha as one array (H, W, channels)."""
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return pixels if alpha is None else np.dstack([pixels, alpha])
-
-
-def _join_without_gray_alpha(pixels, alpha):
-    """`_join`, but gray with alpha as RGBA."""
-    values = _join(pixels, alpha)
-    return values[..., [0, 0, 0, 1]] if values.shape[2] == 2 else values
+    """Pixels and alpha as one array (H, W, 1, 3 or 4): gray with alpha, which few readers know in 16 bits, becomes RGBA."""
+    if alpha is None:
+        return pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.dstack([*([pixels] * 3 if pixels.ndim == 2 else [pixels]), alpha])
 
 
 def _encode_png(pixels, like, quality):
     """PNG by OpenCV, which knows 16-bit colour; the chunks that it does not write are put in behind the header."""
-    values = _join_without_gray_alpha(pixels, like.alpha)  # OpenCV writes none
+    values = _join(pixels, like.alpha)
     if values.shape[2] > 1:
         values = cv2.cvtColor(values, {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[values.shape[2]])
     done, data = cv2.imencode(".png", values)
@@ -132,8 +125,7 @@ def _by_pillow(pixels, like, format, **options):
 
 def _encode_tiff(pixels, like, quality):
     """TIFF in one deflated strip. Pillow lays out the tags but writes no 16-bit colour; tifffile writes no EXIF."""
-    join = _join_without_gray_alpha if pixels.dtype == np.uint16 else _join  # Pillow cannot read 16-bit gray with alpha
-    values = join(pixels, like.alpha)
+    values = _join(pixels, like.alpha)
     height, width, channels = values.shape
     steps = values.copy()
     steps[:, 1:] -= values[:, :-1]  # predictor 2, horizontal differences that wrap around
