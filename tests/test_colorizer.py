@@ -1,6 +1,8 @@
 """The public API: types, shapes, errors, threads; the code of docs/api.md runs."""
 
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -152,6 +154,13 @@ def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
         assert np.abs(one.astype(int) - other).max() <= 1
     with ThreadPoolExecutor(4) as pool:
         assert all((found == own(GRAY)).all() for found in pool.map(own, [GRAY] * 8))
+    Image.fromarray(GRAY).save(tmp_path / "gray.png")
+    command = [sys.executable, "test.py", tmp_path / "gray.png", tmp_path / "out.png", "--model", tmp_path / "a.onnx"]
+    done = subprocess.run(command, cwd=PAGE.parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (np.asarray(Image.open(tmp_path / "out.png")) == own(GRAY)).all()
+    done = subprocess.run([*command, "--size", "128", "--overwrite"], cwd=PAGE.parents[1], capture_output=True, text=True)
+    assert done.returncode == 2 and "for the size 64, not 128" in done.stderr
     write_onnx(model, tmp_path / "bare.onnx", "bare")
     with pytest.raises(colorizer.BadModel, match="bare.onnx"):
         colorizer.Colorizer(tmp_path / "bare.onnx")
