@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup run check test soak test-jax test-torch bench figures
+.PHONY: setup run app check test soak test-jax test-torch bench figures
 
 # Every target sets itself up; the environment is made again when requirements.txt changes.
 setup: .venv/.done
@@ -10,6 +10,19 @@ setup: .venv/.done
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+# A page in the browser, for this machine alone.
+app: .venv/.app
+	$(BIN)/python app.py
+
+.venv/.app: .venv/.done requirements-app.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-app.txt
+	touch $@
+
+# The browser test drives a Chromium of the system; without one it is skipped.
+.venv/.playwright: .venv/.app
+	$(BIN)/pip install --quiet --disable-pip-version-check 'playwright>=1.50,<2'
 	touch $@
 
 # Colorizes photographs that scikit-image carries, made gray, by the network that comes with the repository.
@@ -26,7 +39,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -m "not slow and not soak"
 
-test: setup
+test: setup .venv/.playwright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q

@@ -6,14 +6,13 @@ rgb = colorize(gray)
 """
 
 import itertools
-import math
 import threading
 from pathlib import Path
 
 import numpy as np
 
 from inference.engine import open_network
-from inference.metadata import BadModel
+from inference.metadata import BadModel, factor_of
 from inference.options import DEFAULT_MODEL
 from inference.scan import averaged, enlarge, join, shown
 
@@ -37,7 +36,8 @@ class Colorizer:
         self.model, self.batch = Path(model or DEFAULT_MODEL), batch
         make, metadata = open_network(self.model, precision)
         self.size = metadata["size"]
-        self.saturation, self.saturations = metadata.get("colorize_saturation", 1.0), metadata.get("saturations", {})
+        self.saturation, self.saturations = factor_of(None, metadata), metadata.get("saturations", {})
+        self._metadata = metadata
         self._engines = {count: make(self.size, count) for count in (1, batch)}
         self._lock = threading.Lock()
 
@@ -60,7 +60,7 @@ class Colorizer:
         Raises:
             TypeError, ValueError: a wrong type, shape or value; BadModel: the network gives no finite colours.
         """
-        factor = self._factor(saturation)
+        factor = factor_of(saturation, self._metadata)
         if isinstance(picture, (list, tuple)):
             return list(self._colorize(picture, factor, **how))
         if _is_array(picture):
@@ -73,7 +73,7 @@ class Colorizer:
         """The colours that the call would join to a picture's L: float32 (H, W, 2), Lab units, not yet fitted to sRGB."""
         pixels = checked(picture)
         ((scan, ab),) = self._predict([pixels], **how)
-        return enlarge(ab * np.float32(self._factor(saturation)), scan.area, *pixels.shape[:2])
+        return enlarge(ab * np.float32(factor_of(saturation, self._metadata)), scan.area, *pixels.shape[:2])
 
     def _colorize(self, pictures, factor, **how):
         pictures = iter(pictures)
@@ -94,18 +94,6 @@ class Colorizer:
             raise BadModel(f"{self.model}: the network gave no finite colours")
         colours = (averaged(part, mirror) for part in np.split(ab, len(pixels)))
         return [(scan, (force or not scan.line_art) * ab) for scan, ab in zip(scans, colours)]
-
-    def _factor(self, saturation):
-        if saturation is None:
-            return self.saturation
-        if isinstance(saturation, str):
-            if saturation not in self.saturations:
-                known = ", ".join(self.saturations) or "none"
-                raise ValueError(f"saturation {saturation!r}: the names that {self.model.name} brings are: {known}")
-            return self.saturations[saturation]
-        if not math.isfinite(saturation) or not 0 <= saturation <= 10:
-            raise ValueError(f"saturation {saturation}: expected a number from 0 to 10")
-        return saturation
 
 
 def _is_array(picture):

@@ -16,7 +16,7 @@ PARSED = parse() if __name__ == "__main__" else None  # refused before the impor
 from data.jobs import end_jobs
 from inference.engine import open_network
 from inference.folder import colorize_all, fitting_batch
-from inference.metadata import BadModel
+from inference.metadata import factor_of
 from inference.settings import Record, settings_of
 from inference.sheet import write_sheet
 from utils import Report, is_out_of_memory, memory_left, printable
@@ -30,10 +30,9 @@ def main(options, jobs):
         make, metadata = open_network(options.model, options.precision)
         size = options.size or metadata["size"]
         colorizer = make(size, options.batch)
-    except BadModel as error:
+        options.saturation = factor_of(options.saturation, metadata)
+    except ValueError as error:  # a BadModel is one
         return stop(2, error)
-    if options.saturation is None:
-        options.saturation = metadata.get("colorize_saturation", 1.0)
     folder = None if options.to_stdout else jobs.folder
     record = Record(folder, settings_of(options, options.saturation, size), options.overwrite)
     with Report(jobs, options.verbose, options.json) as report:

@@ -18,3 +18,23 @@ def check_metadata(metadata):
     for name, value in {**named, **factors}.items():
         if type(value) not in (int, float) or not 0 <= value < math.inf:
             raise BadModel(f"its metadata says {name} {value!r}, expected a number from 0 up")
+
+
+def factor_of(saturation, metadata):
+    """The factor on ab that a saturation means: a number, a name of the file's "saturations", or None, the file's default.
+
+    Raises:
+        ValueError: a name that the file does not bring, or a number outside 0..10.
+    """
+    if saturation is None:
+        return metadata.get("colorize_saturation", 1.0)
+    named = metadata.get("saturations", {})
+    if isinstance(saturation, str):
+        if saturation not in named:
+            raise ValueError(
+                f"saturation {saturation!r}: the names that this model brings are: {', '.join(named) or 'none'}"
+            )
+        return named[saturation]
+    if not 0 <= saturation <= 10:  # NaN fails too
+        raise ValueError(f"saturation {saturation}: expected a number from 0 to 10")
+    return saturation

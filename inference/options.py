@@ -37,8 +37,9 @@ def parse(arguments=None):
         "--gamut", choices=("chroma", "clip"), default="chroma", help="how colours outside sRGB are brought in"
     )
     parser.add_argument(
-        "--saturation", type=number(float, 0, 10),
-        help="factor on the chroma; 1: the network's own (default: what the network's file says, else 1)",
+        "--saturation", type=saturation, metavar="FACTOR",
+        help="on ab, 0 to 10, 1: the network's own; or muted, natural or vivid, where the network's file says what "
+        "they are (default: what it says, else 1)",
     )  # fmt: skip
     parser.add_argument(
         "--old", action="store_true",
@@ -81,3 +82,8 @@ def multiple_of_8(text):
     if side % 8:
         raise argparse.ArgumentTypeError(f"{side} is not divisible by 8")
     return side
+
+
+def saturation(text):
+    """An argparse type: a factor, 0 to 10, or one of the names that the file of a network may define."""
+    return text if text in ("muted", "natural", "vivid") else number(float, 0, 10)(text)

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from inference.options import multiple_of_8
 from utils import atomic, import_keras_quietly, number
 
 import_keras_quietly()
@@ -18,7 +19,7 @@ import numpy as np
 from inference import model_file
 
 
-def publish(source, path, saturation):
+def publish(source, path, saturations=None, size=None):
     """Write a network with its weights rounded to half precision, and its SHA-256 beside it, which `load` checks.
 
     The weights are float32 still, so that plain Keras loads the file as it does any other; rounded, they compress to half.
@@ -26,7 +27,8 @@ def publish(source, path, saturation):
     Args:
         source: of the network, see `model_file.load`.
         path: of the file to write.
-        saturation: factor on the chroma with which test.py is to colorize by this network unless it is told another.
+        saturations: {"muted", "natural", "vivid": factor on ab}; natural is then the default of test.py, else 1.
+        size: side of the square that this network is to see of a picture unless test.py is told another; None: as trained.
 
     Returns:
         The largest difference that rounding makes to a weight.
@@ -36,7 +38,9 @@ def publish(source, path, saturation):
     rounded = [array.astype(np.float16).astype(np.float32) for array in weights]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
-        metadata |= {"colorize_saturation": saturation}
+        if saturations:
+            metadata |= {"colorize_saturation": saturations["natural"], "saturations": saturations}
+        metadata["size"] = size or metadata["size"]
         if "training" in metadata:
             metadata["training"] = pathless(metadata["training"])
         model_file.save(temporary, network.name, rounded, metadata)
@@ -65,10 +69,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("source", type=Path, help="network: best.keras of a run of train.py")
     parser.add_argument("file", type=Path, help="the file to write")
-    parser.add_argument("--saturation", type=number(float, 0, 10), default=1.0, help="test.py's default for this network")
+    parser.add_argument(
+        "--saturation", type=number(float, 0, 10), nargs=3, metavar=("MUTED", "NATURAL", "VIVID"),
+        help="what test.py's --saturation means by these names; natural is its default (default: no names, 1)",
+    )  # fmt: skip
+    parser.add_argument("--size", type=multiple_of_8, help="of the square that the network sees (default: as trained)")
     args = parser.parse_args()
     try:
-        difference = publish(args.source, args.file, args.saturation)
+        saturations = args.saturation and dict(zip(("muted", "natural", "vivid"), args.saturation))
+        difference = publish(args.source, args.file, saturations, args.size)
     except (model_file.BadModel, OSError) as error:
         sys.exit(f"{error}")
     print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, weights rounded by {difference:.1e} at most")

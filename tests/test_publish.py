@@ -29,7 +29,8 @@ def published(tmp_path_factory):
     training = {"init_from": "/home/me/a/start.keras", "pictures": 7, "before": {"init_from": "/home/me/b/start.keras"}}
     card = {"arguments": arguments, "size": 64, "training": training}
     model_file.save(folder / "own.keras", "aciids2020", weights, card)
-    command = [sys.executable, "-m", "inference.publish", folder / "own.keras", folder / "out.keras", "--saturation", "0.5"]
+    command = [sys.executable, "-m", "inference.publish", folder / "own.keras", folder / "out.keras", "--size", "72"]
+    command += ["--saturation", "0.25", "0.5", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "out.keras" in done.stdout, done.stderr
     return folder / "own.keras", folder / "out.keras"
@@ -72,7 +73,7 @@ def test_it_brings_its_own_saturation(published, tmp_path):
     _, path = published
     Image.fromarray(data.camera()[::8, ::8]).save(tmp_path / "gray.png")
     results = {}
-    for options in ((), ("--saturation", "0.5"), ("--saturation", "1")):
+    for options in ((), ("--saturation", "natural"), ("--saturation", "vivid")):
         command = [sys.executable, ROOT / "test.py", tmp_path / "gray.png", tmp_path / "out.png", "--overwrite", *options]
         done = subprocess.run([*command, "--model", path], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
