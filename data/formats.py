@@ -36,13 +36,17 @@ def _module(package):
 
 @functools.cache
 def pillow_formats():
-    """The formats that are read. EPS is a program, which Pillow runs in Ghostscript; the others it only recognizes."""
+    """The formats that are read, common ones first, as Pillow tries them in order.
+
+    EPS is a program, which Pillow runs in Ghostscript; the others that are left out it only recognizes.
+    """
     Image.init()
     for package in (_HEIF, _JXL):
         with contextlib.suppress(ImportError):
             plugin = importlib.import_module(_module(package))
             getattr(plugin, "register_heif_opener", lambda: None)()
-    return [kind for kind in Image.OPEN if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
+    kinds = dict.fromkeys(["JPEG", "PNG", "TIFF", *Image.OPEN])
+    return [kind for kind in kinds if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
 
 
 @functools.cache
