@@ -14,6 +14,23 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+try:
+    from inference.options import DEFAULT_MODEL
+    from utils import number
+except ModuleNotFoundError as error:
+    sys.exit(f"app.py: {error.name} is not installed: run `make app`")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: .keras, .h5 or .onnx")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1: this machine alone)")
+    parser.add_argument("--port", type=number(int, 1, 65535), default=7860, help="default 7860")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    return parser.parse_args()
+
+
+OPTIONS = parse() if __name__ == "__main__" else None  # refused before the imports that take seconds
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 try:
@@ -28,21 +45,14 @@ from data.restoration import shrink
 from inference.engine import open_network
 from inference.folder import colorize_all, rgb
 from inference.metadata import BadModel, factor_of
-from inference.options import DEFAULT_MODEL
-from utils import Report, number
+from utils import Report
 
 FILES, FILE_BYTES = 500, 400 * 2**20  # at most, at a time; each
 PREVIEW = 1600  # of the longer side of what the slider shows: browsers do not show TIFF, nor 40 megapixels with ease
 HOUR = 3600  # uploads and results older than a day are removed, looked for every hour
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: .keras, .h5 or .onnx")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1: this machine alone)")
-    parser.add_argument("--port", type=number(int, 1, 65535), default=7860, help="default 7860")
-    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
-    options = parser.parse_args()
+def main(options):
     if options.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"app.py: warning: others can reach {options.host}, and the page asks for no password", file=sys.stderr)
     try:
@@ -178,6 +188,6 @@ def preview(path):
 
 if __name__ == "__main__":
     try:
-        main()
+        main(OPTIONS)
     except KeyboardInterrupt:
         sys.exit(130)

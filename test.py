@@ -9,7 +9,10 @@ import signal
 import sys
 import time
 
-from inference.options import parse
+try:
+    from inference.options import parse
+except ModuleNotFoundError as error:
+    sys.exit(f"test.py: {error.name} is not installed: run `make setup`, then .venv/bin/python test.py ...")
 
 PARSED = parse() if __name__ == "__main__" else None  # refused before the imports that take seconds
 
