@@ -82,7 +82,7 @@ def deep_bits(image):
     """
     layout = image.tile
     if image.format in ("PNG", "SGI"):
-        return 16 if image.mode in ("RGB", "RGBA", "LA", "L") and "16" in str(layout[0][0::3]) else 0
+        return 16 if image.mode in ("RGB", "RGBA", "LA", "L") and "16" in str([tile[0::3] for tile in layout]) else 0
     if image.format == "PPM" and image.mode == "RGB":
         maximum = layout[0].args if layout[0].codec_name.startswith("ppm") else 65535 * ("16" in str(layout))
         maximum = maximum[-1] if isinstance(maximum, tuple) else maximum
