@@ -41,11 +41,11 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"app.py: {error.name} is not installed: run `make app`")
 
+from data.report import Report
 from data.restoration import shrink
 from inference.engine import open_network
 from inference.folder import colorize_all, rgb
 from inference.metadata import BadModel, factor_of
-from utils import Report
 
 FILES, FILE_BYTES = 500, 400 * 2**20  # at most, at a time; each
 PREVIEW = 1600  # of the longer side of what the slider shows: browsers do not show TIFF, nor 40 megapixels with ease

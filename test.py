@@ -17,12 +17,13 @@ except ModuleNotFoundError as error:
 PARSED = parse() if __name__ == "__main__" else None  # refused before the imports that take seconds
 
 from data.jobs import end_jobs
+from data.report import Report
 from inference.engine import open_network
 from inference.folder import colorize_all, fitting_batch
 from inference.metadata import factor_of
 from inference.settings import Record, settings_of
 from inference.sheet import write_sheet
-from utils import Report, is_out_of_memory, memory_left, printable
+from utils import is_out_of_memory, memory_left, printable
 
 CHOOSE = "--overwrite makes them again, another OUT keeps them"
 

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 import models
-import utils
 from benchmarks import pictures
 from benchmarks.measure import ROOT, ROUNDS, Row, in_turns, process
 from data import reader, writer
 from data.preprocess import colorize
+from data.report import Report
 from inference import model_file
 from inference.view import Predictor, native_precision
 
@@ -44,7 +44,7 @@ class Folder:
         self.colorizer = Predictor(network, card["size"], min(self.args.batch, len(self.jobs.pairs)))
 
     def __call__(self):
-        with utils.Report(self.jobs) as report:
+        with Report(self.jobs) as report:
             script.colorize_all(self.jobs.pairs, self.colorizer, self.args, report)
         assert report.counts["done"] == len(self.jobs.pairs)
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from data.jobs import add_output_options, end_jobs, parse_jobs
 from data.reader import read_picture
+from data.report import Report
 from data.writer import FORMATS, write_picture
-from utils import Report, one_line, printable
+from utils import one_line, printable
 
 
 def gray(pixels):
