@@ -103,6 +103,20 @@ def test_the_bare_network_takes_any_size(tmp_path, saved, module, arguments):
         assert found.shape == (2, height, width, 2) and np.abs(found - expected).max() / 128 < 1e-4
 
 
+def test_eight_bits(tmp_path, saved, photographs):
+    saved(aciids2020, width=1 / 2, global_size=64)
+    assert export(tmp_path / "a.keras", tmp_path / "a.onnx").returncode == 0
+    printed = export(tmp_path / "a.keras", tmp_path / "b.onnx", "--int8", photographs)
+    assert printed.returncode == 0, printed.stderr
+    assert (tmp_path / "b.onnx").stat().st_size < 0.4 * (tmp_path / "a.onnx").stat().st_size
+    given = {"picture": resize(data.astronaut(), 64, 64)[None], "saturation": np.ones((), np.float32)}
+    one, other = (onnxruntime.InferenceSession(tmp_path / name).run(["ab"], given)[0] for name in ("a.onnx", "b.onnx"))
+    assert np.sqrt(np.mean((one - other) ** 2)) < 0.2 * one.std()  # 0.12, random weights
+    (tmp_path / "empty").mkdir()
+    refused = export(tmp_path / "a.keras", tmp_path / "c.onnx", "--int8", tmp_path / "empty")
+    assert refused.returncode and refused.stderr.count("\n") == 1 and not (tmp_path / "c.onnx").exists(), refused.stderr
+
+
 def test_what_is_no_network_is_refused(tmp_path):
     (tmp_path / "a.keras").write_text("no network")
     result = export(tmp_path / "a.keras", tmp_path / "a.onnx")
