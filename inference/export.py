@@ -136,7 +136,7 @@ def _halve(graph):
     """Store the weights in half precision, each followed by a cast to float32."""
     for tensor in [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT]:
         array = numpy_helper.to_array(tensor)
-        if array.size >= WEIGHTS:
+        if array.ndim > 1 and array.size >= WEIGHTS:  # the table of the gamut has one dimension
             name = tensor.name
             tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}/half"))
             graph.node.insert(0, helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT))
