@@ -46,5 +46,9 @@ def noise_of(gray):
 
 def shrink(pixels, side):
     """A picture whose longer side is at most `side`, the aspect kept."""
+    whole = max(pixels.shape[:2]) // side
+    if 1 < whole <= min(pixels.shape[:2]):  # by a whole number first, which OpenCV does five times as fast
+        height, width = (n // whole for n in pixels.shape[:2])
+        pixels = resize(pixels[: height * whole, : width * whole], height, width)
     scale = side / max(pixels.shape[:2])
     return pixels if scale >= 1 else resize(pixels, *(max(1, round(scale * n)) for n in pixels.shape[:2]))
