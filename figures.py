@@ -17,10 +17,10 @@ from pathlib import Path
 
 try:
     import utils
+
+    utils.import_keras_quietly()
 except ModuleNotFoundError as error:
     sys.exit(f"figures.py: {error.name} is not installed: run `make setup`, then .venv/bin/python figures.py ...")
-
-utils.import_keras_quietly()
 
 import configs
 from evaluation import page, runs, statistics

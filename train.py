@@ -10,6 +10,8 @@ for every epoch.
 import sys
 
 try:
+    from tqdm import tqdm
+
     import configs
 except ModuleNotFoundError as error:
     sys.exit(f"train.py: {error.name} is not installed: run `make setup`, then .venv/bin/python train.py ...")
@@ -25,8 +27,6 @@ import os
 import time
 from collections import Counter
 from datetime import timedelta
-
-from tqdm import tqdm
 
 from data.manifest import SPLITS
 from data.preprocess import training_inputs
