@@ -45,14 +45,14 @@ class Colorizer:
         names = "".join(f", {name} {factor:g}" for name, factor in self.saturations.items())
         return f"<Colorizer {self.model.name}, size {self.size}, saturation {self.saturation:g}{names}>"
 
-    def __call__(self, picture, saturation=None, **how):
+    def __call__(self, picture, saturation=None, old=False, mirror=False, force=False):
         """Colorize one picture, or several.
 
         Args:
             picture: (H, W) gray or (H, W, 3) sRGB, of which L is taken: uint8, uint16, or float in 0..1. Or a list or
                 another iterable of such pictures, of any sizes.
             saturation: factor on ab, 0 to 10, or a name in `saturations`; None: the model's default.
-            old, mirror, force: as the options of test.py, False by default.
+            old, mirror, force: as the options of test.py.
 
         Returns:
             sRGB (H, W, 3) of the picture's type. A list for a list or tuple; a generator for another iterable.
@@ -62,27 +62,27 @@ class Colorizer:
         """
         factor = factor_of(saturation, self._metadata)
         if isinstance(picture, (list, tuple)):
-            return list(self._colorize(picture, factor, **how))
+            return list(self._colorize(picture, factor, old, mirror, force))
         if _is_array(picture):
-            return next(self._colorize([picture], factor, **how))
+            return next(self._colorize([picture], factor, old, mirror, force))
         if not hasattr(picture, "__iter__") or isinstance(picture, (str, bytes)):
             raise TypeError(f"expected an array or an iterable of arrays, got {type(picture).__name__}")
-        return self._colorize(picture, factor, **how)
+        return self._colorize(picture, factor, old, mirror, force)
 
-    def ab(self, picture, saturation=None, **how):
+    def ab(self, picture, saturation=None, old=False, mirror=False, force=False):
         """The colours that the call would join to a picture's L: float32 (H, W, 2), Lab units, not yet fitted to sRGB."""
         pixels = checked(picture)
-        ((scan, ab),) = self._predict([pixels], **how)
+        ((scan, ab),) = self._predict([pixels], old, mirror, force)
         return enlarge(ab * np.float32(factor_of(saturation, self._metadata)), scan.area, *pixels.shape[:2])
 
-    def _colorize(self, pictures, factor, **how):
+    def _colorize(self, pictures, factor, *how):
         pictures = iter(pictures)
         while group := list(itertools.islice(pictures, self.batch)):
             pixels = [checked(picture) for picture in group]
-            for picture, own, (scan, ab) in zip(group, pixels, self._predict(pixels, **how)):
+            for picture, own, (scan, ab) in zip(group, pixels, self._predict(pixels, *how)):
                 yield join(own, scan.area, ab, factor).astype(np.asarray(picture).dtype, copy=False)
 
-    def _predict(self, pixels, old=False, mirror=False, force=False):
+    def _predict(self, pixels, old, mirror, force):
         """[(what the network is shown of a picture, its small ab)]."""
         mirror = mirror or old
         scans = [shown(picture, old=old, mirror=mirror) for picture in pixels]
