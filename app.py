@@ -91,7 +91,7 @@ def page(predictor, metadata, root):
         jobs = find_jobs([gather(files, folder / "in")], folder / "out")
         settings = argparse.Namespace(
             saturation=factor, old=old, guided=guided, mirror=False, force=False, toned="replace", gamut="chroma",
-            side_by_side=False, quality=95,
+            as_published=False, side_by_side=False, quality=95,
         )  # fmt: skip
         with Report(jobs, listed=True) as report, ThreadPoolExecutor(1) as worker:
             working = worker.submit(colorize_all, jobs.pairs, predictor, settings, report)

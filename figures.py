@@ -79,6 +79,8 @@ def parse(arguments):
         command.add_argument(
             "--limit", type=utils.number(int, 0, 10**9), default=0, help="at most so many pictures; 0: all"
         )
+        command.add_argument("--as-published", action="store_true", help="squash, make gray and join as the authors' "
+                             "scripts do (docs/deviations.md); panels are as small as the networks see them")  # fmt: skip
         command.add_argument("--seed", type=utils.number(int, 0, 2**32 - 1), default=0, help="of all that is drawn")
     command = commands.add_parser("train", help="Train the networks that the figures need.", allow_abbrev=False)
     command.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs")

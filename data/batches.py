@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from data.as_published import resize_nearest
 from data.manifest import POOL
-from data.preprocess import resize, resize_nearest
+from data.preprocess import resize
 from data.reader import read_rgb
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each

@@ -24,11 +24,6 @@ def to_float(pixels):
     return np.divide(pixels, peak, dtype=np.float32)
 
 
-def resize_nearest(pixels, height, width):
-    """Resize a picture to height x width by nearest neighbour, as Keras' `load_img` does: the authors' scripts use it."""
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-
-
 def resize(pixels, height, width):
     """Resize a picture to height x width, the type kept: averaged where it shrinks, cubic where it grows.
 

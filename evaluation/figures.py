@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from data import color, demo, formats, manifest, reader
+from data.as_published import colorize_as_published, repeated, resize_nearest
 from data.preprocess import colorize, resize, to_float
 from evaluation import page, statistics
 from evaluation.measure import common_colors, measure, read
@@ -131,13 +132,14 @@ def comparison(networks, size, args):
 
 def ink(networks, size, args):
     """A grayscale painting. There is no reference to measure against, only how colourful it becomes."""
-    columns = [trained(name, network, size) for name, network in networks.items()]
+    columns = [trained(name, network, size, args.as_published) for name, network in networks.items()]
+    squash = resize_nearest if args.as_published else resize
     rows, panels = {name: [] for name in networks}, {}
     for picture, painting in paintings(args):
         panels[picture] = {"painting": painting}
         for method in columns:
-            ab = finite(method.ab(resize(painting, size, size)[None], {})[0], method.name)
-            result = panels[picture][method.name] = colorize(painting, ab)
+            ab = finite(method.ab(squash(painting, size, size)[None], {})[0], method.name)
+            result = panels[picture][method.name] = joined(painting, ab, args.as_published)
             rows[method.name].append({"picture": picture, "method": method.name, "cf": colorfulness(result)})
     study = Study(rows, panels, "painting" + "s" * (len(panels) > 1), networks, size, args)
     title = f"Ink wash painting, colorized: colourfulness CF, {study.counted}"
@@ -167,7 +169,8 @@ class Study:
         described = {c: {"file": str(n.path), "target": str(n.target), "pictures": n.pictures} for c, n in networks.items()}
         self.numbers = {
             "data": str(args.data) if args.data else None, "pictures": count, "limit": args.limit, "seed": args.seed,
-            "size": size, "shown": list(panels), "networks": described, "means": self.means,
+            "size": size, "as_published": args.as_published, "shown": list(panels), "networks": described,
+            "means": self.means,
         }  # fmt: skip
 
     def block(self, columns, metrics, notes=None):
@@ -188,16 +191,20 @@ def spoken(metric, means):
 
 def of_photographs(networks, size, args, further=()):
     """Gray, networks {column: Network}, the photograph and further methods, measured on the colour photographs given."""
-    columns = [GRAY, *(trained(name, network, size) for name, network in networks.items()), PHOTOGRAPH, *further]
+    used = [trained(name, network, size, args.as_published) for name, network in networks.items()]
+    columns = [GRAY, *used, PHOTOGRAPH, *further]
     with photographs(args.data) as folder:
         files = manifest.paths(manifest.scan_dataset([folder], share=0, seed=args.seed, limit=args.limit), "train")
         if not files:
             refuse(f"{printable(folder)}: no colour photographs in it")
-        rows = measure(files, columns, common_colors(files, size)[1], size, ["squashed"])
+        prior = common_colors(files, size, args.as_published)[1]
+        rows = measure(files, columns, prior, size, ["squashed"], as_published=args.as_published)
         if not rows:
             refuse("none of the pictures can be read any more", 1)
         measured = drawn([row["picture"] for row in rows if row["method"] == PHOTOGRAPH.name], args.seed, SHOWN)
-        panels = {str(Path(path).relative_to(folder)): panels_of(path, columns, size) for path in measured}
+        panels = {
+            str(Path(path).relative_to(folder)): panels_of(path, columns, size, args.as_published) for path in measured
+        }
         for row in rows:
             row["picture"] = str(Path(row["picture"]).relative_to(folder))
     by_column = {column.name: [row for row in rows if row["method"] == column.name] for column in columns}
@@ -205,12 +212,17 @@ def of_photographs(networks, size, args, further=()):
     return Study(by_column, panels, f"{kind} at {size} x {size} px", networks, size, args)
 
 
-def panels_of(path, columns, size):
-    """A photograph in every column: {column: uint8 (h, w, 3)}."""
-    picture = read(path, size)
-    own = view(picture.own)
+def panels_of(path, columns, size, as_published):
+    """A photograph in every column: {column: uint8 (h, w, 3)}; all size x size if `as_published`."""
+    picture = read(path, size, as_published=as_published)
+    own = picture.squashed if as_published else view(picture.own)
     _, predicted = predict(columns, picture.squashed[None])
-    return {c.name: own if ab is None else colorize(own, finite(ab[0], c.name)) for c, ab in zip(columns, predicted)}
+    given = {c.name: ab if ab is None else finite(ab[0], c.name) for c, ab in zip(columns, predicted)}
+    return {name: own if ab is None else joined(own, ab, as_published) for name, ab in given.items()}
+
+
+def joined(pixels, ab, as_published):
+    return colorize_as_published(pixels, repeated(ab, len(pixels))) if as_published else colorize(pixels, ab)
 
 
 def view(pixels):

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data import color, manifest
+from data.as_published import colorize_as_published, repeated, resize_nearest
 from data.batches import Batches
 from data.preprocess import colorize, enlarged, resize, to_float
 from data.reader import eight_bits, read_picture, read_rgb
@@ -33,49 +34,49 @@ class Picture:
     own: np.ndarray
 
 
-def read(path, size, index=0):
-    """A Picture from a file. None, and a line, if it is broken."""
+def read(path, size, index=0, as_published=False):
+    """A Picture from a file, squashed by nearest neighbour if `as_published`. None, and a line, if it is broken."""
     try:
         own = eight_bits(read_picture(path).pixels)
-        squashed = resize(read_rgb(path, size), size, size)
+        squashed = resize_nearest(own, size, size) if as_published else resize(read_rgb(path, size), size, size)
         return Picture(index, path, squashed, own if own.ndim == 3 else np.dstack([own] * 3))
     except Exception as error:  # whatever a decoder raises, the picture is passed over
         return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
 
 
-def read_batches(files, size, description):
+def read_batches(files, size, description, as_published=False):
     """Lists of BATCH Pictures; broken ones are left out."""
     with tqdm(total=len(files), desc=description, unit=" pictures", disable=None) as bar:
         for start in range(0, len(files), BATCH):
             part = range(start, min(start + BATCH, len(files)))
-            found = manifest.POOL.map(lambda i: read(files[i], size, i), part)
+            found = manifest.POOL.map(lambda i: read(files[i], size, i, as_published), part)
             if pictures := [picture for picture in found if picture]:
                 yield pictures
             bar.update(len(part))
 
 
-def common_colors(files, size):
+def common_colors(files, size, as_published=False):
     """The mean ab of photographs, float32 (2,), and how common each colour is in them (`evaluation.metrics.prior`)."""
     counts, total = 0, 0
-    batches = Batches(files, size, BATCH)
+    batches = Batches(files, size, BATCH, nearest=as_published)
     for i in tqdm(range(len(batches)), "common colours", disable=None, leave=False):
         ab = color.lab_from_srgb(to_float(batches[i][0]))[..., 1:]
         counts, total = counts + metrics.ab_counts(ab), total + ab.sum(axis=(0, 1, 2), dtype=np.float64)
     return (total / counts.sum()).astype(np.float32), metrics.prior(counts)
 
 
-def measure(files, methods, prior, size, protocols=PROTOCOLS, lpips=None, fid=None):
+def measure(files, methods, prior, size, protocols=PROTOCOLS, lpips=None, fid=None, as_published=False):
     """A dict of metrics for every picture that can be read, protocol and method, in this order.
 
     `lpips` and `fid` (`evaluation.perceptual`), where given, see the squashed pictures: LPIPS stands in their rows, FID
-    collects features under the methods' names.
+    collects features under the methods' names. `as_published` squashes and joins as the authors' scripts do.
     """
     rows = []
-    for pictures in read_batches(files, size, "measuring"):
+    for pictures in read_batches(files, size, "measuring", as_published):
         targets, predicted = predict(methods, np.stack([picture.squashed for picture in pictures]))
         targets = [{target: k[i] for target, k in targets.items()} for i in range(len(pictures))]
         predicted = [[None if ab is None else ab[i] for ab in predicted] for i in range(len(pictures))]
-        job = partial(measure_picture, methods=methods, prior=prior, protocols=protocols)
+        job = partial(measure_picture, methods=methods, prior=prior, protocols=protocols, as_published=as_published)
         parts = list(manifest.POOL.map(job, pictures, targets, predicted))
         if lpips or fid:
             measure_perceptual(pictures, predicted, methods, parts, lpips, fid)
@@ -83,11 +84,11 @@ def measure(files, methods, prior, size, protocols=PROTOCOLS, lpips=None, fid=No
     return rows
 
 
-def measure_picture(picture, targets, predicted, methods, prior, protocols):
+def measure_picture(picture, targets, predicted, methods, prior, protocols, as_published):
     """The rows of one Picture: its targets {Target: K (S, S, 2)}, the methods' ab (h, w, 2)."""
     rows = []
     for protocol in protocols:
-        reference = Reference(getattr(picture, protocol), prior)
+        reference = Reference(getattr(picture, protocol), prior, as_published)
         for method, ab in zip(methods, predicted):
             row = {"picture": picture.path, "protocol": protocol, "method": method.name}
             row |= reference.metrics(ab, method.factor)
@@ -117,8 +118,7 @@ def measure_perceptual(pictures, predicted, methods, parts, lpips, fid):
 
 def compare_ab(ab, target):
     """Metrics of ab (h, w, 2), enlarged by repetition as in training, against the target K (S, S, 2)."""
-    times = len(target) // len(ab)
-    ab = ab.repeat(times, 0).repeat(times, 1)
+    ab = repeated(ab, len(target))
     mse, gray = metrics.ab_mse(ab, target), metrics.ab_mse(np.zeros_like(target), target)
     relative = {"ab_mse": mse, "gray_mse": gray, "relative_mse": mse / gray if gray else float("nan")}
     return relative | metrics.moments(ab, target)
@@ -127,7 +127,8 @@ def compare_ab(ab, target):
 class Reference:
     """A photograph, and what all comparisons with it share."""
 
-    def __init__(self, rgb, prior):
+    def __init__(self, rgb, prior, as_published=False):
+        self.as_published = as_published  # how results are joined: `data.preprocess.colorize_as_published`
         self.rgb, self.lab = rgb, color.lab_from_srgb(to_float(rgb))
         self.lightness, self.ab = np.ascontiguousarray(self.lab[..., 0]), self.lab[..., 1:]
         self.rarity = metrics.rarity(self.ab, prior)
@@ -142,7 +143,9 @@ class Reference:
             return dict.fromkeys(self.metrics(None, 1), float("nan"))
         rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
         if ab is not None:
-            rgb, planes = colorize(rgb, ab, factor), enlarged(ab * np.float32(factor), slice(0, len(rgb)), *rgb.shape[:2])
+            ab = ab * np.float32(factor)
+            ab, join = (repeated(ab, len(rgb)), colorize_as_published) if self.as_published else (ab, colorize)
+            rgb, planes = join(rgb, ab), enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2])
         lab = color.lab_from_srgb(to_float(rgb))
         cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
         small = min(rgb.shape[:2]) < metrics.WINDOW

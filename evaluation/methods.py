@@ -9,6 +9,7 @@ import numpy as np
 
 import configs
 from data import preprocess
+from data.as_published import luma_as_published
 from inference import model_file
 from inference.view import Predictor
 from models import NETWORKS
@@ -110,12 +111,13 @@ def ceiling(target, name="ceiling"):
     return Method(f"{name}, {target}", lambda rgb, targets: targets[target], target)
 
 
-def trained(name, network, size):
-    """A network as a method that sees squares of side `size`."""
+def trained(name, network, size, as_published=False):
+    """A network as a method that sees squares of side `size`; `as_published`: their Rec. 709 luma, not their L."""
     colorizer = Predictor(network.model, size, BATCH)
 
     def ab(rgb, targets):
-        return colorizer.ab([colorizer.views(picture) for picture in rgb])
+        gray = (luma_as_published(picture, size) for picture in rgb) if as_published else rgb
+        return colorizer.ab([colorizer.views(picture) for picture in gray])
 
     return Method(name, ab, network.target)
 

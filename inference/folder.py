@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from data.as_published import colorize_as_published, luma_as_published, repeated
 from data.reader import BadPicture, picture_size, read_picture
 from data.writer import FORMATS, write_picture
-from inference.scan import averaged, join, shown
+from inference.scan import averaged, join, shown, whole
 
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
 RESERVE, PICTURE_BYTES = 300_000_000, 40_000_000  # memory for the work, and for each 256 x 256 of a batch (measured: 30 MB)
@@ -41,7 +42,11 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
     def read(source, target):
         with report.failures_of(source):
             picture = read_picture(source)
-            scan = shown(picture.pixels, picture.alpha, options.old, mirror)
+            if options.as_published:
+                picture = replace(picture, alpha=None)
+                scan = whole(luma_as_published(picture.pixels, options.size))
+            else:
+                scan = shown(picture.pixels, picture.alpha, options.old, mirror)
             return source, target, picture, scan, [colorizer.views(pixels) for pixels in scan.pictures]
 
     def write(source, target, picture, scan, ab):
@@ -50,8 +55,11 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
                 raise BadPicture("the network gave no finite colours for it")
             gray = scan.line_art and not options.force
             saturation = 0 if gray else options.saturation
-            how = {"gamut": options.gamut, "guided": options.guided, "keep_tone": options.toned == "keep"}
-            result = join(picture.pixels, scan.area, averaged(ab, mirror), saturation, **how)
+            if options.as_published:
+                result = colorize_as_published(picture.pixels, repeated(ab[0], options.size))
+            else:
+                how = {"gamut": options.gamut, "guided": options.guided, "keep_tone": options.toned == "keep"}
+                result = join(picture.pixels, scan.area, averaged(ab, mirror), saturation, **how)
             faint = not gray and is_faint(result)
             begin()
             lost = write_result(target, result, picture, options)

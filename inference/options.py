@@ -50,6 +50,11 @@ def parse(arguments=None):
         "--toned", choices=("replace", "keep"), default="replace",
         help="the tone of a sepia print or a colour picture: replace it, or keep its mean under the new colours",
     )  # fmt: skip
+    parser.add_argument(
+        "--as-published", action="store_true",
+        help="the authors' own steps: squashed to 256 x 256 by nearest neighbour, Rec. 709 luma, ab doubled by "
+        "repetition, clipped; the result is 256 x 256 (docs/deviations.md)",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="colorize documents and drawings too, which are left gray")
     parser.add_argument("--side-by-side", action="store_true", help="write the input beside the result")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of inputs and results")
@@ -61,6 +66,15 @@ def parse(arguments=None):
     options = parser.parse_args(arguments)
     if not options.model.is_file():
         parser.error(f"{printable(options.model)}: no such network; --model takes the best.keras of a training run")
+    if options.as_published:
+        for name in ("size", "saturation", "gamut", "guided", "old", "mirror", "toned", "force", "side_by_side"):
+            if getattr(options, name) != parser.get_default(name):
+                parser.error(f"--as-published: does not go with --{name.replace('_', '-')}")
+        if options.model.suffix.lower() == ".onnx":
+            parser.error("--as-published: needs a .keras or .h5 file; an .onnx file resizes pictures in its own way")
+        options.size, options.saturation, options.gamut = 256, 1.0, "clip"
+        if options.precision == "auto":
+            options.precision = "float32"
     jobs = parse_jobs(parser, options)
     if options.sheet:
         if options.to_stdout:

@@ -46,6 +46,11 @@ def shown(pixels, alpha=None, old=False, mirror=False):
     return Shown(pictures, area, is_line_art(gray[area]))
 
 
+def whole(pixels):
+    """`Shown` of a picture that the network sees as it is."""
+    return Shown([pixels], (slice(None), slice(None)), False)
+
+
 def averaged(ab, mirror=False):
     """The mean of the ab of one picture's `Shown.pictures`, (n, h, w, 2) -> (h, w, 2)."""
     if mirror:

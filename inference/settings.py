@@ -14,7 +14,7 @@ def settings_of(options, saturation, size):
     """What decides the pixels of a result: a dict."""
     with open(options.model, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    names = ("gamut", "guided", "old", "mirror", "toned", "force", "side_by_side", "format", "quality")
+    names = ("gamut", "guided", "old", "mirror", "toned", "force", "as_published", "side_by_side", "format", "quality")
     settings = {name: getattr(options, name) for name in names}
     return {"version": VERSION, "model_sha256": digest, "saturation": saturation, "size": size} | settings
 
