@@ -7,6 +7,7 @@ import argparse
 import html
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -62,6 +63,7 @@ def main(options):
         sys.exit(f"app.py: {error}")
     print(f"the page: http://{options.host}:{options.port} (Ctrl-C ends it)")
     with tempfile.TemporaryDirectory(prefix="colorized-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))
         try:
             page(predictor, metadata, Path(folder)).queue(default_concurrency_limit=1).launch(
                 server_name=options.host, server_port=options.port, inbrowser=not options.no_browser, share=False,
@@ -187,6 +189,9 @@ def preview(path):
 
 
 if __name__ == "__main__":
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C, so that no picture is left behind; Windows lacks the latter
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         main(OPTIONS)
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """The page in a real browser, against test.py."""
 
+import os
 import re
 import shutil
 import socket
@@ -41,14 +42,18 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(model):
+def address(model, tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, str(ROOT / "app.py"), "--model", str(model), "--port", str(port), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as app:
+    temporary = tmp_path_factory.mktemp("temporary")
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as app:
         yield f"http://127.0.0.1:{port}"
         app.terminate()
+    left = [path for path in temporary.rglob("*") if path.suffix in (".png", ".jpg", ".zip", ".txt")]
+    assert not left, "uploads and results stay behind"
 
 
 @pytest.fixture(scope="module")
