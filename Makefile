@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN = .venv/bin
+TWO = -n 2 --dist loadfile
 
 .PHONY: setup run app check test soak test-jax test-torch bench figures
 
@@ -38,12 +39,12 @@ run: setup
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -m "not slow and not soak"
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow and not soak"
 
 test: setup .venv/.browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(TWO)
 
 # What takes too long for every change: 20,000 damaged pictures, 60 kills, full disks, 10,000 pictures. About half an hour.
 soak: setup

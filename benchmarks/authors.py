@@ -1,8 +1,11 @@
-"""What the authors describe, written afresh: the input path of their training and their way through a folder.
+"""What the authors describe, written afresh: their network, the input path of their training, their way through a folder.
 
-python -m benchmarks.authors IN OUT MODEL    colorize a folder as they do
+    python -m benchmarks.authors IN OUT MODEL.h5
+
+colorizes a folder as they do. It needs tf_keras, the Keras 2 of their scripts.
 """
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -11,7 +14,37 @@ from PIL import Image
 from skimage.color import gray2rgb, hsv2rgb, lab2rgb, rgb2hsv, rgb2lab
 from skimage.feature import canny
 
-from inference import model_file
+
+def installed():
+    return importlib.util.find_spec("tf_keras") is not None
+
+
+def network(width=256):
+    """The paper's network in tf_keras, float32, untrained but for a last layer that gives strong colours."""
+    import tf_keras
+    from tf_keras import layers
+
+    def convolutions(x, *kinds, kernel=3, activation="relu"):
+        for filters, stride in kinds:
+            x = layers.Conv2D(filters, kernel, strides=stride, padding="same", activation=activation)(x)
+        return x
+
+    tf_keras.utils.set_random_seed(0)
+    features = (64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1)
+    inputs = [layers.Input((width, width, 1)) for _ in range(3)]
+    local = convolutions(inputs[0], *features)
+    whole = layers.Flatten()(convolutions(inputs[1], *features, (128, 1), (32, 1), (8, 1), (1, 1)))
+    whole = layers.Dense(1000)(layers.Dense(1500)(whole))
+    whole = layers.Reshape((width // 8, width // 8, 1000))(layers.RepeatVector((width // 8) ** 2)(whole))
+    edges = convolutions(inputs[2], (8, 2), (8, 2), (8, 2))
+    x = convolutions(layers.Concatenate()([local, whole, edges]), (256, 1), kernel=1)
+    x = layers.UpSampling2D()(convolutions(x, (128, 1)))
+    x = layers.UpSampling2D()(convolutions(x, (64, 1)))
+    x = convolutions(convolutions(x, (32, 1), (16, 1)), (2, 1), activation="tanh")
+    model = tf_keras.Model(inputs, layers.UpSampling2D()(x))
+    *rest, kernel, bias = model.get_weights()
+    model.set_weights([*rest, 8 * kernel, bias + (0.1, -0.1)])
+    return model
 
 
 def training_pair(path, saturation=1.8):
@@ -23,8 +56,8 @@ def training_pair(path, saturation=1.8):
     return lightness[..., None], canny(lightness)[..., None].astype(float), rgb2lab(hsv2rgb(hsv))[..., 1:] / 128
 
 
-def colorize_folder(source, out, network):
-    """All pictures into one array, one `predict`, all results to files."""
+def colorize_folder(source, out, model):
+    """All pictures into one array, one `predict`, all results to JPEG files."""
     paths = sorted(source.iterdir())
     lightness = np.zeros((len(paths), 256, 256, 1))
     edges = np.zeros_like(lightness)
@@ -32,16 +65,14 @@ def colorize_folder(source, out, network):
         gray = np.asarray(Image.open(path).convert("L").resize((256, 256)))
         lightness[i, ..., 0] = rgb2lab(gray2rgb(gray))[..., 0]
         edges[i, ..., 0] = canny(lightness[i, ..., 0])
-    ab = network.predict({"lightness": lightness, "whole": lightness, "edges": edges}, verbose=0)
+    ab = 128 * model.predict([lightness, lightness, edges], verbose=0)
     out.mkdir(parents=True, exist_ok=True)
     for path, x, y in zip(paths, lightness, ab):
         rgb = lab2rgb(np.concatenate([x, y], axis=-1))
-        Image.fromarray((255 * rgb).astype(np.uint8)).save((out / path.name).with_suffix(".png"))
+        Image.fromarray((255 * rgb).astype(np.uint8)).save((out / path.name).with_suffix(".jpg"))
 
 
 if __name__ == "__main__":
-    from utils import import_keras_quietly
+    import tf_keras
 
-    import_keras_quietly()
-
-    colorize_folder(Path(sys.argv[1]), Path(sys.argv[2]), model_file.load(sys.argv[3])[0])
+    colorize_folder(Path(sys.argv[1]), Path(sys.argv[2]), tf_keras.models.load_model(sys.argv[3], compile=False))
