@@ -1,7 +1,10 @@
 import os
 import signal
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from utils import import_keras_quietly
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of the commands that are tested, too
+import_keras_quietly()
 
 from pathlib import Path
 
