@@ -46,7 +46,7 @@ from data.report import Report
 from data.restoration import shrink
 from inference.engine import open_network
 from inference.folder import colorize_all, rgb
-from inference.metadata import BadModel, factor_of
+from inference.metadata import BadModel, factor_of, sizes_of
 
 FILES, FILE_BYTES = 500, 400 * 2**20  # at most, at a time; each
 PREVIEW = 1600  # of the longer side of what the slider shows: browsers do not show TIFF, nor 40 megapixels with ease
@@ -58,7 +58,7 @@ def main(options):
         print(f"app.py: warning: others can reach {options.host}, and the page asks for no password", file=sys.stderr)
     try:
         make, metadata = open_network(options.model)
-        predictor = make(metadata["size"], 4)
+        predictor = make(sizes_of(metadata), 4)
     except BadModel as error:
         sys.exit(f"app.py: {error}")
     print(f"the page: http://{options.host}:{options.port} (Ctrl-C ends it)")

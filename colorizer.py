@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.engine import open_network
-from inference.metadata import BadModel, factor_of
+from inference.metadata import BadModel, factor_of, sizes_of
 from inference.options import DEFAULT_MODEL
 from inference.scan import averaged, enlarge, join, shown
 
@@ -35,15 +35,16 @@ class Colorizer:
         """
         self.model, self.batch = Path(model or DEFAULT_MODEL), batch
         make, metadata = open_network(self.model, precision)
-        self.size = metadata["size"]
+        self.sizes = tuple(sizes_of(metadata))
         self.saturation, self.saturations = factor_of(None, metadata), metadata.get("saturations", {})
         self._metadata = metadata
-        self._engines = {count: make(self.size, count) for count in (1, batch)}
+        self._engines = {count: make(self.sizes, count) for count in (1, batch)}
         self._lock = threading.Lock()
 
     def __repr__(self):
         names = "".join(f", {name} {factor:g}" for name, factor in self.saturations.items())
-        return f"<Colorizer {self.model.name}, size {self.size}, saturation {self.saturation:g}{names}>"
+        sizes = " and ".join(map(str, self.sizes))
+        return f"<Colorizer {self.model.name}, size {sizes}, saturation {self.saturation:g}{names}>"
 
     def __call__(self, picture, saturation=None, old=False, mirror=False, force=False):
         """Colorize one picture, or several.

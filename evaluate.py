@@ -53,7 +53,7 @@ def main(args):
     networks |= ablations(networks, files, args)
     network_of = {
         method: network for name, network in networks.items()
-        for method in at_each(args.saturation, trained(name, network, args.size))
+        for method in at_each(args.saturation, trained(name, network, args.size, own_sizes=args.own_sizes))
     }  # fmt: skip
     methods = [*references(networks, mean, args), *network_of]
 
@@ -63,7 +63,8 @@ def main(args):
         stop("none of the pictures can be read any more", 1)
     faulty, bordered = [], []
     if args.degraded or args.borders:
-        faulty, bordered = robustness.measure(files, networks, args.size, args.seed, args.degraded, args.borders)
+        asked = args.degraded, args.borders, args.own_sizes
+        faulty, bordered = robustness.measure(files, networks, args.size, args.seed, *asked)
     seconds = time.monotonic() - started
     for row in [*rows, *faulty, *bordered]:
         row |= places[row["picture"]]
@@ -79,6 +80,7 @@ def main(args):
         )
     result = {
         "data": list(map(str, args.data)), "limit": args.limit, "seed": args.seed, "size": args.size,
+        "own_sizes": args.own_sizes,
         "saturation": args.saturation,
         "pictures": {
             "measured": measured, "gray": len(manifest.paths(scanned, "gray")),

@@ -20,7 +20,7 @@ from data.jobs import end_jobs
 from data.report import Report
 from inference.engine import open_network
 from inference.folder import colorize_all, fitting_batch
-from inference.metadata import factor_of
+from inference.metadata import factor_of, sizes_of
 from inference.settings import Record, settings_of
 from inference.sheet import write_sheet
 from utils import is_out_of_memory, memory_left, printable
@@ -32,13 +32,13 @@ def main(options, jobs):
     """Colorize; returns the exit status: 0 all done, 1 some failed, 2 refused, 130 stopped."""
     try:
         make, metadata = open_network(options.model, options.precision)
-        size = options.size or metadata["size"]
-        colorizer = make(size, options.batch)
+        sizes = sizes_of(metadata, options.size)
+        colorizer = make(sizes, options.batch)
         options.saturation = factor_of(options.saturation, metadata)
     except ValueError as error:  # a BadModel is one
         return stop(2, error)
     folder = None if options.to_stdout else jobs.folder
-    record = Record(folder, settings_of(options, options.saturation, size), options.overwrite)
+    record = Record(folder, settings_of(options, options.saturation, sizes), options.overwrite)
     with Report(jobs, options.verbose, options.json) as report:
 
         def end(status, message):
@@ -55,7 +55,7 @@ def main(options, jobs):
         # A share's batches are all of one shape: of another, a GPU might choose other sums, and a pixel could differ.
         batch = options.batch if options.shard else max(1, min(options.batch, len(todo)))
         left = memory_left()
-        fitting = fitting_batch(batch, size, left)
+        fitting = fitting_batch(batch, colorizer.side, left)
         if not fitting:
             return end(1, f"{report}; too little memory: {left / 1e6:.0f} MB are left for one picture at a time")
         if fitting < batch:
@@ -79,7 +79,9 @@ def main(options, jobs):
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            return end(1, f"{report}; out of memory even with one picture at a time: try a smaller --size (now {size})")
+            return end(
+                1, f"{report}; out of memory even with one picture at a time: try a smaller --size (now {max(sizes)})"
+            )
     text = f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s"
     if faint := report.counts["faint"]:
         text += f"\n{faint} done with almost no colour in the result"

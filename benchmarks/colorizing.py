@@ -15,6 +15,7 @@ from data import reader, writer
 from data.preprocess import colorize
 from data.report import Report
 from inference import model_file
+from inference.metadata import sizes_of
 from inference.view import Predictor, native_precision
 
 # "test" is also the name of a package of Python's own, so the script is loaded by its path.
@@ -41,7 +42,7 @@ class Folder:
             [str(source), str(source) + "-out", "--model", str(model), "--saturation", "1", *options]
         )
         network, card = model_file.load(model, native_precision())
-        self.colorizer = Predictor(network, card["size"], min(self.args.batch, len(self.jobs.pairs)))
+        self.colorizer = Predictor(network, sizes_of(card), min(self.args.batch, len(self.jobs.pairs)))
 
     def __call__(self):
         with Report(self.jobs) as report:
@@ -146,7 +147,7 @@ def precision_row(model):
     psnr = {}
     for precision in ("float32", "mixed_bfloat16"):
         network, card = model_file.load(model, precision)
-        colorizer = Predictor(network, card["size"], len(photographs))
+        colorizer = Predictor(network, sizes_of(card), len(photographs))
         chroma = colorizer.ab([colorizer.views(pixels) for pixels in photographs])
         results = [colorize(pixels, ab).astype(float) for pixels, ab in zip(photographs, chroma)]
         errors = [np.square(result - pixels).mean() for result, pixels in zip(results, photographs)]

@@ -23,6 +23,7 @@ from data.color import boost_saturation, lab_from_srgb
 from data.preprocess import to_float
 from data.reader import read_rgb
 from inference import model_file
+from inference.metadata import sizes_of
 from inference.scan import averaged, enlarge, join, shown
 from inference.view import Predictor, native_precision
 
@@ -113,7 +114,7 @@ def main():
     if not photographs:
         sys.exit(f"{args.data}: no photographs")
     network, metadata = model_file.load(args.model, native_precision())
-    predictor = Predictor(network, args.size or metadata["size"], 4)
+    predictor = Predictor(network, sizes_of(metadata, args.size and [args.size]), 4)
     targets = [lab_from_srgb(boost_saturation(to_float(rgb), metadata["saturation"]))[..., 1:] for rgb in photographs]
     print(f"{len(photographs)} photographs\n\n| fault | {' | '.join(WAYS)} |\n| --- {'| --- ' * len(WAYS)}|")
     means, rows = np.zeros(len(WAYS)), []

@@ -117,8 +117,13 @@ def measure_perceptual(pictures, predicted, methods, parts, lpips, fid):
 
 
 def compare_ab(ab, target):
-    """Metrics of ab (h, w, 2), enlarged by repetition as in training, against the target K (S, S, 2)."""
-    ab = repeated(ab, len(target))
+    """Metrics of ab (h, h, 2) against the target K (S, S, 2).
+
+    ab is enlarged by repetition, as by the network's last layer, or bilinearly where it was not made of S x S.
+    """
+    side = len(target)
+    bilinear = side % len(ab) or len(ab) not in (side, side // 2)
+    ab = np.stack(enlarged(ab, slice(0, side), side, side), axis=-1) if bilinear else repeated(ab, side)
     mse, gray = metrics.ab_mse(ab, target), metrics.ab_mse(np.zeros_like(target), target)
     relative = {"ab_mse": mse, "gray_mse": gray, "relative_mse": mse / gray if gray else float("nan")}
     return relative | metrics.moments(ab, target)

@@ -11,6 +11,7 @@ import configs
 from data import preprocess
 from data.as_published import luma_as_published
 from inference import model_file
+from inference.metadata import sizes_of
 from inference.view import Predictor
 from models import NETWORKS
 
@@ -93,7 +94,7 @@ def ablated(network, branch, pictures, size):
         pictures: batches of uint8 pictures (N, size, size, 3).
         size: side of the squares that the network sees.
     """
-    probe = Predictor(network.model, size, BATCH, layer_of(network, branch))
+    probe = Predictor(network.model, [size], BATCH, layer_of(network, branch))
     outputs = (output for batch in pictures for output in probe.ab([probe.views(picture) for picture in batch]))
     mean = np.mean([output.reshape(-1, output.shape[-1]).mean(axis=0) for output in outputs], axis=0)
     model = keras.models.clone_model(network.model)
@@ -111,15 +112,25 @@ def ceiling(target, name="ceiling"):
     return Method(f"{name}, {target}", lambda rgb, targets: targets[target], target)
 
 
-def trained(name, network, size, as_published=False):
-    """A network as a method that sees squares of side `size`; `as_published`: their Rec. 709 luma, not their L."""
-    colorizer = Predictor(network.model, size, BATCH)
+def trained(name, network, size, as_published=False, own_sizes=False):
+    """A network as a method.
+
+    Args:
+        size: of the squares that it sees.
+        as_published: it sees their Rec. 709 luma, not their L.
+        own_sizes: it sees them resized, as test.py shows them to it.
+    """
+    colorizer = predictor(network, size, own_sizes)
 
     def ab(rgb, targets):
         gray = (luma_as_published(picture, size) for picture in rgb) if as_published else rgb
         return colorizer.ab([colorizer.views(picture) for picture in gray])
 
     return Method(name, ab, network.target)
+
+
+def predictor(network, size, own_sizes=False):
+    return Predictor(network.model, sizes_of(network.metadata) if own_sizes else [size], BATCH)
 
 
 def at_each(factors, method):

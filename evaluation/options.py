@@ -24,8 +24,9 @@ def parse(arguments=None):
     add("--out", type=Path, required=True, help="folder of the results, made if absent")
     add(
         "--size", type=multiple_of_8, default=256,
-        help="side of the squashed pictures, which is what the networks see (default 256)",
+        help="side of the squashed pictures, at which networks see them (default 256)",
     )  # fmt: skip
+    add("--own-sizes", action="store_true", help="networks see pictures at the sizes of test.py, not at --size")
     add("--limit", type=number(int, 0, 10**9), default=0, help="at most so many files; 0: all")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the choice, the faults and the intervals")
     add(

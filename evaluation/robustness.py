@@ -10,26 +10,25 @@ import numpy as np
 from data.degrade import DRAWS, degrade
 from data.preprocess import enlarged, lightness_of, resize
 from evaluation.measure import compare_ab, read_batches
-from evaluation.methods import BATCH
-from inference.view import Predictor
+from evaluation.methods import predictor
 
 # border -> its sRGB code, its width as a share of the picture's longer side
 BORDERS = {f"{tone}, {share:.0%}": (code, share) for tone, code in (("white", 255), ("black", 0)) for share in (0.01, 0.04)}
 
 
-def measure(files, networks, size, seed=0, degraded=False, borders=False):
+def measure(files, networks, size, seed=0, degraded=False, borders=False, own_sizes=False):
     """Rows of metrics for every picture that can be read, and network.
 
     Args:
         files: paths of photographs.
-        networks: {name: Network}, which see squares of side `size`.
+        networks: {name: Network}, which see squares of side `size`, or of their `own_sizes`, see `methods.trained`.
         seed: of the faults. They depend on it and on the picture's place among the files alone.
         degraded, borders: what is measured.
 
     Returns:
         (rows {"picture", "method"} with `degraded_metrics`, rows {"picture", "method" (with its border), "ab_shift"}).
     """
-    colorizers = {name: Predictor(network.model, size, BATCH) for name, network in networks.items()}
+    colorizers = {name: predictor(network, size, own_sizes) for name, network in networks.items()}
     faulty, bordered = [], []
     for pictures in read_batches(files, size, "degraded, bordered"):
         lightness = degraded_lightness(pictures, seed) if degraded else None

@@ -23,7 +23,7 @@ def open_network(path, precision="auto"):
         precision: a Keras dtype policy; "auto": the faster one of this machine. An .onnx file has its own.
 
     Returns:
-        (make, metadata): make(side, batch) is an engine whose network sees squares of `side`; the metadata as
+        (make, metadata): make(sizes, batch) is an engine whose network sees squares of these sizes; the metadata as
         `model_file.load` gives it.
 
     Raises:
@@ -50,7 +50,7 @@ def _open_onnx(path):
         session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
         inputs = {value.name: value.shape for value in session.get_inputs()}
         told = session.get_modelmeta().custom_metadata_map
-        metadata = {name: json.loads(told[name]) for name in TOLD if name in told}
+        metadata = {name: json.loads(told[name]) for name in (*TOLD, "size") if name in told}
         check_metadata(metadata)
         if len(inputs["picture"]) != 4 or inputs["saturation"] or type(metadata["size"]) is not int:
             raise BadModel("it does not take pictures (N, H, W, 3)")
@@ -63,19 +63,19 @@ def _open_onnx(path):
 class OnnxPredictor:
     """An exported network in ONNX Runtime. It sees pictures of 8 bits."""
 
-    def __init__(self, session, size, side, batch):
+    def __init__(self, session, side, sizes, batch):
         """
         Args:
             session: onnxruntime.InferenceSession of an exported file.
-            size: of the square that its network sees.
-            side: the one that is asked for.
+            side: of the largest square that its network sees; the smaller ones are made of it inside.
+            sizes: those that are asked for.
             batch: pictures at a time.
 
         Raises:
             BadModel: the two differ.
         """
-        if side != size:
-            raise BadModel(f"the network was exported for the size {size}, not {side}")
+        if list(sizes) != [side]:
+            raise BadModel(f"the network was exported for the size {side}, not {' and '.join(map(str, sizes))}")
         self.session, self.side, self.batch = session, side, batch
 
     def views(self, pixels):

@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 from data.preprocess import colorize, network_inputs
 from data.reader import BadPicture
 from inference import model_file, picture_graph
-from inference.metadata import TOLD, BadModel
+from inference.metadata import TOLD, BadModel, sizes_of
 from inference.quantize import quantize
 from inference.view import Predictor
 
@@ -55,13 +55,14 @@ def write_onnx(source, path, form="rgb", half=False, calibration=None):
     """
     network, metadata = model_file.load(source)
     metadata = {"colorize_saturation": 1.0} | metadata
-    predictor = Predictor(network, metadata["size"], 1)
+    predictor = Predictor(network, sizes_of(metadata), 1)
     model = _bare_model(network) if form == "bare" else _picture_model(predictor, form)
     if half:
         _halve(model.graph)
     told = {name: json.dumps(metadata[name]) for name in TOLD if name in metadata}
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    told |= {"network": network.name, "T": str(metadata.get("saturation")), "source": f"{source.name}, SHA-256 {digest}"}
+    told |= {"size": json.dumps(predictor.side), "network": network.name, "T": str(metadata.get("saturation"))}
+    told |= {"source": f"{source.name}, SHA-256 {digest}"}
     helper.set_model_props(model, told | FORMS[form])
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
@@ -71,7 +72,7 @@ def write_onnx(source, path, form="rgb", half=False, calibration=None):
         if not difference <= limit:
             raise ArithmeticError(f"ONNX Runtime differs from Keras by {difference:.1e}, the limit is {limit:.1e}")
         if calibration:
-            difference = quantize(temporary, metadata["size"], calibration)
+            difference = quantize(temporary, predictor.side, calibration)
     return difference
 
 

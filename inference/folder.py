@@ -44,7 +44,7 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
             picture = read_picture(source)
             if options.as_published:
                 picture = replace(picture, alpha=None)
-                scan = whole(luma_as_published(picture.pixels, options.size))
+                scan = whole(luma_as_published(picture.pixels, *options.size))
             else:
                 scan = shown(picture.pixels, picture.alpha, options.old, mirror)
             return source, target, picture, scan, [colorizer.views(pixels) for pixels in scan.pictures]
@@ -56,7 +56,7 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
             gray = scan.line_art and not options.force
             saturation = 0 if gray else options.saturation
             if options.as_published:
-                result = colorize_as_published(picture.pixels, repeated(ab[0], options.size))
+                result = colorize_as_published(picture.pixels, repeated(ab[0], *options.size))
             else:
                 how = {"gamut": options.gamut, "guided": options.guided, "keep_tone": options.toned == "keep"}
                 result = join(picture.pixels, scan.area, averaged(ab, mirror), saturation, **how)

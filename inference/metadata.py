@@ -2,7 +2,8 @@
 
 import math
 
-TOLD = ("size", "colorize_saturation", "saturations")  # what an exported file repeats
+TOLD = ("colorize_saturation", "saturations")  # what an exported file repeats
+MAX_SIDE = 1024  # of the squares that a network sees
 
 
 class BadModel(ValueError):
@@ -15,9 +16,17 @@ def check_metadata(metadata):
     named = metadata.get("saturations", {})
     if type(named) is not dict:
         raise BadModel(f"its metadata says saturations {named!r:.80}, expected names and numbers")
+    sizes = metadata.get("sizes", [8])
+    if type(sizes) is not list or not sizes or any(type(n) is not int or n % 8 or not 8 <= n <= MAX_SIDE for n in sizes):
+        raise BadModel(f"its metadata says sizes {sizes!r:.80}, expected multiples of 8 up to {MAX_SIDE}")
     for name, value in {**named, **factors}.items():
         if type(value) not in (int, float) or not 0 <= value < math.inf:
             raise BadModel(f"its metadata says {name} {value!r}, expected a number from 0 up")
+
+
+def sizes_of(metadata, asked=None):
+    """The sides of the squares that the network is to see of a picture: those asked for, or what its file says."""
+    return asked or metadata.get("sizes") or [metadata["size"]]
 
 
 def factor_of(saturation, metadata):

@@ -13,13 +13,13 @@ from keras import saving
 
 from inference.hdf5 import member, numbers, opened, text
 from inference.keras2 import is_keras2, load_keras2
-from inference.metadata import BadModel, check_metadata
+from inference.metadata import MAX_SIDE, BadModel, check_metadata
 from models import NETWORKS
 from utils import atomic
 
 METADATA = "colorizer.json"  # beside Keras' own members in the archive
 # A file cannot ask for a network larger than these: of the largest, the weights take 0.7 GB.
-MAX_WIDTH, MAX_SIDE = 2, 1024
+MAX_WIDTH = 2  # and MAX_SIDE
 UNPACKS = 8  # a member may be so many times as large as the whole file: trained weights hardly shrink at all
 
 

@@ -31,7 +31,7 @@ def parse(arguments=None):
     )  # fmt: skip
     add_output_options(parser)
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py")
-    parser.add_argument("--size", type=multiple_of_8, help="side of the square that the network sees (default: as trained)")
+    add_size_option(parser)
     parser.add_argument("--guided", action="store_true", help="make the colours follow the edges of the lightness")
     parser.add_argument(
         "--gamut", choices=("chroma", "clip"), default="chroma", help="how colours outside sRGB are brought in"
@@ -72,7 +72,7 @@ def parse(arguments=None):
                 parser.error(f"--as-published: does not go with --{name.replace('_', '-')}")
         if options.model.suffix.lower() == ".onnx":
             parser.error("--as-published: needs a .keras or .h5 file; an .onnx file resizes pictures in its own way")
-        options.size, options.saturation, options.gamut = 256, 1.0, "clip"
+        options.size, options.saturation, options.gamut = [256], 1.0, "clip"
         if options.precision == "auto":
             options.precision = "float32"
     jobs = parse_jobs(parser, options)
@@ -88,6 +88,14 @@ def parse(arguments=None):
         if options.sheet.is_dir() or any(path.resolve() == options.sheet.resolve() for path in namesakes):
             parser.error(f"{name}: is a folder, an input or a result")
     return options, jobs
+
+
+def add_size_option(parser):
+    parser.add_argument(
+        "--size", type=multiple_of_8, action="append", metavar="N",
+        help="side of the square that the network sees; given several times, the colours of all are averaged (default: "
+        "what the network's file says, else as trained)",
+    )  # fmt: skip
 
 
 def multiple_of_8(text):

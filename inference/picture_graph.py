@@ -26,8 +26,8 @@ def colorize(predictor, picture, saturation):
     codes = ops.cast(picture, "int32")
     _, height, width = ops.shape(picture)[:3]
     planes = ops.cast(codes[:, None] if len(picture.shape) == 3 else ops.transpose(codes, (0, 3, 1, 2)), "float32")
-    views = {side: _view(planes, side) for side in set(predictor.sides.values())}
-    ab = predictor({name: views[side] for name, side in predictor.sides.items()})
+    largest = _resized(planes, predictor.side)
+    ab = predictor({name: _view(_resized(largest, side)) for name, side in predictor.sides.items()})
     large = _resize(ops.transpose(ab * saturation, (0, 3, 1, 2)), height, width, _bilinear)
     lightness = _lightness(codes)
     linear = color.linear_from_lab(lightness, *_fit_gamut(lightness, large[:, 0], large[:, 1]))
@@ -49,13 +49,17 @@ def ab_of_any_size(network, views):
     return network(network_inputs(**views | {"lightness": filled}, names=network.input))[:, :height, :width]
 
 
-def _view(planes, side):
-    """L (N, side, side, 1) of planes (N, C, H, W), 0..255, as `data.preprocess.resize` and `lightness_of` give it."""
+def _resized(planes, side):
+    """Planes (N, C, H, W), 0..255, at side x side, as `data.preprocess.resize` gives them; whole numbers."""
     height, width = ops.shape(planes)[2:]
     halved = ops.cast(ops.logical_and(ops.equal(height, 2 * side), ops.equal(width, 2 * side)), "float32")
     planes = _resize(planes, ops.minimum(height, side), ops.minimum(width, side), _area)
     planes = ops.round(planes + 1e-3 * halved)  # OpenCV rounds halves up there, and to even elsewhere
-    planes = ops.clip(ops.round(_resize(planes, side, side, _cubic)), 0, 255)
+    return ops.clip(ops.round(_resize(planes, side, side, _cubic)), 0, 255)
+
+
+def _view(planes):
+    """L (N, side, side, 1) of `_resized` planes, as `lightness_of` gives it."""
     codes = ops.cast(planes, "int32")
     return _lightness(codes[:, 0] if planes.shape[1] == 1 else ops.transpose(codes, (0, 2, 3, 1)))[..., None]
 

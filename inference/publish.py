@@ -9,7 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from inference.options import multiple_of_8
+from inference.options import add_size_option
 from utils import atomic, import_keras_quietly, number
 
 import_keras_quietly()
@@ -19,7 +19,7 @@ import numpy as np
 from inference import model_file
 
 
-def publish(source, path, saturations=None, size=None):
+def publish(source, path, saturations=None, sizes=None):
     """Write a network with its weights rounded to half precision, and its SHA-256 beside it, which `load` checks.
 
     The weights are float32 still, so that plain Keras loads the file as it does any other; rounded, they compress to half.
@@ -28,7 +28,7 @@ def publish(source, path, saturations=None, size=None):
         source: of the network, see `model_file.load`.
         path: of the file to write.
         saturations: {"muted", "natural", "vivid": factor on ab}; natural is then the default of test.py, else 1.
-        size: side of the square that this network is to see of a picture unless test.py is told another; None: as trained.
+        sizes: sides of the squares that this network sees of a picture unless test.py is told others; None: as trained.
 
     Returns:
         The largest difference that rounding makes to a weight.
@@ -40,7 +40,7 @@ def publish(source, path, saturations=None, size=None):
     with atomic(path) as temporary:
         if saturations:
             metadata |= {"colorize_saturation": saturations["natural"], "saturations": saturations}
-        metadata["size"] = size or metadata["size"]
+        metadata |= {"sizes": sizes} if sizes else {}
         if "training" in metadata:
             metadata["training"] = pathless(metadata["training"])
         model_file.save(temporary, network.name, rounded, metadata)
@@ -73,7 +73,7 @@ def main():
         "--saturation", type=number(float, 0, 10), nargs=3, metavar=("MUTED", "NATURAL", "VIVID"),
         help="what test.py's --saturation means by these names; natural is its default (default: no names, 1)",
     )  # fmt: skip
-    parser.add_argument("--size", type=multiple_of_8, help="of the square that the network sees (default: as trained)")
+    add_size_option(parser)
     args = parser.parse_args()
     try:
         saturations = args.saturation and dict(zip(("muted", "natural", "vivid"), args.saturation))

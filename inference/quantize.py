@@ -31,7 +31,7 @@ def quantize(path, size, folder):
     """
     session = onnxruntime.InferenceSession(path)
     paths = itertools.islice(filter(looks_like_picture, find_files(folder)), PICTURES)
-    pictures = [OnnxPredictor(session, size, size, 1).views(read_picture(source).pixels) for source in paths]
+    pictures = [OnnxPredictor(session, size, [size], 1).views(read_picture(source).pixels) for source in paths]
     if not pictures:
         raise BadPicture(f"{folder}: no pictures to calibrate with")
     inputs = [{"picture": picture[None], "saturation": np.ones((), np.float32)} for picture in pictures]

@@ -10,13 +10,13 @@ from utils import RECORD, atomic
 VERSION = 1  # of the results: raised when the same settings give other colours
 
 
-def settings_of(options, saturation, size):
+def settings_of(options, saturation, sizes):
     """What decides the pixels of a result: a dict."""
     with open(options.model, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     names = ("gamut", "guided", "old", "mirror", "toned", "force", "as_published", "side_by_side", "format", "quality")
     settings = {name: getattr(options, name) for name in names}
-    return {"version": VERSION, "model_sha256": digest, "saturation": saturation, "size": size} | settings
+    return {"version": VERSION, "model_sha256": digest, "saturation": saturation, "size": sizes} | settings
 
 
 class Record:

@@ -1,42 +1,57 @@
-"""A network as a machine that colours pictures of any size: it looks at a square copy of each and gives its ab."""
+"""A network as a machine that colours pictures of any size: it looks at square copies of each and gives their ab."""
 
 import keras
 import numpy as np
+from keras import ops
 
 from data.preprocess import lightness_of, network_inputs, resize
 from utils import is_out_of_memory
 
 
 class Predictor(keras.Model):
-    """Pictures -> ab, before the network enlarges it last. All batches have one shape, so it is compiled once."""
+    """Pictures -> ab, before the network enlarges it last. All batches have one shape, so it is compiled once.
 
-    def __init__(self, network, side, batch, layer="ab"):
+    Where the network sees a picture at several sizes, ab is the mean over them.
+    """
+
+    def __init__(self, network, sizes, batch, layer="ab"):
         """
         Args:
             network: as `model_file.load` gives it.
-            side: of the square that each picture is fitted to, divisible by 8.
+            sizes: of the squares that each picture is fitted to, divisible by 8.
             batch: pictures at a time; shorter batches are filled up.
             layer: whose output is asked for; before the network enlarges it last.
         """
         super().__init__()
         self.trunk = keras.Model(network.input, network.get_layer(layer).output)
-        self.sides = {name: x.shape[1] or side for name, x in network.input.items() if name != "edges"}
-        self.batch = batch
+        self.sizes, self.batch = tuple(sizes), batch
+        # of the branch that sees the whole picture; None: there is none, or it sees any size
+        self.global_size = network.input["global_lightness"].shape[1] if "global_lightness" in network.input else None
+        self.sides = {str(n): n for n in sorted({*self.sizes, self.global_size} - {None})}
+        self.side = max(self.sides.values())
 
     def call(self, views):
-        return self.trunk(network_inputs(**views, names=self.trunk.input))
+        found = []
+        for size in self.sizes:
+            whole = views[str(self.global_size or size)]
+            found.append(self.trunk(network_inputs(views[str(size)], whole, names=self.trunk.input)))
+        if len(found) == 1:
+            return found[0]
+        largest = max(ab.shape[1] for ab in found)
+        same = [ops.image.resize(ab, (largest, largest), data_format="channels_last") for ab in found]
+        return sum(same) / len(same)
 
     def views(self, pixels):
-        """What the network sees of a picture.
+        """What the network sees of a picture. The smaller views are made of the largest.
 
         Args:
             pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
 
         Returns:
-            {input: L, 0..100, float32 (side, side, 1)}.
+            {name of a side: L, 0..100, float32 (side, side, 1)}.
         """
-        small = {side: lightness_of(resize(pixels, side, side))[..., None] for side in set(self.sides.values())}
-        return {name: small[side] for name, side in self.sides.items()}
+        largest = resize(pixels, self.side, self.side)
+        return {name: lightness_of(resize(largest, side, side))[..., None] for name, side in self.sides.items()}
 
     def ab(self, views):
         """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging; or what `layer` gives.

@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from skimage import data
 import colorizer
 from data.preprocess import resize
 from inference import model_file
+from inference.view import Predictor
 from models import aciids2020
 from tests.test_line_art import page
 
@@ -23,11 +25,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The file of a small network with random weights, which brings names of saturations."""
+    """The file of a small network with random weights, which brings sizes and names of saturations."""
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 8, "global_size": 64}
     path = tmp_path_factory.mktemp("model") / "small.keras"
     metadata = {"arguments": arguments, "size": 64, "colorize_saturation": 1.2, "saturations": {"muted": 0.5, "vivid": 2}}
+    metadata["sizes"] = [64, 48]
     model_file.save(path, "aciids2020", aciids2020.build(**arguments).get_weights(), metadata)
     return path
 
@@ -120,8 +123,17 @@ def test_threads_share_one(colorize):
             assert (found == one).all()
 
 
+def test_the_colours_of_several_sizes_are_averaged(model):
+    network, metadata = model_file.load(model)
+    both, first, second = (Predictor(network, sizes, 1) for sizes in ([64, 48], [64], [48]))
+    view = both.views(GRAY)
+    large, small = (one.ab([view])[0] for one in (first, second))
+    mean = (large + cv2.resize(small, large.shape[1::-1], interpolation=cv2.INTER_LINEAR)) / 2
+    assert np.allclose(both.ab([view])[0], mean, atol=1e-3) and not np.allclose(large, mean, atol=0.1)
+
+
 def test_what_it_shows(colorize):
-    assert repr(colorize) == "<Colorizer small.keras, size 64, saturation 1.2, muted 0.5, vivid 2>"
+    assert repr(colorize) == "<Colorizer small.keras, size 64 and 48, saturation 1.2, muted 0.5, vivid 2>"
 
 
 def test_what_is_no_network_is_refused(tmp_path):
@@ -148,7 +160,7 @@ def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
 
     write_onnx(model, tmp_path / "a.onnx")
     own = colorizer.Colorizer(tmp_path / "a.onnx", batch=2)
-    assert own.saturations == colorize.saturations and own.saturation == colorize.saturation and own.size == 64
+    assert own.saturations == colorize.saturations and own.saturation == colorize.saturation and own.sizes == (64,)
     pictures = [GRAY, resize(data.astronaut(), 91, 33)]
     for one, other in zip(own(pictures), colorize(pictures)):
         assert np.abs(one.astype(int) - other).max() <= 1

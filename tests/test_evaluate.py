@@ -394,6 +394,21 @@ def test_the_correlation_is_that_of_all_pixels(networks, folder, summary):
     assert summary["protocols"]["squashed"][model_name(networks, "other")]["r"]["mean"] == pytest.approx(expected, abs=1e-3)
 
 
+def test_networks_see_the_sizes_of_their_files(networks, folder, tmp_path):
+    """Of a file that names one size it is the measure at that size, up to how ab is enlarged to --size."""
+    network, metadata = model_file.load(networks / "strong.keras")
+    for name, sizes in (("one", [SIZE]), ("two", [SIZE, SIZE // 2])):
+        model_file.save(tmp_path / f"{name}.keras", network.name, network.get_weights(), metadata | {"sizes": sizes})
+    files = [tmp_path / "one.keras", tmp_path / "two.keras"]
+    tables = []
+    for options in (["--size", SIZE], ["--size", SIZE, "--own-sizes"]):
+        run(["--data", folder, "--model", *files, "--out", tmp_path / "out", *options])
+        table = json.loads((tmp_path / "out" / "summary.json").read_text())["protocols"]["squashed"]
+        tables.append([table[f"{tmp_path.name}/{name}"]["ab_mse"]["mean"] for name in ("one", "two")])
+    (one, same), (own, other) = tables
+    assert one == same == own != other
+
+
 def test_degraded_views_and_borders(networks, folder, tmp_path):
     """Both by the seed; the view of a blank network does not matter, that of another does."""
     *rest, last, _ = aciids2020.build(**ARGUMENTS).get_weights()

@@ -11,6 +11,7 @@ from skimage import data
 
 from data.preprocess import colorize, lightness_of, network_inputs, resize
 from inference import model_file
+from inference.metadata import sizes_of
 from inference.options import DEFAULT_MODEL
 from inference.view import Predictor
 from models import aciids2020, zhang2016
@@ -54,7 +55,7 @@ def test_pictures_come_out_as_from_test_py(tmp_path, form):
     assert told["T"] == "1.8" and told["colorize_saturation"] == "1.14" and told["source"].startswith("colorizer.keras")
     assert (tmp_path / "a.onnx").stat().st_size < (21e6 if form else 41e6)
     network, metadata = model_file.load(DEFAULT_MODEL)
-    predictor = Predictor(network, metadata["size"], 1)
+    predictor = Predictor(network, sizes_of(metadata), 1)
     photographs = [data.astronaut(), data.chelsea(), data.coffee(), data.retina()]
     far = []
     for i, (height, width) in enumerate(SIZES):

@@ -390,6 +390,8 @@ def test_absurd_arguments(copy, change, words, nothing_is_built):
         ({"saturation": "1.8"}, "saturation '1.8', expected a number"),
         ({"colorize_saturation": float("nan")}, "colorize_saturation nan, expected a number"),
         ({"colorize_saturation": -1}, "colorize_saturation -1, expected a number"),
+        ({"sizes": [64, 10**9]}, "sizes [64, 1000000000], expected multiples of 8"),
+        ({"sizes": []}, "sizes [], expected multiples of 8"),
         ({"training": "long"}, "says of the training"),
         ({"training": {"pictures": "many"}}, "says of the training"),
         ({"training": {"before": {"before": {"clip_saturation": 2}}}}, "says of the training"),

@@ -32,7 +32,7 @@ def pictures():
 
 
 def outputs(network, pictures, layer="ab"):
-    colorizer = Predictor(network, SIDE, len(pictures), layer)
+    colorizer = Predictor(network, [SIDE], len(pictures), layer)
     return colorizer.ab([colorizer.views(picture) for picture in pictures])
 
 

@@ -48,7 +48,9 @@ def test_the_published_file_is_small_and_loads_anywhere(published):
 
 
 def test_it_tells_how_it_was_trained_and_no_folder(published):
-    training = model_file.load(published[1])[1]["training"]
+    metadata = model_file.load(published[1])[1]
+    assert metadata["size"] == 64 and metadata["sizes"] == [72]
+    training = metadata["training"]
     assert training == {"init_from": "start.keras", "pictures": 7, "before": {"init_from": "start.keras"}}
 
 
