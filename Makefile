@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 TWO = -n 2 --dist loadfile
 
-.PHONY: setup run app check test soak test-jax test-torch bench figures
+.PHONY: setup run app check test soak test-jax test-torch bench figures-train figures
 
 # Every target sets itself up; the environment is made again when requirements.txt changes.
 setup: .venv/.done
@@ -59,8 +59,19 @@ test-jax test-torch: test-%:
 bench: setup
 	$(BIN)/python -m benchmarks
 
-# By the networks that `figures.py train --out $(RUNS)` made, on the photographs in DATA or, without it, scikit-image's.
+# The networks that the figures need, each trained for STEPS steps; given again, it continues. For example:
+# make figures-train DATA=data_256 STEPS=4096 FLAGS="--preset tuned --places2-natural"
 RUNS = runs/figures
+FLAGS = --preset tuned
+TRAIN = $(BIN)/python train.py --data $(DATA) $(if $(VAL),--val $(VAL)) $(FLAGS) --steps $(STEPS) --epochs $(STEPS) \
+    --resume --run $(RUNS)
+figures-train: setup
+	for t in 1 1.4 1.6 1.8 2; do $(TRAIN)/t$$t --saturation $$t || exit; done
+	$(TRAIN)/no-edges --no-edges
+	$(TRAIN)/iizuka2016 --network iizuka2016 --saturation 1
+	$(TRAIN)/zhang2016 --network zhang2016 --saturation 1
+
+# By these networks, on the photographs in DATA or, without it, scikit-image's.
 figures: setup
 	for name in saturation edges results comparison; do \
 	    $(BIN)/python figures.py $$name --runs $(RUNS) --out $(RUNS)/pages $(if $(DATA),--data "$(DATA)") || exit; done

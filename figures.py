@@ -1,6 +1,5 @@
-"""Make the figures of the paper, and train the networks that they need.
+"""Make the figures of the paper. `make figures-train` trains the networks that they need.
 
-    python figures.py train --data DIR --out RUNS [--pictures N] [-- FLAGS OF train.py]
     python figures.py NAME --runs RUNS --out DIR [--data DIR]
     python figures.py NAME --model LABEL=FILE ... --out DIR [--data DIR]
 
@@ -23,7 +22,7 @@ except ModuleNotFoundError as error:
     sys.exit(f"figures.py: {error.name} is not installed: run `make setup`, then .venv/bin/python figures.py ...")
 
 import configs
-from evaluation import page, runs, statistics
+from evaluation import page, statistics
 from evaluation.figures import FIGURES, GRAY, PHOTOGRAPH, USED, FigureError
 from evaluation.measure import write_rows
 from evaluation.methods import load
@@ -32,12 +31,6 @@ from inference import model_file
 
 def main(arguments=None):
     args = parse(sys.argv[1:] if arguments is None else arguments)
-    if args.figure == "train":
-        used = {run for figure in args.figures for run in USED[figure].values()}
-        try:
-            return runs.train(used, args.data, args.val, args.out, args.pictures, args.preset, args.flags)
-        except runs.Failed as error:
-            stop(*error.args)
     networks = load_all(args)
     sizes = {network.metadata["size"] for network in networks.values()} or {configs.Config.size}
     if len(sizes) > 1:
@@ -64,39 +57,24 @@ def write(args, sheet, numbers, rows):
 
 
 def parse(arguments):
-    """The options; what follows a "--" is for train.py."""
-    cut = arguments.index("--") if "--" in arguments else len(arguments)
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    commands = parser.add_subparsers(dest="figure", required=True, metavar="|".join([*FIGURES, "train"]))
-    for name, make in FIGURES.items():
-        command = commands.add_parser(name, help=make.__doc__.partition("\n")[0], allow_abbrev=False)
-        command.add_argument("--data", type=Path, help="folder of photographs (ink: or a picture); default: "
-                             "scikit-image's, or a drawn landscape")  # fmt: skip
-        source = command.add_mutually_exclusive_group()
-        source.add_argument("--model", nargs="+", action="extend", default=[], metavar="LABEL=FILE", help="networks")
-        source.add_argument("--runs", type=Path, help="folder that the train command filled, instead of --model")
-        command.add_argument("--out", type=Path, required=True, help="folder of the figure, made if absent")
-        command.add_argument(
-            "--limit", type=utils.number(int, 0, 10**9), default=0, help="at most so many pictures; 0: all"
-        )
-        command.add_argument("--as-published", action="store_true", help="squash, make gray and join as the authors' "
-                             "scripts do (docs/deviations.md); panels are as small as the networks see them")  # fmt: skip
-        command.add_argument("--seed", type=utils.number(int, 0, 2**32 - 1), default=0, help="of all that is drawn")
-    command = commands.add_parser("train", help="Train the networks that the figures need.", allow_abbrev=False)
-    command.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs")
-    command.add_argument("--val", type=Path, nargs="+", default=[], help="folders to validate on")
-    command.add_argument("--out", type=Path, required=True, help="folder of the runs, made if absent")
-    command.add_argument("--figures", nargs="+", choices=list(FIGURES), default=list(FIGURES), help="train for these alone")
-    command.add_argument("--pictures", type=utils.number(int, 1, 10**12), default=2**16, help="that each network sees, "
-                         "repetitions counted (default 65536)")  # fmt: skip
-    command.add_argument("--preset", choices=list(configs.PRESETS), default="tuned", help="of train.py (default tuned)")
-    args = parser.parse_args(arguments[:cut])
-    if args.figure == "train":
-        args.flags = arguments[cut + 1 :]
-    elif arguments[cut:]:
-        parser.error('"--": only train takes further flags')
-    else:
-        check(args)
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], allow_abbrev=False,
+        epilog="example: figures.py results --model colorized=runs/tuned/best.keras --data PHOTOGRAPHS --out pages",
+    )  # fmt: skip
+    figures = "; ".join(f"{name}: {make.__doc__.partition(chr(10))[0]}" for name, make in FIGURES.items())
+    parser.add_argument("figure", metavar="NAME", choices=list(FIGURES), help=figures)
+    text = "folder of photographs (ink: or a picture); default: scikit-image's, or a drawn landscape"
+    parser.add_argument("--data", type=Path, help=text)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--model", nargs="+", action="extend", default=[], metavar="LABEL=FILE", help="networks")
+    source.add_argument("--runs", type=Path, help="folder that `make figures-train` filled, instead of --model")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the figure, made if absent")
+    parser.add_argument("--limit", type=utils.number(int, 0, 10**9), default=0, help="at most so many pictures; 0: all")
+    text = "squash, make gray and join as the authors' scripts do (docs/deviations.md); panels are as small as the view"
+    parser.add_argument("--as-published", action="store_true", help=text)
+    parser.add_argument("--seed", type=utils.number(int, 0, 2**32 - 1), default=0, help="of all that is drawn")
+    args = parser.parse_args(arguments)
+    check(args)
     return args
 
 
@@ -125,7 +103,7 @@ def load_all(args):
     try:
         return {label: load(path) for label, path in pairs}
     except model_file.BadModel as error:
-        stop(f"{error}; figures.py train makes it" if args.runs else error)
+        stop(f"{error}; make figures-train makes it" if args.runs else error)
 
 
 def stop(message, status=2):

@@ -19,9 +19,9 @@ from evaluation import page, statistics
 from evaluation.measure import common_colors, measure, read
 from evaluation.methods import Method, Target, ceiling, constant, predict, trained
 from evaluation.metrics import colorfulness
-from evaluation.runs import SATURATIONS
 from utils import find_files, printable
 
+SATURATIONS = (1.0, 1.4, 1.6, 1.8, 2.0)  # the paper's T
 SHOWN = 4  # pictures on a page, at most
 PAINTING = Path(__file__).parent.parent / "docs" / "figures" / "ink_painting.png"  # drawn by a program, no painter
 VIEW = 1080  # px, the longer side of a picture that is shown: half the page
@@ -29,7 +29,7 @@ WINDOW = 4  # the enlarged window is one in so many of each side
 GRAY = Method("gray", constant((0, 0)), Target())
 PHOTOGRAPH = Method("photograph", None, Target())
 MAIN = ("psnr", "ssim", "ciede2000", "auc", "auc_rebalanced", "bleed", "cf")
-# figure -> label -> run
+# figure -> label -> run of `make figures-train`
 USED = {
     "saturation": {f"T = {t:g}": f"t{t:g}" for t in SATURATIONS},
     "edges": {"without": "no-edges", "with": "t1.8"},

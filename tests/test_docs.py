@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import configs
+from evaluation.figures import USED
 
 ROOT = Path(__file__).parent.parent
 OURS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 PAGES = [*OURS, ROOT / "benchmarks/README.md", ROOT / "models/pretrained/README.md"]
 SCRIPTS = ("train.py", "test.py", "evaluate.py", "app.py", "figures.py")
-FIGURES = ("saturation", "edges", "results", "comparison", "ink", "train")
 MODULES = ("data.prepare", "data.gray", "inference.publish", "inference.export")
 FENCE = re.compile(r"^ *```[^\n]*\n(.*?)^ *```$", re.M | re.S)
 
@@ -67,19 +67,16 @@ def check(program, arguments):
     if program == "train.py":
         values = {name: value for name, value in configs.given(options).items() if name != "init_from"}
         configs.make(options.preset or "paper", values)
-    if program == "figures.py" and "--" in arguments:
-        flags = arguments[arguments.index("--") + 1 :]
-        check("train.py", ["--data", "x", "--run", "x", "--preset", options.preset, *flags])
 
 
 @functools.cache
-def options_of(program, *subcommand):
+def options_of(program):
     """Every option that `--help` of a program names."""
     shown = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "print_help", lambda self, *_: shown.append(self.format_help()))
         with pytest.raises(SystemExit):
-            parsed(program, [*subcommand, "--help"])
+            parsed(program, ["--help"])
     return set(re.findall(r"--[a-z][a-z0-9-]*", shown[0]))
 
 
@@ -118,8 +115,7 @@ def test_commands_are_accepted(page):
 
 
 def test_options_in_the_text_exist():
-    known = set().union(*(options_of(program) for program in (*SCRIPTS[:4], *MODULES)))
-    known = known.union(*(options_of("figures.py", figure) for figure in FIGURES))
+    known = set().union(*(options_of(program) for program in (*SCRIPTS, *MODULES)))
     for page in OURS:
         for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text())):
             if not code.startswith("sbatch"):
@@ -129,6 +125,18 @@ def test_options_in_the_text_exist():
 @pytest.mark.parametrize("page", OURS, ids=name)
 def test_commands_stand_in_fenced_blocks(page):
     assert not re.findall(r"^ {4,}(?:\S*python|make) .*", FENCE.sub("", page.read_text()), re.M)
+
+
+def test_the_networks_of_the_figures_are_trained_by_commands_that_differ():
+    make = ["make", "-n", "-C", ROOT, "figures-train", "DATA=x", "VAL=y z", "STEPS=9"]
+    printed = subprocess.run(make, capture_output=True, text=True, check=True).stdout
+    loop = re.search(r"for t in (.*?);", printed)[1].split()
+    lines = [line.replace("$t", t) for line in re.findall(r"\S*python train.py [^|;\n]*", printed) for t in loop]
+    found = {line for line in lines if ("--saturation" in line) or "--no-edges" in line}
+    for program, arguments in commands("```\n" + "\n".join(found) + "\n```"):
+        check(program, arguments)
+    runs = {Path(re.search(r"--run (\S+)", line)[1]).name for line in found}
+    assert len(found) == 8 and runs == {run for used in USED.values() for run in used.values()}
 
 
 def test_the_readme_is_short():
@@ -154,7 +162,7 @@ def test_the_walks_are_short_and_name_what_there_is(walk):
         "```\npython train.py --data x --run y --preset none\n```",
         "```\npython train.py --data x --run y --warmup 5\n```",
         "```\n.venv/bin/python test.py IN OUT \\\n    --colour\n```",
-        "```\npython figures.py train --data x --out y -- --average 0.9\n```",
+        "```\npython figures.py results --data x --out y --average 0.9\n```",
         "1. x\n\n   ```\n   python -m data.prepare IN OUT --check\n   ```",
     ],
 )

@@ -1,11 +1,7 @@
-"""figures.py from the command line to the files, on small crops and with tiny networks; and the training it starts."""
+"""figures.py from the command line to the files, on small crops and with tiny networks"""
 
 import csv
-import hashlib
 import json
-import os
-import signal
-import threading
 from pathlib import Path
 
 import keras
@@ -18,7 +14,7 @@ import evaluate
 import figures
 from data import preprocess
 from evaluation import figures as paper
-from evaluation import page, runs
+from evaluation import page
 from inference import model_file
 from models import aciids2020
 
@@ -206,78 +202,6 @@ def test_paintings_may_be_gray_or_not_and_become_gray(networks, tmp_path, capsys
     assert np.abs(found["paintings/gray.png"][..., 0].astype(int) - data.camera()[:90, :120]).max() <= 1
 
 
-# --- training
-
-
-def digests(folder):
-    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_training_makes_the_runs_and_is_done_then(photographs, tmp_path, capfd):
-    runs = tmp_path / "runs"
-    command = ["train", "--data", photographs, "--out", runs, "--figures", "results", "--preset", "paper", "--pictures", 7]
-    flags = ["--", "--width", 0.0625, "--size", 32, "--batch", 4]
-    figures.main([*map(str, command), *map(str, flags)])
-    said = capfd.readouterr().out
-    assert "1 runs of 2 steps, 4 pictures each" in said and "done: t1.8" in said
-    assert [path.name for path in runs.iterdir()] == ["t1.8"]
-    _, metadata = model_file.load(runs / "t1.8" / "best.keras")
-    assert metadata["saturation"] == 1.8 and metadata["training"]["pictures"] == 8 and metadata["size"] == 32
-
-    before = digests(runs)
-    figures.main([*map(str, command), *map(str, flags)])
-    assert digests(runs) == before and capfd.readouterr().out == "t1.8: at step 2 of 2\ndone: t1.8\n"
-    with pytest.raises(SystemExit) as stopped:
-        figures.main([*map(str, command[:-1]), "800", *map(str, flags)])
-    assert stopped.value.code == 2 and "holds a run with other settings" in capfd.readouterr().err
-
-    networks = figures.load_all(figures.parse(["results", "--runs", str(runs), "--out", str(tmp_path)]))
-    assert list(networks) == ["colorized"] and networks["colorized"].pictures == 8
-    with pytest.raises(SystemExit) as stopped:
-        figures.main(["edges", "--runs", str(runs), "--out", str(tmp_path)])
-    error = capfd.readouterr().err.splitlines()[-1]
-    assert stopped.value.code == 2 and "no-edges/best.keras: no such file; figures.py train makes it" in error
-
-
-def test_every_run_that_a_figure_uses_is_trained_and_differs():
-    assert {run for used in paper.USED.values() for run in used.values()} == set(runs.VARIANTS)
-    assert set(paper.USED) == set(paper.FIGURES)
-    flags = [" ".join(runs.flags_of(changes)) for changes in runs.VARIANTS.values()]
-    assert len(set(flags)) == len(flags) == 8
-    for changes in runs.VARIANTS.values():
-        assert runs.flags_given(runs.flags_of(changes)) == changes
-
-
-def test_ctrl_c_reaches_the_run_once(tmp_path, monkeypatch):
-    heard = tmp_path / "heard"
-    (tmp_path / "train.py").write_text(f"""
-import pathlib, signal, sys, time
-def stop(number, frame):
-    with open({str(heard)!r}, "a") as file:
-        file.write("asked ")
-signal.signal(signal.SIGINT, stop)
-pathlib.Path({str(tmp_path / "ready")!r}).touch()
-time.sleep(0.1)
-while not pathlib.Path({str(heard)!r}).exists():
-    time.sleep(0.02)
-time.sleep(0.3)
-sys.exit(130)
-""")
-    monkeypatch.setattr(runs, "TRAIN", tmp_path / "train.py")
-
-    def interrupt():
-        while not (tmp_path / "ready").exists():
-            pass
-        os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.getsignal(signal.SIGINT)
-    threading.Thread(target=interrupt, daemon=True).start()
-    assert runs.run([]) == 130 and heard.read_text() == "asked "
-    assert signal.getsignal(signal.SIGINT) is before
-    (tmp_path / "train.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert runs.run([]) == 128 + 9
-
-
 # --- what is refused
 
 
@@ -294,14 +218,12 @@ sys.exit(130)
         ("comparison --model gray=nothing.keras", "--model gray=...: this label is taken"),
         ("comparison --model {late} {small}", "trained at sizes 32, 64"),
         ("edges --model {late}", "takes a network without edge detection and one with it, not 0 and 1"),
-        ("results --runs nowhere", "nowhere/t1.8/best.keras: no such file; figures.py train makes it"),
+        ("results --runs nowhere", "nowhere/t1.8/best.keras: no such file; make figures-train makes it"),
         ("results --model {late} --data nowhere", "nowhere: no such folder"),
         ("results --model {late} --data empty", "empty: no colour photographs in it"),
         ("ink --model {late} --data empty", "empty: no pictures in it"),
         ("ink --model {broken}", "broken: the network gives no finite colours"),
         ("results --model {late} --out file", "file: File exists"),
-        ("train --data . -- --saturation 2", "--saturation: is decided by the run"),
-        ("train --data . -- --size 100", "--size 100: a multiple of 8"),
     ],
 )
 def test_refused(networks, tmp_path, monkeypatch, capsys, arguments, said):
@@ -321,10 +243,7 @@ def test_refused(networks, tmp_path, monkeypatch, capsys, arguments, said):
     [
         ("portrait --out out", "portrait"),
         ("results --out out --mod x=y", "--mod"),
-        ("results --out out --model x=y -- --width 1", "only train takes further flags"),
         ("results --out out --model x=y --runs z", "not allowed with"),
-        ("train --data . --out out -- --wdth 1", "--wdth"),
-        ("train --data . --out out --figures portrait", "portrait"),
     ],
 )
 def test_misspelt(capsys, arguments, said):
