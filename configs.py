@@ -107,7 +107,7 @@ PRESETS = {
     ),
     # of the network in models/pretrained
     "pretrained": replace(
-        TUNED, size=64, batch=64, optimizer="muon", learning_rate=1e-3, warmup=200, ema_decay=0.998, degrade=0.5,
+        TUNED, size=64, batch=64, optimizer="muon", learning_rate=1e-3, warmup=200, degrade=0.5,
         epochs=40, checkpoint_steps=250,
     ),
 }  # fmt: skip

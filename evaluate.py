@@ -35,6 +35,7 @@ from evaluation.measure import Reference, common_colors, measure, read, write_ro
 from evaluation.methods import BATCH, Method, Target, ablated, at_each, ceiling, constant, layer_of, load, predict, trained
 from evaluation.perceptual import Fid, Lpips, Unavailable
 from inference import model_file
+from inference.metadata import sizes_of
 
 PRIOR_PICTURES = 2000  # of --prior-data, chosen by --seed: enough for a mean and 23 x 23 shares
 SHOWN = (
@@ -178,7 +179,8 @@ def ablations(networks, files, args):
     for branch in args.ablate:
         for name, network in networks.items():
             pictures = (batch for (batch,) in Batches(files, args.size, BATCH))
-            found[f"{name} without {branch}"] = ablated(network, branch, pictures, args.size)
+            size = sizes_of(network.metadata)[0] if args.own_sizes else args.size
+            found[f"{name} without {branch}"] = ablated(network, branch, pictures, size)
     return found
 
 

@@ -91,8 +91,8 @@ def ablated(network, branch, pictures, size):
     Args:
         network: the Network.
         branch: a key of its module's BRANCHES; see `layer_of`.
-        pictures: batches of uint8 pictures (N, size, size, 3).
-        size: side of the squares that the network sees.
+        pictures: batches of uint8 pictures (N, S, S, 3).
+        size: side of the squares that the network sees of them.
     """
     probe = Predictor(network.model, [size], BATCH, layer_of(network, branch))
     outputs = (output for batch in pictures for output in probe.ab([probe.views(picture) for picture in batch]))
