@@ -27,14 +27,15 @@ from evaluation.figures import FIGURES, GRAY, PHOTOGRAPH, USED, FigureError
 from evaluation.measure import write_rows
 from evaluation.methods import load
 from inference import model_file
+from inference.metadata import sizes_of
 
 
 def main(arguments=None):
     args = parse(sys.argv[1:] if arguments is None else arguments)
     networks = load_all(args)
-    sizes = {network.metadata["size"] for network in networks.values()} or {configs.Config.size}
+    sizes = {max(sizes_of(network.metadata)) for network in networks.values()} or {configs.Config.size}
     if len(sizes) > 1:
-        stop(f"the networks were trained at sizes {', '.join(map(str, sorted(sizes)))}: one figure takes one size")
+        stop(f"the networks see sizes {', '.join(map(str, sorted(sizes)))}: one figure takes one size")
     try:
         title, blocks, study = FIGURES[args.figure](networks, *sizes, args)
     except FigureError as error:

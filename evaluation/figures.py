@@ -132,7 +132,7 @@ def comparison(networks, size, args):
 
 def ink(networks, size, args):
     """A grayscale painting. There is no reference to measure against, only how colourful it becomes."""
-    columns = [trained(name, network, size, args.as_published) for name, network in networks.items()]
+    columns = [trained(name, network, size, args.as_published, own_sizes=True) for name, network in networks.items()]
     squash = resize_nearest if args.as_published else resize
     rows, panels = {name: [] for name in networks}, {}
     for picture, painting in paintings(args):
@@ -191,7 +191,7 @@ def spoken(metric, means):
 
 def of_photographs(networks, size, args, further=()):
     """Gray, networks {column: Network}, the photograph and further methods, measured on the colour photographs given."""
-    used = [trained(name, network, size, args.as_published) for name, network in networks.items()]
+    used = [trained(name, network, size, args.as_published, own_sizes=True) for name, network in networks.items()]
     columns = [GRAY, *used, PHOTOGRAPH, *further]
     with photographs(args.data) as folder:
         files = manifest.paths(manifest.scan_dataset([folder], share=0, seed=args.seed, limit=args.limit), "train")

@@ -216,7 +216,7 @@ def test_paintings_may_be_gray_or_not_and_become_gray(networks, tmp_path, capsys
         ("results --model {late} {early}", "results shows one network"),
         ("comparison --model {late} {late}", "--model late=...: this label is taken"),
         ("comparison --model gray=nothing.keras", "--model gray=...: this label is taken"),
-        ("comparison --model {late} {small}", "trained at sizes 32, 64"),
+        ("comparison --model {late} {small}", "see sizes 32, 64"),
         ("edges --model {late}", "takes a network without edge detection and one with it, not 0 and 1"),
         ("results --runs nowhere", "nowhere/t1.8/best.keras: no such file; make figures-train makes it"),
         ("results --model {late} --data nowhere", "nowhere: no such folder"),
