@@ -46,7 +46,7 @@ from data.report import Report
 from data.restoration import shrink
 from inference.engine import open_network
 from inference.folder import colorize_all, rgb
-from inference.metadata import BadModel, factor_of, sizes_of
+from inference.metadata import BadModel, factor_of, mirror_of, sizes_of
 
 FILES, FILE_BYTES = 500, 400 * 2**20  # at most, at a time; each
 PREVIEW = 1600  # of the longer side of what the slider shows: browsers do not show TIFF, nor 40 megapixels with ease
@@ -92,8 +92,8 @@ def page(predictor, metadata, root):
         folder = Path(tempfile.mkdtemp(dir=root))
         jobs = find_jobs([gather(files, folder / "in")], folder / "out")
         settings = argparse.Namespace(
-            saturation=factor, old=old, guided=guided, mirror=False, force=False, toned="replace", gamut="chroma",
-            as_published=False, side_by_side=False, quality=95,
+            saturation=factor, old=old, guided=guided, mirror=mirror_of(metadata), force=False, toned="replace",
+            gamut="chroma", as_published=False, side_by_side=False, quality=95,
         )  # fmt: skip
         with Report(jobs, listed=True) as report, ThreadPoolExecutor(1) as worker:
             working = worker.submit(colorize_all, jobs.pairs, predictor, settings, report)

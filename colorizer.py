@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from inference.engine import open_network
-from inference.metadata import BadModel, factor_of, sizes_of
+from inference.metadata import BadModel, factor_of, mirror_of, sizes_of
 from inference.options import DEFAULT_MODEL
-from inference.scan import averaged, enlarge, join, shown
+from inference.scan import enlarge, join, shown
 
 __all__ = ["BadModel", "Colorizer"]
 
@@ -46,7 +46,7 @@ class Colorizer:
         sizes = " and ".join(map(str, self.sizes))
         return f"<Colorizer {self.model.name}, size {sizes}, saturation {self.saturation:g}{names}>"
 
-    def __call__(self, picture, saturation=None, old=False, mirror=False, force=False):
+    def __call__(self, picture, saturation=None, old=False, mirror=None, force=False):
         """Colorize one picture, or several.
 
         Args:
@@ -70,7 +70,7 @@ class Colorizer:
             raise TypeError(f"expected an array or an iterable of arrays, got {type(picture).__name__}")
         return self._colorize(picture, factor, old, mirror, force)
 
-    def ab(self, picture, saturation=None, old=False, mirror=False, force=False):
+    def ab(self, picture, saturation=None, old=False, mirror=None, force=False):
         """The colours that the call would join to a picture's L: float32 (H, W, 2), Lab units, not yet fitted to sRGB."""
         pixels = checked(picture)
         ((scan, ab),) = self._predict([pixels], old, mirror, force)
@@ -85,15 +85,14 @@ class Colorizer:
 
     def _predict(self, pixels, old, mirror, force):
         """[(what the network is shown of a picture, its small ab)]."""
-        mirror = mirror or old
-        scans = [shown(picture, old=old, mirror=mirror) for picture in pixels]
+        scans = [shown(picture, old=old) for picture in pixels]
         engine = self._engines[1 if len(pixels) == 1 else self.batch]
         views = [engine.views(picture) for scan in scans for picture in scan.pictures]
         with self._lock:
-            ab = engine.ab(views)
+            ab = engine.ab(views, old or mirror_of(self._metadata, mirror))
         if not np.isfinite(ab).all():
             raise BadModel(f"{self.model}: the network gave no finite colours")
-        colours = (averaged(part, mirror) for part in np.split(ab, len(pixels)))
+        colours = (part.mean(axis=0) for part in np.split(ab, len(pixels)))
         return [(scan, (force or not scan.line_art) * ab) for scan, ab in zip(scans, colours)]
 
 

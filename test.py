@@ -20,7 +20,7 @@ from data.jobs import end_jobs
 from data.report import Report
 from inference.engine import open_network
 from inference.folder import colorize_all, fitting_batch
-from inference.metadata import factor_of, sizes_of
+from inference.metadata import factor_of, mirror_of, sizes_of
 from inference.settings import Record, settings_of
 from inference.sheet import write_sheet
 from utils import is_out_of_memory, memory_left, printable
@@ -35,6 +35,7 @@ def main(options, jobs):
         sizes = sizes_of(metadata, options.size)
         colorizer = make(sizes, options.batch)
         options.saturation = factor_of(options.saturation, metadata)
+        options.mirror = mirror_of(metadata, options.mirror)
     except ValueError as error:  # a BadModel is one
         return stop(2, error)
     folder = None if options.to_stdout else jobs.folder

@@ -23,8 +23,8 @@ from data.color import boost_saturation, lab_from_srgb
 from data.preprocess import to_float
 from data.reader import read_rgb
 from inference import model_file
-from inference.metadata import sizes_of
-from inference.scan import averaged, enlarge, join, shown
+from inference.metadata import mirror_of, sizes_of
+from inference.scan import enlarge, join, shown
 from inference.view import Predictor, native_precision
 
 SIDE = 512  # of the longer side of the scans, at most
@@ -96,8 +96,8 @@ def predicted(predictor, scan, way):
     """(ab, area) by `inference.scan`, float32 (h, w, 2) and slices."""
     if way == "whole":
         return predictor.ab([predictor.views(scan)])[0], (slice(0, scan.shape[0]), slice(0, scan.shape[1]))
-    seen = shown(scan, old=way == "--old", mirror=way == "--old")
-    return averaged(predictor.ab([predictor.views(p) for p in seen.pictures]), way == "--old"), seen.area
+    seen = shown(scan, old=way == "--old")
+    return predictor.ab([predictor.views(p) for p in seen.pictures], way == "--old" or None).mean(axis=0), seen.area
 
 
 def main():
@@ -114,7 +114,8 @@ def main():
     if not photographs:
         sys.exit(f"{args.data}: no photographs")
     network, metadata = model_file.load(args.model, native_precision())
-    predictor = Predictor(network, sizes_of(metadata, args.size and [args.size]), 4)
+    sizes = sizes_of(metadata, args.size and [args.size])
+    predictor = Predictor(network, sizes, 4, mirror=mirror_of(metadata))
     targets = [lab_from_srgb(boost_saturation(to_float(rgb), metadata["saturation"]))[..., 1:] for rgb in photographs]
     print(f"{len(photographs)} photographs\n\n| fault | {' | '.join(WAYS)} |\n| --- {'| --- ' * len(WAYS)}|")
     means, rows = np.zeros(len(WAYS)), []

@@ -11,7 +11,7 @@ import configs
 from data import preprocess
 from data.as_published import luma_as_published
 from inference import model_file
-from inference.metadata import sizes_of
+from inference.metadata import mirror_of, sizes_of
 from inference.view import Predictor
 from models import NETWORKS
 
@@ -118,7 +118,7 @@ def trained(name, network, size, as_published=False, own_sizes=False):
     Args:
         size: of the squares that it sees.
         as_published: it sees their Rec. 709 luma, not their L.
-        own_sizes: it sees them resized, as test.py shows them to it.
+        own_sizes: it sees them at the sizes, and mirrored, as test.py shows them to it.
     """
     colorizer = predictor(network, size, own_sizes)
 
@@ -130,7 +130,10 @@ def trained(name, network, size, as_published=False, own_sizes=False):
 
 
 def predictor(network, size, own_sizes=False):
-    return Predictor(network.model, sizes_of(network.metadata) if own_sizes else [size], BATCH)
+    """The network as `trained` shows it pictures."""
+    if own_sizes:
+        return Predictor(network.model, sizes_of(network.metadata), BATCH, mirror=mirror_of(network.metadata))
+    return Predictor(network.model, [size], BATCH)
 
 
 def at_each(factors, method):

@@ -1,7 +1,8 @@
 """What computes ab: a network in Keras or an exported file in ONNX Runtime. Both are used alike:
 
 engine.views(pixels)   what the engine needs of a picture
-engine.ab(views)       a list of them -> float32 (n, h, w, 2), Lab units, before the last enlarging
+engine.ab(views, mirror)   a list of them -> float32 (n, h, w, 2), Lab units, before the last enlarging; with `mirror` the
+                       mean with that of the mirror images
 engine.batch           pictures at a time
 """
 
@@ -85,8 +86,10 @@ class OnnxPredictor:
             small = np.rint(255 * to_float(small)).astype(np.uint8)
         return small if small.ndim == 3 else np.dstack([small] * 3)
 
-    def ab(self, views):
+    def ab(self, views, mirror=False):
         """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging."""
+        if mirror:
+            return (self.ab(views) + self.ab([view[:, ::-1] for view in views])[:, :, ::-1]) / 2
         parts = [np.stack(views[start : start + self.batch]) for start in range(0, len(views), self.batch)]
         one = np.ones((), np.float32)
         return np.concatenate([self.session.run(["ab"], {"picture": part, "saturation": one})[0] for part in parts])

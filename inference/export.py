@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 from data.preprocess import colorize, network_inputs
 from data.reader import BadPicture
 from inference import model_file, picture_graph
-from inference.metadata import TOLD, BadModel, sizes_of
+from inference.metadata import TOLD, BadModel, mirror_of, sizes_of
 from inference.quantize import quantize
 from inference.view import Predictor
 
@@ -56,7 +56,8 @@ def write_onnx(source, path, form="rgb", half=False, calibration=None):
     network, metadata = model_file.load(source)
     metadata = {"colorize_saturation": 1.0} | metadata
     predictor = Predictor(network, sizes_of(metadata), 1)
-    model = _bare_model(network) if form == "bare" else _picture_model(predictor, form)
+    mirror = mirror_of(metadata)
+    model = _bare_model(network) if form == "bare" else _picture_model(predictor, form, mirror)
     if half:
         _halve(model.graph)
     told = {name: json.dumps(metadata[name]) for name in TOLD if name in metadata}
@@ -68,7 +69,7 @@ def write_onnx(source, path, form="rgb", half=False, calibration=None):
     with atomic(path) as temporary:
         onnx.save(model, temporary)
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
-        difference, limit = _compare_ab(network, session) if form == "bare" else _compare(predictor, session, form)
+        difference, limit = _compare_ab(network, session) if form == "bare" else _compare(predictor, session, form, mirror)
         if not difference <= limit:
             raise ArithmeticError(f"ONNX Runtime differs from Keras by {difference:.1e}, the limit is {limit:.1e}")
         if calibration:
@@ -92,11 +93,11 @@ FORMS = {
 }  # fmt: skip
 
 
-def _picture_model(predictor, form):
+def _picture_model(predictor, form, mirror):
     inputs = {"picture": ("uint8", ["N", "H", "W", 3][: 3 + (form == "rgb")]), "saturation": ("float32", [])}
 
     def function(picture, saturation):
-        return picture_graph.colorize(predictor, picture, saturation)
+        return picture_graph.colorize(predictor, picture, saturation, mirror)
 
     return _convert(function, inputs, {"rgb": ["N", "H", "W", 3], "ab": ["N", "h", "w", 2]})
 
@@ -143,7 +144,7 @@ def _halve(graph):
             graph.node.insert(0, helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT))
 
 
-def _compare(predictor, session, form):
+def _compare(predictor, session, form, mirror):
     """(share of the pixels more than 2 of 255 apart from `data.preprocess.colorize`, its limit), over pictures of noise."""
     rng = np.random.default_rng(0)
     far = []
@@ -151,7 +152,7 @@ def _compare(predictor, session, form):
         coarse = rng.integers(0, 256, (height // 9 + 1, width // 9 + 1, 3)[: 2 + (form == "rgb")], np.uint8)
         picture = np.repeat(np.repeat(coarse, 9, 0), 9, 1)[:height, :width]
         given = {"picture": picture[None], "saturation": np.ones((), np.float32)}
-        expected = colorize(picture, predictor.ab([predictor.views(picture)])[0])
+        expected = colorize(picture, predictor.ab([predictor.views(picture)], mirror)[0])
         far.append((np.abs(session.run(["rgb"], given)[0][0].astype(int) - expected) > 2).any(-1).ravel())
     return float(np.concatenate(far).mean()), 1e-3
 

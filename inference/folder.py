@@ -13,7 +13,7 @@ import numpy as np
 from data.as_published import colorize_as_published, luma_as_published, repeated
 from data.reader import BadPicture, picture_size, read_picture
 from data.writer import FORMATS, write_picture
-from inference.scan import averaged, join, shown, whole
+from inference.scan import join, shown, whole
 
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
 RESERVE, PICTURE_BYTES = 300_000_000, 40_000_000  # memory for the work, and for each 256 x 256 of a batch (measured: 30 MB)
@@ -37,8 +37,6 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
     `begin` is called before each result is written.
     """
 
-    mirror = options.mirror or options.old
-
     def read(source, target):
         with report.failures_of(source):
             picture = read_picture(source)
@@ -46,7 +44,7 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
                 picture = replace(picture, alpha=None)
                 scan = whole(luma_as_published(picture.pixels, *options.size))
             else:
-                scan = shown(picture.pixels, picture.alpha, options.old, mirror)
+                scan = shown(picture.pixels, picture.alpha, options.old)
             return source, target, picture, scan, [colorizer.views(pixels) for pixels in scan.pictures]
 
     def write(source, target, picture, scan, ab):
@@ -59,7 +57,7 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
                 result = colorize_as_published(picture.pixels, repeated(ab[0], *options.size))
             else:
                 how = {"gamut": options.gamut, "guided": options.guided, "keep_tone": options.toned == "keep"}
-                result = join(picture.pixels, scan.area, averaged(ab, mirror), saturation, **how)
+                result = join(picture.pixels, scan.area, ab.mean(axis=0), saturation, **how)
             faint = not gray and is_faint(result)
             begin()
             lost = write_result(target, result, picture, options)
@@ -76,7 +74,8 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
                 following = [pool.submit(read, *pair) for pair in next(groups, [])]
                 pictures = [picture for future in reading if (picture := future.result())]
                 batch = colorizer.batch
-                ab = colorizer.ab([view for *_, views in pictures for view in views]) if pictures else []
+                views = [view for *_, views in pictures for view in views]
+                ab = colorizer.ab(views, options.mirror or options.old) if pictures else []
                 if colorizer.batch < batch:
                     report.note(f"out of memory: from here on {colorizer.batch} pictures at a time, not {batch}")
                 for future in writing:

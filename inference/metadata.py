@@ -16,6 +16,8 @@ def check_metadata(metadata):
     named = metadata.get("saturations", {})
     if type(named) is not dict:
         raise BadModel(f"its metadata says saturations {named!r:.80}, expected names and numbers")
+    if type(metadata.get("mirror", False)) is not bool:
+        raise BadModel(f"its metadata says mirror {metadata['mirror']!r:.80}, expected true or false")
     sizes = metadata.get("sizes", [8])
     if type(sizes) is not list or not sizes or any(type(n) is not int or n % 8 or not 8 <= n <= MAX_SIDE for n in sizes):
         raise BadModel(f"its metadata says sizes {sizes!r:.80}, expected multiples of 8 up to {MAX_SIDE}")
@@ -27,6 +29,11 @@ def check_metadata(metadata):
 def sizes_of(metadata, asked=None):
     """The sides of the squares that the network is to see of a picture: those asked for, or what its file says."""
     return asked or metadata.get("sizes") or [metadata["size"]]
+
+
+def mirror_of(metadata, asked=None):
+    """Whether the mirror image of a picture is colorized too: as asked for, or as its file says."""
+    return metadata.get("mirror", False) if asked is None else asked
 
 
 def factor_of(saturation, metadata):

@@ -45,7 +45,10 @@ def parse(arguments=None):
         "--old", action="store_true",
         help="for old photographs: the network also sees a copy without grain, fading and halftone, and --mirror",
     )  # fmt: skip
-    parser.add_argument("--mirror", action="store_true", help="average the colours of the picture and of its mirror image")
+    parser.add_argument(
+        "--mirror", action=argparse.BooleanOptionalAction,
+        help="average the colours of the picture and of its mirror image (default: what the network's file says, else no)",
+    )  # fmt: skip
     parser.add_argument(
         "--toned", choices=("replace", "keep"), default="replace",
         help="the tone of a sepia print or a colour picture: replace it, or keep its mean under the new colours",
@@ -72,7 +75,7 @@ def parse(arguments=None):
                 parser.error(f"--as-published: does not go with --{name.replace('_', '-')}")
         if options.model.suffix.lower() == ".onnx":
             parser.error("--as-published: needs a .keras or .h5 file; an .onnx file resizes pictures in its own way")
-        options.size, options.saturation, options.gamut = [256], 1.0, "clip"
+        options.size, options.saturation, options.gamut, options.mirror = [256], 1.0, "clip", False
         if options.precision == "auto":
             options.precision = "float32"
     jobs = parse_jobs(parser, options)

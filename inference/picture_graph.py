@@ -12,13 +12,14 @@ from data.preprocess import lightness_of, network_inputs, to_float
 CODES = np.arange(256, dtype=np.uint8)
 
 
-def colorize(predictor, picture, saturation):
+def colorize(predictor, picture, saturation, mirror=False):
     """Pictures of one size -> colour pictures.
 
     Args:
         predictor: inference.view.Predictor; float32.
         picture: uint8 tensor (N, H, W) gray or (N, H, W, 3) sRGB.
         saturation: float32 tensor (), factor on ab.
+        mirror: average ab with that of the mirror image.
 
     Returns:
         (rgb, ab): uint8 (N, H, W, 3), and float32 (N, h, w, 2), Lab units, before saturation and enlarging.
@@ -27,7 +28,11 @@ def colorize(predictor, picture, saturation):
     _, height, width = ops.shape(picture)[:3]
     planes = ops.cast(codes[:, None] if len(picture.shape) == 3 else ops.transpose(codes, (0, 3, 1, 2)), "float32")
     largest = _resized(planes, predictor.side)
-    ab = predictor({name: _view(_resized(largest, side)) for name, side in predictor.sides.items()})
+    views = {name: _view(_resized(largest, side)) for name, side in predictor.sides.items()}
+    ab = predictor(views)
+    if mirror:
+        turned = predictor({name: ops.flip(view, axis=2) for name, view in views.items()})
+        ab = (ab + ops.flip(turned, axis=2)) / 2
     large = _resize(ops.transpose(ab * saturation, (0, 3, 1, 2)), height, width, _bilinear)
     lightness = _lightness(codes)
     linear = color.linear_from_lab(lightness, *_fit_gamut(lightness, large[:, 0], large[:, 1]))

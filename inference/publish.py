@@ -19,7 +19,7 @@ import numpy as np
 from inference import model_file
 
 
-def publish(source, path, saturations=None, sizes=None):
+def publish(source, path, saturations=None, sizes=None, mirror=False):
     """Write a network with its weights rounded to half precision, and its SHA-256 beside it, which `load` checks.
 
     The weights are float32 still, so that plain Keras loads the file as it does any other; rounded, they compress to half.
@@ -29,6 +29,7 @@ def publish(source, path, saturations=None, sizes=None):
         path: of the file to write.
         saturations: {"muted", "natural", "vivid": factor on ab}; natural is then the default of test.py, else 1.
         sizes: sides of the squares that this network sees of a picture unless test.py is told others; None: as trained.
+        mirror: whether test.py averages ab with that of the mirror image unless it is told otherwise.
 
     Returns:
         The largest difference that rounding makes to a weight.
@@ -41,6 +42,7 @@ def publish(source, path, saturations=None, sizes=None):
         if saturations:
             metadata |= {"colorize_saturation": saturations["natural"], "saturations": saturations}
         metadata |= {"sizes": sizes} if sizes else {}
+        metadata |= {"mirror": True} if mirror else {}
         if "training" in metadata:
             metadata["training"] = pathless(metadata["training"])
         model_file.save(temporary, network.name, rounded, metadata)
@@ -74,10 +76,11 @@ def main():
         help="what test.py's --saturation means by these names; natural is its default (default: no names, 1)",
     )  # fmt: skip
     add_size_option(parser)
+    parser.add_argument("--mirror", action="store_true", help="test.py averages ab with that of the mirror image")
     args = parser.parse_args()
     try:
         saturations = args.saturation and dict(zip(("muted", "natural", "vivid"), args.saturation))
-        difference = publish(args.source, args.file, saturations, args.size)
+        difference = publish(args.source, args.file, saturations, args.size, args.mirror)
     except (model_file.BadModel, OSError) as error:
         sys.exit(f"{error}")
     print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, weights rounded by {difference:.1e} at most")

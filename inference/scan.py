@@ -15,7 +15,7 @@ from data.transparency import fill_transparent
 class Shown(NamedTuple):
     """What the network is shown of a picture.
 
-    pictures: list of (h, w) or (h, w, 3); their ab are averaged by `averaged`.
+    pictures: list of (h, w) or (h, w, 3), whose ab are to be averaged.
     area: (rows, columns), slices of the picture that they show.
     line_art: whether it is ink on paper, which has no colours to find.
     """
@@ -25,14 +25,13 @@ class Shown(NamedTuple):
     line_art: bool
 
 
-def shown(pixels, alpha=None, old=False, mirror=False):
+def shown(pixels, alpha=None, old=False):
     """`Shown` of a picture. Plain borders are left out, and what is transparent is continued from around.
 
     Args:
         pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
         alpha: (H, W), or None.
         old: also show a copy without grain, fading and halftone screen.
-        mirror: also show the mirror image of each.
     """
     pixels = fill_transparent(pixels, alpha)
     gray = pixels if pixels.ndim == 2 else pixels[..., 1]
@@ -41,8 +40,6 @@ def shown(pixels, alpha=None, old=False, mirror=False):
     top, bottom, left, right = find_borders(gray)
     area = slice(top, len(gray) - bottom), slice(left, gray.shape[1] - right)
     pictures = [pixels[area]] + [restored(gray[area])] * old
-    if mirror:
-        pictures = [side for picture in pictures for side in (picture, picture[:, ::-1])]
     return Shown(pictures, area, is_line_art(gray[area]))
 
 
@@ -51,15 +48,8 @@ def whole(pixels):
     return Shown([pixels], (slice(None), slice(None)), False)
 
 
-def averaged(ab, mirror=False):
-    """The mean of the ab of one picture's `Shown.pictures`, (n, h, w, 2) -> (h, w, 2)."""
-    if mirror:
-        ab = np.concatenate([ab[::2], ab[1::2, :, ::-1]])
-    return ab.mean(axis=0)
-
-
 def enlarge(ab, area, height, width):
-    """ab of `averaged`, (h, w, 2), at the size of its picture, float32 (height, width, 2); 0 outside `area`."""
+    """ab (h, w, 2) at the size of its picture, float32 (height, width, 2); 0 outside `area`."""
     result = np.zeros((height, width, 2), np.float32)
     inner = result[area].shape[:2]
     result[area] = np.stack(enlarged(ab, slice(0, inner[0]), *inner), axis=-1)

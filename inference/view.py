@@ -14,17 +14,18 @@ class Predictor(keras.Model):
     Where the network sees a picture at several sizes, ab is the mean over them.
     """
 
-    def __init__(self, network, sizes, batch, layer="ab"):
+    def __init__(self, network, sizes, batch, layer="ab", mirror=False):
         """
         Args:
             network: as `model_file.load` gives it.
             sizes: of the squares that each picture is fitted to, divisible by 8.
             batch: pictures at a time; shorter batches are filled up.
             layer: whose output is asked for; before the network enlarges it last.
+            mirror: whether `ab` averages with the mirror images where it is not told.
         """
         super().__init__()
         self.trunk = keras.Model(network.input, network.get_layer(layer).output)
-        self.sizes, self.batch = tuple(sizes), batch
+        self.sizes, self.batch, self.mirror = tuple(sizes), batch, mirror
         # of the branch that sees the whole picture; None: there is none, or it sees any size
         self.global_size = network.input["global_lightness"].shape[1] if "global_lightness" in network.input else None
         self.sides = {str(n): n for n in sorted({*self.sizes, self.global_size} - {None})}
@@ -53,11 +54,16 @@ class Predictor(keras.Model):
         largest = resize(pixels, self.side, self.side)
         return {name: lightness_of(resize(largest, side, side))[..., None] for name, side in self.sides.items()}
 
-    def ab(self, views):
+    def ab(self, views, mirror=None):
         """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging; or what `layer` gives.
+
+        With `mirror` the mean with that of the mirror images.
 
         Where memory runs out the batch is halved for good. Raises what the backend raises where one picture is too much.
         """
+        if self.mirror if mirror is None else mirror:
+            turned = self.ab([{name: x[:, ::-1] for name, x in view.items()} for view in views], False)
+            return (self.ab(views, False) + turned[:, :, ::-1]) / 2
         found = []
         while len(found) < len(views):
             part = views[len(found) : len(found) + self.batch]

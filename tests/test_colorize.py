@@ -364,7 +364,7 @@ def test_hidden_colours_do_not_reach_the_network(tmp_path, run, options):
 def test_uncoloured_results_never_pass(tmp_path, run, monkeypatch):
     source = save(tmp_path / "a.png", PICTURES["camera"])
     with monkeypatch.context() as context:
-        context.setattr(view.Predictor, "ab", lambda self, views: np.full((len(views), 32, 32, 2), np.nan, "f4"))
+        context.setattr(view.Predictor, "ab", lambda self, views, mirror: np.full((len(views), 32, 32, 2), np.nan, "f4"))
         status, out, err = run(source, tmp_path / "nan")
     assert status == 1 and "1 failed" in out and "a.png: the network gave no finite colours" in err
     assert not (tmp_path / "nan").exists()

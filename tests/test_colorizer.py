@@ -25,12 +25,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The file of a small network with random weights, which brings sizes and names of saturations."""
+    """The file of a small network with random weights, which brings sizes, mirror images and names of saturations."""
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 8, "global_size": 64}
     path = tmp_path_factory.mktemp("model") / "small.keras"
     metadata = {"arguments": arguments, "size": 64, "colorize_saturation": 1.2, "saturations": {"muted": 0.5, "vivid": 2}}
-    metadata["sizes"] = [64, 48]
+    metadata |= {"sizes": [64, 48], "mirror": True}
     model_file.save(path, "aciids2020", aciids2020.build(**arguments).get_weights(), metadata)
     return path
 
@@ -191,6 +191,8 @@ def test_borders_stay_neutral_and_documents_gray(colorize, kind):
 
 def test_old_photographs_and_mirror_images(colorize):
     gray = data.camera()
-    mirrored = colorize.ab(gray[:, ::-1], mirror=True)[:, ::-1]
-    assert np.abs(colorize.ab(gray, mirror=True) - mirrored).max() < 0.5
+    mirrored = colorize.ab(gray[:, ::-1])[:, ::-1]
+    assert np.abs(colorize.ab(gray) - mirrored).max() < 0.5
+    one, other = colorize.ab(gray, mirror=False), colorize.ab(gray[:, ::-1], mirror=False)[:, ::-1]
+    assert np.abs((one + other) / 2 - mirrored).max() < 0.5 < np.abs(one - other).max()
     assert np.abs(colorize.ab(gray, old=True) - colorize.ab(gray)).max() > 0.01

@@ -11,7 +11,7 @@ from skimage import data
 
 from data.preprocess import colorize, lightness_of, network_inputs, resize
 from inference import model_file
-from inference.metadata import sizes_of
+from inference.metadata import mirror_of, sizes_of
 from inference.options import DEFAULT_MODEL
 from inference.view import Predictor
 from models import aciids2020, zhang2016
@@ -59,7 +59,7 @@ def test_pictures_come_out_as_from_test_py(tmp_path, form):
         and told["source"].startswith("colorizer.keras")
     )
     assert (tmp_path / "a.onnx").stat().st_size < (21e6 if form else 41e6)
-    predictor = Predictor(network, sizes_of(metadata), 1)
+    predictor = Predictor(network, sizes_of(metadata), 1, mirror=mirror_of(metadata))
     photographs = [data.astronaut(), data.chelsea(), data.coffee(), data.retina()]
     far = []
     for i, (height, width) in enumerate(SIZES):

@@ -392,6 +392,7 @@ def test_absurd_arguments(copy, change, words, nothing_is_built):
         ({"colorize_saturation": -1}, "colorize_saturation -1, expected a number"),
         ({"sizes": [64, 10**9]}, "sizes [64, 1000000000], expected multiples of 8"),
         ({"sizes": []}, "sizes [], expected multiples of 8"),
+        ({"mirror": 2}, "mirror 2, expected true or false"),
         ({"training": "long"}, "says of the training"),
         ({"training": {"pictures": "many"}}, "says of the training"),
         ({"training": {"before": {"before": {"clip_saturation": 2}}}}, "says of the training"),

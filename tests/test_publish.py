@@ -30,7 +30,7 @@ def published(tmp_path_factory):
     card = {"arguments": arguments, "size": 64, "training": training}
     model_file.save(folder / "own.keras", "aciids2020", weights, card)
     command = [sys.executable, "-m", "inference.publish", folder / "own.keras", folder / "out.keras", "--size", "72"]
-    command += ["--saturation", "0.25", "0.5", "1"]
+    command += ["--saturation", "0.25", "0.5", "1", "--mirror"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "out.keras" in done.stdout, done.stderr
     return folder / "own.keras", folder / "out.keras"
@@ -49,7 +49,7 @@ def test_the_published_file_is_small_and_loads_anywhere(published):
 
 def test_it_tells_how_it_was_trained_and_no_folder(published):
     metadata = model_file.load(published[1])[1]
-    assert metadata["size"] == 64 and metadata["sizes"] == [72]
+    assert metadata["size"] == 64 and metadata["sizes"] == [72] and metadata["mirror"] is True
     training = metadata["training"]
     assert training == {"init_from": "start.keras", "pictures": 7, "before": {"init_from": "start.keras"}}
 

@@ -7,7 +7,7 @@ from skimage import data
 
 from data.preprocess import colorize
 from data.restoration import noise_of, restored
-from inference.scan import averaged, join, shown
+from inference.scan import join, shown
 from tests.test_line_art import page
 
 GRAY = cv2.cvtColor(data.chelsea(), cv2.COLOR_RGB2GRAY)
@@ -38,15 +38,6 @@ def test_a_picture_without_faults_is_shown_as_it_is():
 def test_a_document_is_known_within_its_border():
     framed = cv2.copyMakeBorder(page(0, "text"), 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=0)
     assert shown(framed).line_art
-
-
-@pytest.mark.parametrize("old", [False, True])
-def test_mirror_images_are_turned_back_before_the_mean(old):
-    pictures = shown(GRAY, old=old, mirror=True).pictures
-    assert len(pictures) == 2 + 2 * old and np.array_equal(pictures[1], pictures[0][:, ::-1])
-    views = np.stack([np.dstack([cv2.resize(p, (8, 8))] * 2) for p in pictures]).astype(np.float32)
-    expected = np.mean([cv2.resize(p, (8, 8)) for p in pictures[::2]], axis=0)
-    assert np.abs(averaged(views, mirror=True)[..., 0] - expected).max() <= 1
 
 
 def test_the_tone_of_a_print_is_kept_where_that_is_asked():
