@@ -133,9 +133,9 @@ def test_network_is_compiled_once_for_all_sizes(tmp_path, run, monkeypatch):
     traces = []
     inputs = view.network_inputs
 
-    def traced(**views):
-        traces.append(tuple(views["lightness"].shape))
-        return inputs(**views)
+    def traced(lightness, *others, **names):
+        traces.append(tuple(lightness.shape))
+        return inputs(lightness, *others, **names)
 
     monkeypatch.setattr(view, "network_inputs", traced)
     for i in range(7):
@@ -318,7 +318,7 @@ def test_other_settings_do_not_skip_in_silence(tmp_path, run, networks):
         save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
     run(tmp_path / "in", tmp_path / "out")
     first = (tmp_path / "out/0.png").read_bytes()
-    for options, word in ((("--saturation", 0.5), "saturation 1.0, now 0.5"), (("--size", 128), "size 64, now 128")):
+    for options, word in ((("--saturation", 0.5), "saturation 1.0, now 0.5"), (("--size", 128), "size [64], now [128]")):
         status, _, err = run(tmp_path / "in", tmp_path / "out", *options)
         assert status == 2 and word in err and "--overwrite makes them again" in err
     status, _, err = run(tmp_path / "in", tmp_path / "out", network="none")
@@ -550,7 +550,7 @@ def out_of_memory_above(batch, monkeypatch):
     predict = view.Predictor.predict_on_batch
 
     def exhausted(self, views):
-        if len(views["lightness"]) > batch:
+        if len(views["64"]) > batch:
             raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor")
         return predict(self, views)
 

@@ -163,7 +163,7 @@ def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
     assert own.saturations == colorize.saturations and own.saturation == colorize.saturation and own.sizes == (64,)
     pictures = [GRAY, resize(data.astronaut(), 91, 33)]
     for one, other in zip(own(pictures), colorize(pictures)):
-        assert np.abs(one.astype(int) - other).max() <= 1
+        assert np.abs(one.astype(int) - other).max() <= 2
     with ThreadPoolExecutor(4) as pool:
         assert all((found == own(GRAY)).all() for found in pool.map(own, [GRAY] * 8))
     Image.fromarray(GRAY).save(tmp_path / "gray.png")
