@@ -9,9 +9,9 @@ from utils import is_out_of_memory
 
 
 class Predictor(keras.Model):
-    """Pictures -> ab, before the network enlarges it last. All batches have one shape, so it is compiled once.
+    """Pictures -> ab, before the network enlarges it last; the mean over the sizes at which it sees a picture.
 
-    Where the network sees a picture at several sizes, ab is the mean over them.
+    All batches have one shape, so it is compiled once.
     """
 
     def __init__(self, network, sizes, batch, layer="ab", mirror=False):
@@ -36,11 +36,10 @@ class Predictor(keras.Model):
         for size in self.sizes:
             whole = views[str(self.global_size or size)]
             found.append(self.trunk(network_inputs(views[str(size)], whole, names=self.trunk.input)))
-        if len(found) == 1:
-            return found[0]
-        largest = max(ab.shape[1] for ab in found)
-        same = [ops.image.resize(ab, (largest, largest), data_format="channels_last") for ab in found]
-        return sum(same) / len(same)
+        if len(found) > 1:
+            largest = max(ab.shape[1] for ab in found)
+            found = [ops.image.resize(ab, (largest, largest), data_format="channels_last") for ab in found]
+        return sum(found) / len(found)
 
     def views(self, pixels):
         """What the network sees of a picture. The smaller views are made of the largest.
