@@ -126,7 +126,7 @@ def page(predictor, metadata, root):
                 if named:
                     choice = gr.Radio(list(named), value="natural", show_label=False, container=False)
                     choice.change(named.get, choice, factor)
-                old = gr.Checkbox(label="Old photographs", info="Look past fading, grain and halftone. Takes longer.")
+                old = gr.Checkbox(label="Old photographs", info="Look past fading. Takes longer.")
                 guided = gr.Checkbox(label="Guided", info="Colours follow the edges of the picture.")
                 start = gr.Button("Colorize", variant="primary")
                 table = gr.HTML(elem_id="report", max_height=500)

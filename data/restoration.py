@@ -1,19 +1,15 @@
-"""Old photographs: what the network is shown in place of a faded, grainy or screened picture."""
+"""Old photographs: what the network is shown in place of a faded picture."""
 
-import cv2
 import numpy as np
 
 from data.preprocess import resize
 
 SIDE = 256  # of the longer side at which a picture is restored, at most: no network sees more
 NARROW = 140  # codes between the 1st and the 99th percentile, below which a picture is taken for faded
-NOISY, SCREENED = 6, 35  # standard deviation of the noise, in codes, from which grain and a halftone screen are removed
 
 
 def restored(gray):
-    """A small copy of a picture without the faults that it shows: halftone screen, grain, a narrow range of tones.
-
-    Each step is taken only where its fault is measured, since each of them harms a sound picture.
+    """A small copy of a picture, whose tones are stretched where they have faded to a narrow range.
 
     Args:
         gray: uint8 or uint16 (H, W).
@@ -21,27 +17,12 @@ def restored(gray):
     Returns:
         uint8 (h, w).
     """
-    if gray.dtype == np.uint16:
-        gray = (gray >> 8).astype(np.uint8)
-    small = shrink(gray, SIDE)
-    noise = noise_of(small)
-    if noise > SCREENED:
-        small = cv2.GaussianBlur(small, (0, 0), 1.0)
-        noise = noise_of(small)
-    if noise > NOISY:
-        small = cv2.fastNlMeansDenoising(small, None, min(0.9 * noise, 25), 5, 15)
+    small = shrink((gray >> 8).astype(np.uint8) if gray.dtype == np.uint16 else gray, SIDE)
     low, high = np.percentile(small, (1, 99))
     if 8 <= high - low < NARROW:
         stretched = (small - low) * (240 / (high - low)) + 8
         small = np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
     return small
-
-
-def noise_of(gray):
-    """Standard deviation of the noise of a uint8 picture, in codes (J. Immerkaer, CVIU 64, 1996)."""
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    response = np.abs(cv2.filter2D(gray.astype(np.float32), -1, kernel)[1:-1, 1:-1])
-    return float(np.sqrt(np.pi / 2) / 6 * response.mean()) if response.size else 0.0
 
 
 def shrink(pixels, side):

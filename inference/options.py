@@ -43,7 +43,7 @@ def parse(arguments=None):
     )  # fmt: skip
     parser.add_argument(
         "--old", action="store_true",
-        help="for old photographs: the network also sees a copy without grain, fading and halftone, and --mirror",
+        help="for faded photographs: the network also sees a copy whose tones are stretched, and --mirror",
     )  # fmt: skip
     parser.add_argument(
         "--mirror", action=argparse.BooleanOptionalAction,

@@ -31,7 +31,7 @@ def shown(pixels, alpha=None, old=False):
     Args:
         pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
         alpha: (H, W), or None.
-        old: also show a copy without grain, fading and halftone screen.
+        old: also show a copy whose tones are stretched where they have faded.
     """
     pixels = fill_transparent(pixels, alpha)
     gray = pixels if pixels.ndim == 2 else pixels[..., 1]
