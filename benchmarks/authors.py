@@ -19,7 +19,7 @@ def installed():
     return importlib.util.find_spec("tf_keras") is not None
 
 
-def network(width=256):
+def network():
     """The paper's network in tf_keras, float32, untrained but for a last layer that gives strong colours."""
     import tf_keras
     from tf_keras import layers
@@ -31,11 +31,11 @@ def network(width=256):
 
     tf_keras.utils.set_random_seed(0)
     features = (64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1)
-    inputs = [layers.Input((width, width, 1)) for _ in range(3)]
+    inputs = [layers.Input((256, 256, 1)) for _ in range(3)]
     local = convolutions(inputs[0], *features)
     whole = layers.Flatten()(convolutions(inputs[1], *features, (128, 1), (32, 1), (8, 1), (1, 1)))
     whole = layers.Dense(1000)(layers.Dense(1500)(whole))
-    whole = layers.Reshape((width // 8, width // 8, 1000))(layers.RepeatVector((width // 8) ** 2)(whole))
+    whole = layers.Reshape((32, 32, 1000))(layers.RepeatVector(32 * 32)(whole))
     edges = convolutions(inputs[2], (8, 2), (8, 2), (8, 2))
     x = convolutions(layers.Concatenate()([local, whole, edges]), (256, 1), kernel=1)
     x = layers.UpSampling2D()(convolutions(x, (128, 1)))

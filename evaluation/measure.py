@@ -133,7 +133,7 @@ class Reference:
     """A photograph, and what all comparisons with it share."""
 
     def __init__(self, rgb, prior, as_published=False):
-        self.as_published = as_published  # how results are joined: `data.preprocess.colorize_as_published`
+        self.as_published = as_published  # how results are joined: `data.as_published`
         self.rgb, self.lab = rgb, color.lab_from_srgb(to_float(rgb))
         self.lightness, self.ab = np.ascontiguousarray(self.lab[..., 0]), self.lab[..., 1:]
         self.rarity = metrics.rarity(self.ab, prior)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.preprocess import resize, to_float
-from inference.metadata import TOLD, BadModel, check_metadata
+from inference.metadata import TOLD, BadModel, check_metadata, mirror_of
 
 
 def open_network(path, precision="auto"):
@@ -53,31 +53,33 @@ def _open_onnx(path):
         told = session.get_modelmeta().custom_metadata_map
         metadata = {name: json.loads(told[name]) for name in (*TOLD, "size") if name in told}
         check_metadata(metadata)
+        metadata["exported"] = True  # sizes and mirror images are as they were exported
         if len(inputs["picture"]) != 4 or inputs["saturation"] or type(metadata["size"]) is not int:
             raise BadModel("it does not take pictures (N, H, W, 3)")
     except Exception as error:  # onnxruntime has its own for each kind of damage
         reason = " ".join(str(error).split())[:300]
         raise BadModel(f"{path}: not a file that inference.export wrote for pictures, or damaged ({reason})") from error
-    return functools.partial(OnnxPredictor, session, metadata["size"]), metadata
+    return functools.partial(OnnxPredictor, session, metadata["size"], mirrored=mirror_of(metadata)), metadata
 
 
 class OnnxPredictor:
     """An exported network in ONNX Runtime. It sees pictures of 8 bits."""
 
-    def __init__(self, session, side, sizes, batch):
+    def __init__(self, session, side, sizes, batch, mirrored=False):
         """
         Args:
             session: onnxruntime.InferenceSession of an exported file.
             side: of the largest square that its network sees; the smaller ones are made of it inside.
             sizes: those that are asked for.
             batch: pictures at a time.
+            mirrored: whether the file averages mirror images itself.
 
         Raises:
-            BadModel: the two differ.
+            BadModel: the sizes differ.
         """
         if list(sizes) != [side]:
             raise BadModel(f"the network was exported for the size {side}, not {' and '.join(map(str, sizes))}")
-        self.session, self.side, self.batch = session, side, batch
+        self.session, self.side, self.batch, self.mirrored = session, side, batch, mirrored
 
     def views(self, pixels):
         """A picture as the network sees it, uint8 (side, side, 3)."""
@@ -88,7 +90,7 @@ class OnnxPredictor:
 
     def ab(self, views, mirror=False):
         """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging."""
-        if mirror:
+        if mirror and not self.mirrored:
             return (self.ab(views) + self.ab([view[:, ::-1] for view in views])[:, :, ::-1]) / 2
         parts = [np.stack(views[start : start + self.batch]) for start in range(0, len(views), self.batch)]
         one = np.ones((), np.float32)

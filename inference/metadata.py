@@ -2,7 +2,7 @@
 
 import math
 
-TOLD = ("colorize_saturation", "saturations")  # what an exported file repeats
+TOLD = ("mirror", "colorize_saturation", "saturations")  # what an exported file repeats
 MAX_SIDE = 1024  # of the squares that a network sees
 
 
@@ -32,8 +32,15 @@ def sizes_of(metadata, asked=None):
 
 
 def mirror_of(metadata, asked=None):
-    """Whether the mirror image of a picture is colorized too: as asked for, or as its file says."""
-    return metadata.get("mirror", False) if asked is None else asked
+    """Whether the mirror image of a picture is colorized too: as asked for, or as its file says.
+
+    Raises:
+        ValueError: a network that was exported with mirror images is asked to do without.
+    """
+    own = metadata.get("mirror", False)
+    if asked is False and own and metadata.get("exported"):
+        raise ValueError("the network was exported with mirror images and cannot do without")
+    return own if asked is None else asked
 
 
 def factor_of(saturation, metadata):

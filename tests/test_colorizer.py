@@ -173,6 +173,9 @@ def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
     assert (np.asarray(Image.open(tmp_path / "out.png")) == own(GRAY)).all()
     done = subprocess.run([*command, "--size", "128", "--overwrite"], cwd=PAGE.parents[1], capture_output=True, text=True)
     assert done.returncode == 2 and "for the size 64, not 128" in done.stderr
+    assert np.array_equal(own(GRAY, mirror=True), own(GRAY))
+    with pytest.raises(ValueError, match="exported with mirror images"):
+        own(GRAY, mirror=False)
     write_onnx(model, tmp_path / "bare.onnx", "bare")
     with pytest.raises(colorizer.BadModel, match="bare.onnx"):
         colorizer.Colorizer(tmp_path / "bare.onnx")
