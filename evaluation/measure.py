@@ -162,6 +162,7 @@ class Reference:
             "auc_rebalanced": metrics.auc(lab[..., 1:], self.ab, self.rarity),
             "rarity": float(self.rarity.mean()),
             "bleed": metrics.bleed(np.dstack(planes), self.ab, self.lightness),
+            "saturation": metrics.saturation(rgb),
             "cf": cf,
             "cf_difference": cf - self.cf,
             "cf_distance": abs(cf - self.cf),

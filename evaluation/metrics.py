@@ -73,6 +73,11 @@ def colorfulness(rgb, absolute=False):
     return float(np.sqrt(sum(variances)) + 0.3 * np.hypot(*means))
 
 
+def saturation(rgb):
+    """Mean HSV saturation, 0..1; that of black is 0."""
+    return float(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)[..., 1].mean() / 255)
+
+
 def auc(ab, reference, weights=None):
     """Area under the curve of Zhang et al. (2016), section 3.1, in %: 100 is exact.
 

@@ -39,6 +39,7 @@ METRICS = {
     "auc": Metric("AuC", "%", "higher", ("auc",)),
     "auc_rebalanced": Metric("AuC, rebalanced", "%", "higher", ("auc_rebalanced",), weight="rarity"),
     "bleed": Metric("bleed", "% points", "near 0", ("bleed",)),
+    "saturation": Metric("saturation", "HSV, mean", "", ("saturation",)),
     "cf": Metric("CF", "sRGB codes", "", ("cf",)),
     "delta_cf": Metric("delta CF", "of the means", "near 0", ("cf_difference",), np.abs),
     "off_cf": Metric("CF off by", "mean of pictures", "near 0", ("cf_distance",)),

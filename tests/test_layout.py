@@ -46,7 +46,7 @@ def test_imports_run_one_way():
 def test_generic_files_name_no_network():
     """What is a fact of one network stands in its module; the figures compare the networks by name."""
     known = set(NETWORKS) | {layer for module in NETWORKS.values() for layer in module.BRANCHES.values()}
-    special = {"configs", "inference.keras2", "evaluation.figures", "evaluation.runs"}
+    special = {"configs", "inference.keras2", "evaluation.figures"}
     for name, path in modules().items():
         if name not in special and not name.startswith("models"):
             assert not [word for word in known if word in path.read_text()], name
