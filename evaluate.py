@@ -31,7 +31,7 @@ from data import color, manifest
 from data.batches import Batches
 from data.preprocess import colorize, to_float
 from evaluation import metrics, report, robustness, statistics
-from evaluation.measure import Reference, common_colors, measure, read, write_rows
+from evaluation.measure import PROTOCOLS, Reference, common_colors, measure, read, write_rows
 from evaluation.methods import BATCH, Method, Target, ablated, at_each, ceiling, constant, layer_of, load, predict, trained
 from evaluation.perceptual import Fid, Lpips, Unavailable
 from inference import model_file
@@ -59,7 +59,8 @@ def main(args):
     methods = [*references(networks, mean, args), *network_of]
 
     started = time.monotonic()
-    rows = measure(files, methods, prior, args.size, lpips=lpips, fid=fid)
+    protocols = PROTOCOLS[:1] if args.squashed_only else PROTOCOLS
+    rows = measure(files, methods, prior, args.size, protocols, lpips, fid)
     if not rows:
         stop("none of the pictures can be read any more", 1)
     faulty, bordered = [], []
@@ -71,8 +72,9 @@ def main(args):
         row |= places[row["picture"]]
 
     tables = nested(rows, "protocol", "method")
-    measured = len(tables["own"]["photograph"])
-    small = [row["picture"] for row in tables["own"]["photograph"] if "ssim" not in row]
+    photographs = tables[protocols[-1]]["photograph"]
+    measured = len(photographs)
+    small = [row["picture"] for row in photographs if "ssim" not in row]
     for name in small:
         others = f"its mean is over the {measured - len(small)} others"
         print(

@@ -26,6 +26,7 @@ def parse(arguments=None):
         "--size", type=multiple_of_8, default=256,
         help="side of the squashed pictures, at which networks see them (default 256)",
     )  # fmt: skip
+    add("--squashed-only", action="store_true", help="leave out the pictures at their own size: in half of the time")
     add("--own-sizes", action="store_true", help="networks see pictures at the sizes of test.py, not at --size")
     add("--limit", type=number(int, 0, 10**9), default=0, help="at most so many files; 0: all")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the choice, the faults and the intervals")

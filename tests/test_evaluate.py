@@ -176,6 +176,15 @@ def test_protocols_differ(rows, networks):
     assert all(row["relative_mse"] == "" for row in own)
 
 
+def test_the_own_size_can_be_left_out(summary, networks, folder, tmp_path):
+    run(["--data", folder, "--model", networks / "strong.keras", "--out", tmp_path, "--size", SIZE, "--squashed-only"])
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["protocols"].keys() == {"squashed"} and found["pictures"] == summary["pictures"]
+    name = model_name(networks, "strong")
+    assert found["protocols"]["squashed"][name] == summary["protocols"]["squashed"][name]
+    assert (tmp_path / "report.html").stat().st_size
+
+
 def test_a_network_without_numbers_is_reported_as_such(summary, out, networks):
     found = summary["protocols"]["squashed"][model_name(networks, "broken")]
     assert found["psnr"]["mean"] == found["relative_mse"]["mean"] == "nan"
