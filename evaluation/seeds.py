@@ -50,7 +50,7 @@ def interval(columns, of=lambda mean: mean, difference=False):
 
 
 def read(folder):
-    """{variant: {seed: {picture: row}}} of the squashed pictures, from what evaluate.py wrote. Raises ValueError."""
+    """{variant: {seed: [rows]}} of the squashed pictures, in one order, from what evaluate.py wrote. Raises ValueError."""
     methods = json.loads((folder / "summary.json").read_text())["methods"]
     files = {name: Path(method["file"]).parent for name, method in methods.items() if method["file"]}
     found = {}
@@ -58,7 +58,7 @@ def read(folder):
         for row in csv.DictReader(file):
             if row["protocol"] == "squashed" and row["method"] in files:
                 place = files[row["method"]]
-                found.setdefault(place.name, {}).setdefault(place.parent.name, {})[row["picture"]] = row
+                found.setdefault(place.name, {}).setdefault(place.parent.name, []).append(row)
     for variant, of_seeds in found.items():
         if len(of_seeds) < 2:
             raise ValueError(f"{variant}: one seed; an interval takes two or more")
@@ -69,9 +69,7 @@ def read(folder):
 
 def values(of_seeds, seeds, metric):
     """The columns of a metric: a list of float64 (seeds, photographs)."""
-    return [
-        np.array([[float(row[column]) for row in of_seeds[seed].values()] for seed in seeds]) for column in metric.columns
-    ]
+    return [np.array([[float(row[column]) for row in of_seeds[seed]] for seed in seeds]) for column in metric.columns]
 
 
 def table(found, against=None):
@@ -82,6 +80,8 @@ def table(found, against=None):
         if variant == against:
             continue
         seeds = [seed for seed in of_seeds if not against or seed in found[against]]
+        if len(seeds) < 2:
+            raise ValueError(f"{variant}: shares {len(seeds)} seeds with {against}; an interval takes two or more")
         cells = []
         for metric in shown:
             columns = values(of_seeds, seeds, metric)

@@ -58,6 +58,12 @@ def test_ssim_of_one_window_is_the_formula(pair):
     assert np.isnan(m.ssim(pair[0][:10], pair[1][:10]))
 
 
+def test_saturation():
+    """Of pure red, pink at half of the saturation, gray and black: 1, 1/2, 0 and 0."""
+    colours = np.array([[[255, 0, 0], [254, 127, 127]], [[90, 90, 90], [0, 0, 0]]], np.uint8)
+    assert m.saturation(colours) == pytest.approx(1.5 / 4, abs=0.002)
+
+
 def test_colorfulness():
     halves = np.zeros((2, 4, 3), np.uint8)
     halves[0, :, 0], halves[1, :, 1] = 200, 200  # rg = +-200, yb = 100

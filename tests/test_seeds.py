@@ -53,7 +53,7 @@ def measured(tmp_path):
     columns = dict.fromkeys(("gray_mse", "psnr", "ciede2000", "bleed", "saturation", "cf"), 1.0)
     rows = [
         {"picture": picture, "protocol": protocol, "method": f"{variant}{seed}", "ab_mse": errors[variant][seed]} | columns
-        for protocol in ("squashed", "own") for picture in "xy" for variant in errors for seed in (0, 1)
+        for protocol in ("squashed", "own") for picture in "xx" for variant in errors for seed in (0, 1)
     ]  # fmt: skip
     methods = {f"{variant}{seed}": {"file": f"runs/{seed}/{variant}/best.keras"} for variant in errors for seed in (0, 1)}
     (tmp_path / "summary.json").write_text(json.dumps({"methods": methods | {"gray": {"file": None}}}))
@@ -95,3 +95,14 @@ def test_one_seed_has_no_interval(measured, monkeypatch):
     (measured / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(SystemExit, match="b: one seed"):
         run(monkeypatch, measured)
+
+
+def test_seeds_that_are_no_pairs(measured, monkeypatch):
+    text = (measured / "summary.json").read_text()
+    (measured / "summary.json").write_text(text.replace("runs/1/b/", "runs/2/b/"))
+    with pytest.raises(SystemExit, match="b: shares 1 seeds with a"):
+        run(monkeypatch, measured, "--against", "a")
+
+
+def test_pictures_of_one_name_in_two_folders_are_two(measured):
+    assert all(len(rows) == 2 for of_seeds in seeds.read(measured).values() for rows in of_seeds.values())
