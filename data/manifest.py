@@ -56,7 +56,7 @@ def scan_dataset(folders, validation_folders=(), share=0.1, seed=0, limit=0, nat
         checked = in_order(_check, (os.path.join(*file) for file in found))
         bar = tqdm(
             checked,
-            f"scanning {split} pictures",
+            "scanning pictures" if split == "train" else "scanning validation pictures",
             len(found),
             disable=not progress or not found,
             leave=False,
