@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from inference.engine import open_network
-from inference.metadata import BadModel, factor_of, mirror_of, sizes_of
 from inference.options import DEFAULT_MODEL
 from inference.scan import enlarge, join, shown
+from models.properties import BadModel, factor_of, mirror_of, sizes_of
 
 __all__ = ["BadModel", "Colorizer"]
 
@@ -36,7 +36,10 @@ class Colorizer:
         self.model, self.batch = Path(model or DEFAULT_MODEL), batch
         make, metadata = open_network(self.model, precision)
         self.sizes = tuple(sizes_of(metadata))
-        self.saturation, self.saturations = factor_of(None, metadata), metadata.get("saturations", {})
+        self.saturation, self.saturations = (
+            factor_of(None, metadata),
+            metadata.get("saturations", {}),
+        )
         self._metadata = metadata
         self._engines = {count: make(self.sizes, count) for count in (1, batch)}
         self._lock = threading.Lock()
@@ -67,14 +70,18 @@ class Colorizer:
         if _is_array(picture):
             return next(self._colorize([picture], factor, old, mirror, force))
         if not hasattr(picture, "__iter__") or isinstance(picture, (str, bytes)):
-            raise TypeError(f"expected an array or an iterable of arrays, got {type(picture).__name__}")
+            raise TypeError(
+                f"expected an array or an iterable of arrays, got {type(picture).__name__}"
+            )
         return self._colorize(picture, factor, old, mirror, force)
 
     def ab(self, picture, saturation=None, old=False, mirror=None, force=False):
         """The colours that the call would join to a picture's L: float32 (H, W, 2), Lab units, not yet fitted to sRGB."""
         pixels = checked(picture)
         ((scan, ab),) = self._predict([pixels], old, mirror, force)
-        return enlarge(ab * np.float32(factor_of(saturation, self._metadata)), scan.area, *pixels.shape[:2])
+        return enlarge(
+            ab * np.float32(factor_of(saturation, self._metadata)), scan.area, *pixels.shape[:2]
+        )
 
     def _colorize(self, pictures, factor, *how):
         pictures = iter(pictures)
@@ -111,4 +118,6 @@ def checked(picture):
         raise ValueError(f"expected (H, W) or (H, W, 3), got {pixels.shape}")
     if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN fails too
         raise ValueError(f"floats must lie in 0..1, got {pixels.min():g} to {pixels.max():g}")
-    return np.ascontiguousarray(pixels, np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("="))
+    return np.ascontiguousarray(
+        pixels, np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("=")
+    )

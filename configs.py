@@ -9,7 +9,9 @@ from utils import share
 
 def option(group, default, text, choices=None, paper=False):
     """A field of Config. `paper`: the default is the paper's or its authors', and --help says so."""
-    return field(default=default, metadata={"group": group, "help": text, "choices": choices, "paper": paper})
+    return field(
+        default=default, metadata={"group": group, "help": text, "choices": choices, "paper": paper}
+    )
 
 
 @dataclass(frozen=True)
@@ -17,55 +19,99 @@ class Config:
     """How a network is trained. Defaults: the paper's text and the authors' released configuration."""
 
     network: str = option(
-        "network", "aciids2020", "network to train", ("aciids2020", "iizuka2016", "zhang2016"), paper=True
+        "network",
+        "aciids2020",
+        "network to train",
+        ("aciids2020", "efficientnet_unet", "iizuka2016", "zhang2016"),
+        paper=True,
     )
-    edges: bool = option("network", True, "edge detection network; without it: the paper's ablation", paper=True)
+    edges: bool = option(
+        "network", True, "edge detection network; without it: the paper's ablation", paper=True
+    )
     width: float = option("network", 1.0, "factor on the number of filters", paper=True)
-    input_scale: float = option("network", 1.0, "the network sees scale * L + offset, L in 0..100", paper=True)
+    input_scale: float = option(
+        "network", 1.0, "the network sees scale * L + offset, L in 0..100", paper=True
+    )
     input_offset: float = option("network", 0.0, "see --input-scale", paper=True)
     initializer: str = option(
-        "network", "glorot_uniform", "of the kernels", ("glorot_uniform", "he_uniform", "he_gentle"), paper=True
+        "network",
+        "glorot_uniform",
+        "of the kernels",
+        ("glorot_uniform", "he_uniform", "he_gentle"),
+        paper=True,
     )
-    init_from: str = option("network", "", "file of a network whose weights the training begins with; none: random weights")
+    init_from: str = option(
+        "network",
+        "",
+        "file of a network whose weights the training begins with; none: random weights",
+    )
 
-    saturation: float = option("target", 1.8, "T: factor on the HSV saturation of the target", paper=True)
+    saturation: float = option(
+        "target", 1.8, "T: factor on the HSV saturation of the target", paper=True
+    )
     clip_saturation: bool = option("target", False, "limit T * S to 1", paper=True)
     labels_from_folders: bool = option(
-        "target", False, "also train a scene classifier; the classes are the top folders below --data"
+        "target",
+        False,
+        "also train a scene classifier; the classes are the top folders below --data",
     )
     classification_weight: float = option(
         "target", 0.0, "of the classifier's cross-entropy in the loss; 1/300 in Iizuka et al."
     )
 
-    size: int = option("pictures", 256, "side of the training pictures in pixels, divisible by 8", paper=True)
-    crop: float = option("pictures", 1.0, "smallest share of each side that a random crop keeps; 1: no crops", paper=True)
+    size: int = option(
+        "pictures", 256, "side of the training pictures in pixels, divisible by 8", paper=True
+    )
+    crop: float = option(
+        "pictures",
+        1.0,
+        "smallest share of each side that a random crop keeps; 1: no crops",
+        paper=True,
+    )
     mirror: bool = option("pictures", False, "exchange left and right at random", paper=True)
     degrade: float = option(
-        "pictures", 0.0, "share of the training pictures whose L gets the faults of old photographs and scans", paper=True
+        "pictures",
+        0.0,
+        "share of the training pictures whose L gets the faults of old photographs and scans",
+        paper=True,
     )
     load_size: int = option(
-        "pictures", 0, "resize to this side, then cut a random window of --size; 0: no window", paper=True
+        "pictures",
+        0,
+        "resize to this side, then cut a random window of --size; 0: no window",
+        paper=True,
     )
     as_published: bool = option(
         "pictures",
         False,
         "as the authors' scripts: nearest-neighbour resizing, a short last batch, a network kept every epoch",
     )
-    validation: float = option("pictures", 0.1, "share of the pictures used for validation, without --val", paper=True)
+    validation: float = option(
+        "pictures", 0.1, "share of the pictures used for validation, without --val", paper=True
+    )
     limit: int = option("pictures", 0, "use at most so many of the pictures; 0: all")
-    places2_natural: bool = option("pictures", False, "only the natural scenes of Places2, chosen by folder names")
+    places2_natural: bool = option(
+        "pictures", False, "only the natural scenes of Places2, chosen by folder names"
+    )
 
     batch: int = option("optimization", 16, "pictures in a step", paper=True)
     epochs: int = option("optimization", 40, "passes over the training pictures", paper=True)
-    steps: int = option("optimization", 0, "end after so many steps, within the epochs; 0: no limit")
-    optimizer: str = option("optimization", "sgd", "optimizer", ("sgd", "adam", "adamw", "muon", "adadelta"), paper=True)
+    steps: int = option(
+        "optimization", 0, "end after so many steps, within the epochs; 0: no limit"
+    )
+    optimizer: str = option(
+        "optimization", "sgd", "optimizer", ("sgd", "adam", "adamw", "muon", "adadelta"), paper=True
+    )
     learning_rate: float = option("optimization", 0.01, "highest learning rate", paper=True)
     classification_rate: float = option(
         "optimization", 1.0, "factor on the learning rate of the classification network", paper=True
     )
     beta_2: float = option("optimization", 0.999, "of Adam and AdamW")
     weight_decay: float = option(
-        "optimization", 0.0, "decoupled, times the learning rate; with adam: added to the gradient", paper=True
+        "optimization",
+        0.0,
+        "decoupled, times the learning rate; with adam: added to the gradient",
+        paper=True,
     )
     schedule: str = option(
         "optimization", "plateau",
@@ -73,18 +119,28 @@ class Config:
         ("plateau", "cosine", "steps", "constant"), paper=True,
     )  # fmt: skip
     milestones: str = option(
-        "optimization", "", "steps, with commas, after which the rate falls x 0.1, for --schedule steps"
+        "optimization",
+        "",
+        "steps, with commas, after which the rate falls x 0.1, for --schedule steps",
     )
-    warmup: int = option("optimization", 0, "steps over which the rate of the cosine schedule first rises from 0")
+    warmup: int = option(
+        "optimization", 0, "steps over which the rate of the cosine schedule first rises from 0"
+    )
     ema_decay: float = option(
-        "optimization", 0.0, "decay of the moving average of the weights, which is validated and saved; 0: none"
+        "optimization",
+        0.0,
+        "decay of the moving average of the weights, which is validated and saved; 0: none",
     )
     precision: str = option(
         "optimization", "float32", "Keras dtype policy; the output and the loss are float32 in any case",
         ("float32", "mixed_bfloat16", "mixed_float16"), paper=True,
     )  # fmt: skip
-    seed: int = option("optimization", 0, "of the split, the order, the crops, the faults and the initial weights")
-    checkpoint_steps: int = option("optimization", 500, "steps between checkpoints, beside the one after every epoch")
+    seed: int = option(
+        "optimization", 0, "of the split, the order, the crops, the faults and the initial weights"
+    )
+    checkpoint_steps: int = option(
+        "optimization", 500, "steps between checkpoints, beside the one after every epoch"
+    )
 
 
 TUNED = Config(
@@ -110,7 +166,13 @@ PRESETS = {
         TUNED, size=64, batch=64, optimizer="muon", learning_rate=1e-3, warmup=200, degrade=0.5,
         epochs=40, checkpoint_steps=250,
     ),
+    "objects": Config(
+        network="efficientnet_unet", saturation=1.0, size=96, crop=0.6, mirror=True, batch=64, optimizer="adamw",
+        learning_rate=1e-3, classification_rate=0.1, weight_decay=1e-3, schedule="cosine", warmup=100, ema_decay=0.998,
+        precision="mixed_bfloat16", epochs=30, checkpoint_steps=250,
+    ),
 }  # fmt: skip
+SIZE_STEPS = {"efficientnet_unet": 32}  # of the side that a network takes, where it is not 8
 # Options that only some networks have
 ONLY_FOR = {"edges": ("aciids2020",), "labels_from_folders": ("aciids2020", "iizuka2016")}
 
@@ -122,8 +184,11 @@ def check(config):
         if not condition:
             raise ValueError(text)
 
-    # the upper limits of size and width are those of the files that `inference.model_file.load` takes
-    need(16 <= config.size <= 1024 and config.size % 8 == 0, f"--size {config.size}: a multiple of 8, 16 to 1024")
+    # the upper limits of size and width are those of the files that `models.file.load` takes
+    need(
+        16 <= config.size <= 1024 and config.size % 8 == 0,
+        f"--size {config.size}: a multiple of 8, 16 to 1024",
+    )
     need(0 < config.width <= 2, f"--width {config.width}: above 0, at most 2")
     need(0 < config.crop <= 1, f"--crop {config.crop}: above 0, at most 1")
     need(0 < config.validation < 1, f"--validation {config.validation}: between 0 and 1")
@@ -131,26 +196,52 @@ def check(config):
     need(0 <= config.ema_decay < 1, f"--ema-decay {config.ema_decay}: 0 or more, below 1")
     need(config.learning_rate > 0, f"--learning-rate {config.learning_rate}: above 0")
     for name in ("batch", "epochs", "checkpoint_steps"):
-        need(getattr(config, name) >= 1, f"--{name.replace('_', '-')} {getattr(config, name)}: 1 or more")
+        need(
+            getattr(config, name) >= 1,
+            f"--{name.replace('_', '-')} {getattr(config, name)}: 1 or more",
+        )
     for name in ("saturation", "classification_weight", "classification_rate", "weight_decay"):
-        need(getattr(config, name) >= 0, f"--{name.replace('_', '-')} {getattr(config, name)}: 0 or more")
+        need(
+            getattr(config, name) >= 0,
+            f"--{name.replace('_', '-')} {getattr(config, name)}: 0 or more",
+        )
     for name in ("limit", "steps", "warmup", "seed"):
         need(getattr(config, name) >= 0, f"--{name} {getattr(config, name)}: 0 or more")
     edges = config.edges or config.network in ONLY_FOR["edges"]
     need(edges, f"--no-edges: {config.network} has no edge detection network")
     if config.labels_from_folders:
         need(
-            config.network in ONLY_FOR["labels_from_folders"], f"--labels-from-folders: {config.network} has no classifier"
+            config.network in ONLY_FOR["labels_from_folders"],
+            f"--labels-from-folders: {config.network} has no classifier",
         )
-        need(config.classification_weight > 0, "--labels-from-folders: --classification-weight must be above 0")
+        need(
+            config.classification_weight > 0,
+            "--labels-from-folders: --classification-weight must be above 0",
+        )
     need(not config.warmup or config.schedule == "cosine", "--warmup: goes with --schedule cosine")
     need(0 < config.beta_2 < 1, f"--beta-2 {config.beta_2}: between 0 and 1")
-    need(bool(config.milestones) == (config.schedule == "steps"), "--milestones: goes with --schedule steps")
-    need(not config.milestones or milestones(config), f"--milestones {config.milestones}: whole numbers that rise")
-    need(not config.load_size or config.load_size >= config.size, f"--load-size {config.load_size}: below --size")
+    step = SIZE_STEPS.get(config.network, 8)
+    need(
+        config.size % step == 0, f"--size {config.size}: a multiple of {step} for {config.network}"
+    )
+    need(
+        bool(config.milestones) == (config.schedule == "steps"),
+        "--milestones: goes with --schedule steps",
+    )
+    need(
+        not config.milestones or milestones(config),
+        f"--milestones {config.milestones}: whole numbers that rise",
+    )
+    need(
+        not config.load_size or config.load_size >= config.size,
+        f"--load-size {config.load_size}: below --size",
+    )
     need(not config.load_size or config.crop == 1, "--load-size: goes without --crop")
     cropped = config.crop < 1 or config.mirror or config.load_size or config.degrade
-    need(not (config.as_published and cropped), "--as-published: goes without --crop, --mirror, --load-size, --degrade")
+    need(
+        not (config.as_published and cropped),
+        "--as-published: goes without --crop, --mirror, --load-size, --degrade",
+    )
     return config
 
 
@@ -174,19 +265,25 @@ def add_options(parser):
     """An option for every field, in titled groups; what is not given stays absent from the namespace."""
     groups = {}
     for f in fields(Config):
-        group = groups.setdefault(f.metadata["group"], None) or parser.add_argument_group(f.metadata["group"])
+        group = groups.setdefault(f.metadata["group"], None) or parser.add_argument_group(
+            f.metadata["group"]
+        )
         groups[f.metadata["group"]] = group
         kind = {"action": argparse.BooleanOptionalAction} if f.type is bool else {"type": f.type}
         if f.metadata["choices"]:
             kind["choices"] = f.metadata["choices"]
         source = "paper" if f.metadata["paper"] else "default"
         text = f"{f.metadata['help']} ({source}: {f.default})".replace("%", "%%")
-        group.add_argument("--" + f.name.replace("_", "-"), help=text, default=argparse.SUPPRESS, **kind)
+        group.add_argument(
+            "--" + f.name.replace("_", "-"), help=text, default=argparse.SUPPRESS, **kind
+        )
 
 
 def given(namespace):
     """The fields that the command line names, as a dict."""
-    return {f.name: getattr(namespace, f.name) for f in fields(Config) if hasattr(namespace, f.name)}
+    return {
+        f.name: getattr(namespace, f.name) for f in fields(Config) if hasattr(namespace, f.name)
+    }
 
 
 def parse_training(arguments=None):
@@ -198,15 +295,32 @@ def parse_training(arguments=None):
     )  # fmt: skip
     run = parser.add_argument_group("run")
     run.add_argument("--data", type=Path, nargs="+", help="folders of photographs")
-    run.add_argument("--val", type=Path, nargs="+", help="folders to validate on; without: a share of --data")
+    run.add_argument(
+        "--val", type=Path, nargs="+", help="folders to validate on; without: a share of --data"
+    )
     run.add_argument("--run", type=Path, help="folder of this run, made if absent")
     run.add_argument("--preset", choices=list(PRESETS), help="set of defaults (default: paper)")
-    run.add_argument("--resume", action="store_true", help="go on where the run stopped, or start it")
-    run.add_argument("--dry-run", action="store_true", help="print network, pictures, plan and expected time, and stop")
+    run.add_argument(
+        "--resume", action="store_true", help="go on where the run stopped, or start it"
+    )
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print network, pictures, plan and expected time, and stop",
+    )
     devices = parser.add_argument_group("devices")
-    devices.add_argument("--devices", type=int, help="devices to split each batch among (default: all GPUs here)")
-    devices.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, if several processes train (JAX)")
-    devices.add_argument("--process", type=share, metavar="I/N", help="this is process I = 0..N-1 of N, for --coordinator")
+    devices.add_argument(
+        "--devices", type=int, help="devices to split each batch among (default: all GPUs here)"
+    )
+    devices.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of process 0, if several processes train (JAX)"
+    )
+    devices.add_argument(
+        "--process",
+        type=share,
+        metavar="I/N",
+        help="this is process I = 0..N-1 of N, for --coordinator",
+    )
     add_options(parser)
     options = parser.parse_args(arguments)
     if not options.run and not options.dry_run:

@@ -17,25 +17,41 @@ from pathlib import Path
 try:
     from evaluation.options import parse, stop
 except ModuleNotFoundError as error:
-    sys.exit(f"evaluate.py: {error.name} is not installed: run `make setup`, then .venv/bin/python evaluate.py ...")
+    sys.exit(
+        f"evaluate.py: {error.name} is not installed: run `make setup`, then .venv/bin/python evaluate.py ..."
+    )
 
-ARGUMENTS = parse() if __name__ == "__main__" else None  # refused before the imports that take seconds
+ARGUMENTS = (
+    parse() if __name__ == "__main__" else None
+)  # refused before the imports that take seconds
 
 from utils import atomic, import_keras_quietly, printable
 
 import_keras_quietly()
 
 import numpy as np
+from evaluation.perceptual import Fid, Lpips, Unavailable
 
 from data import color, manifest
 from data.batches import Batches
 from data.preprocess import colorize, to_float
 from evaluation import metrics, report, robustness, statistics
 from evaluation.measure import PROTOCOLS, Reference, common_colors, measure, read, write_rows
-from evaluation.methods import BATCH, Method, Target, ablated, at_each, ceiling, constant, layer_of, load, predict, trained
-from evaluation.perceptual import Fid, Lpips, Unavailable
-from inference import model_file
-from inference.metadata import sizes_of
+from evaluation.methods import (
+    BATCH,
+    Method,
+    Target,
+    ablated,
+    at_each,
+    ceiling,
+    constant,
+    layer_of,
+    load,
+    predict,
+    trained,
+)
+from models import file as model_file
+from models.properties import sizes_of
 
 PRIOR_PICTURES = 2000  # of --prior-data, chosen by --seed: enough for a mean and 23 x 23 shares
 SHOWN = (
@@ -49,7 +65,9 @@ def main(args):
     networks = load_all(args)
     scanned, files = scan_dataset(args.data, args.limit, args.seed)
     places = places_of(scanned, args)
-    common = scan_dataset(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
+    common = (
+        scan_dataset(args.prior_data, PRIOR_PICTURES, args.seed)[1] if args.prior_data else files
+    )
     mean, prior = common_colors(common, args.size)
     networks |= ablations(networks, files, args)
     network_of = {
@@ -118,9 +136,14 @@ def main(args):
         }  # fmt: skip
     show(result)
     write(args.out, result, rows, [*faulty, *bordered])
-    shown = {method.name: examples(method, tables["squashed"][method.name], args.size) for method in network_of}
+    shown = {
+        method.name: examples(method, tables["squashed"][method.name], args.size)
+        for method in network_of
+    }
     report.write(args.out / "report.html", result, tables, shown)
-    print(f"{printable(args.out / 'report.html')}: {seconds / measured:.2f} s a picture and {len(methods)} methods")
+    print(
+        f"{printable(args.out / 'report.html')}: {seconds / measured:.2f} s a picture and {len(methods)} methods"
+    )
 
 
 # --- what is measured
@@ -143,13 +166,18 @@ def places_of(scanned, args):
     places, found = {}, set()
     for row in scanned:
         path = Path(row["path"])
-        place = places[os.path.join(row["folder"], row["path"])] = {"folder": row["folder"], "picture": path.as_posix()}
+        place = places[os.path.join(row["folder"], row["path"])] = {
+            "folder": row["folder"],
+            "picture": path.as_posix(),
+        }
         if args.groups is not None:
             top = path.parts[0] if len(path.parts) > 1 else Path(row["folder"]).resolve().name
             place["group"] = args.group_of.get(top, "other") if args.group_of else top
             found.add(top)
     if args.group_of and not found & args.group_of.keys():
-        stop(f"--groups {printable(args.groups)}: has none of the folders {', '.join(map(printable, sorted(found)))}")
+        stop(
+            f"--groups {printable(args.groups)}: has none of the folders {', '.join(map(printable, sorted(found)))}"
+        )
     return places
 
 
@@ -158,7 +186,9 @@ def load_all(args):
     paths = list(dict.fromkeys(args.model))
     short = [f"{path.resolve().parent.name}/{path.stem}" for path in paths]
     try:
-        networks = {n if short.count(n) == 1 else str(path): load(path) for path, n in zip(paths, short)}
+        networks = {
+            n if short.count(n) == 1 else str(path): load(path) for path, n in zip(paths, short)
+        }
         for branch in args.ablate:
             for network in networks.values():
                 layer_of(network, branch)
@@ -217,13 +247,20 @@ def summarise(tables, seed):
 
 def show(result):
     """The means on the screen, as tables."""
-    print(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in result["pictures"].items()))
+    print(
+        ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in result["pictures"].items())
+    )
     for title, _, table in report.tables(result):
         columns = [metric for metric in SHOWN if metric in next(iter(table.values()))]
         width = max(24, *map(len, table))
-        print(f"\n{title}\n{'':{width}}" + "".join(f"{metric.replace('_', ' '):>15}" for metric in columns))
+        print(
+            f"\n{title}\n{'':{width}}"
+            + "".join(f"{metric.replace('_', ' '):>15}" for metric in columns)
+        )
         for name, found in table.items():
-            print(f"{name:{width}}" + "".join(f"{found[metric]['mean']:>15.4g}" for metric in columns))
+            print(
+                f"{name:{width}}" + "".join(f"{found[metric]['mean']:>15.4g}" for metric in columns)
+            )
     for protocol, comparisons in result.get("paired", {}).items():
         for pair in comparisons:
             print(f"\n{pair['second']} minus {pair['first']}, {protocol}")
@@ -241,7 +278,9 @@ def write(out, result, rows, robustness_rows):
         writer.writerow(["table", "group", "method", "metric", "mean", "low", "high"])
         for _, key, table in report.tables(result):
             for name, found in table.items():
-                writer.writerows([*key, name, metric, *values.values()] for metric, values in found.items())
+                writer.writerows(
+                    [*key, name, metric, *values.values()] for metric, values in found.items()
+                )
     with atomic(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(statistics.plain(result), indent=1, allow_nan=False))
 
@@ -250,13 +289,21 @@ def examples(method, rows, size):
     """The best, the median and the worst of a method's pictures by PSNR: what `report.Example` takes."""
     ranked = sorted((row for row in rows if np.isfinite(row["psnr"])), key=lambda row: -row["psnr"])
     found = []
-    for label, place in (("best", 0), ("median", len(ranked) // 2), ("worst", -1)) if ranked else ():
+    for label, place in (
+        (("best", 0), ("median", len(ranked) // 2), ("worst", -1)) if ranked else ()
+    ):
         row = ranked[place]
-        reference = Reference(read(Path(row["folder"], row["picture"]), size).squashed, np.ones((23, 23)))
+        reference = Reference(
+            read(Path(row["folder"], row["picture"]), size).squashed, np.ones((23, 23))
+        )
         _, (ab,) = predict([method], reference.rgb[None])
         result = colorize(reference.rgb, ab[0], method.factor)
         error = metrics.ciede2000(color.lab_from_srgb(to_float(result)), reference.lab)
-        found.append(report.Example(label, row, colorize(reference.rgb, 0 * ab[0]), result, reference.rgb, error))
+        found.append(
+            report.Example(
+                label, row, colorize(reference.rgb, 0 * ab[0]), result, reference.rgb, error
+            )
+        )
     return found
 
 

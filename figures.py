@@ -19,29 +19,40 @@ try:
 
     utils.import_keras_quietly()
 except ModuleNotFoundError as error:
-    sys.exit(f"figures.py: {error.name} is not installed: run `make setup`, then .venv/bin/python figures.py ...")
+    sys.exit(
+        f"figures.py: {error.name} is not installed: run `make setup`, then .venv/bin/python figures.py ..."
+    )
 
 import configs
 from evaluation import page, statistics
 from evaluation.figures import FIGURES, GRAY, PHOTOGRAPH, USED, FigureError
 from evaluation.measure import write_rows
 from evaluation.methods import load
-from inference import model_file
-from inference.metadata import sizes_of
+from models import file as model_file
+from models.properties import sizes_of
 
 
 def main(arguments=None):
     args = parse(sys.argv[1:] if arguments is None else arguments)
     networks = load_all(args)
-    sizes = {max(sizes_of(network.metadata)) for network in networks.values()} or {configs.Config.size}
+    sizes = {max(sizes_of(network.metadata)) for network in networks.values()} or {
+        configs.Config.size
+    }
     if len(sizes) > 1:
-        stop(f"the networks see sizes {', '.join(map(str, sorted(sizes)))}: one figure takes one size")
+        stop(
+            f"the networks see sizes {', '.join(map(str, sorted(sizes)))}: one figure takes one size"
+        )
     try:
         title, blocks, study = FIGURES[args.figure](networks, *sizes, args)
     except FigureError as error:
         stop(*error.args)
     sheet = page.draw(title, blocks)
-    write(args, sheet, {"figure": args.figure, "title": title, "panels": len(sheet.images)} | study.numbers, study.rows)
+    write(
+        args,
+        sheet,
+        {"figure": args.figure, "title": title, "panels": len(sheet.images)} | study.numbers,
+        study.rows,
+    )
     print(f"{utils.printable(args.out / args.figure)}.png: {len(sheet.images)} panels. {title}")
 
 
@@ -62,18 +73,35 @@ def parse(arguments):
         description=__doc__.partition("\n")[0], allow_abbrev=False,
         epilog="example: figures.py results --model colorized=runs/tuned/best.keras --data PHOTOGRAPHS --out pages",
     )  # fmt: skip
-    figures = "; ".join(f"{name}: {make.__doc__.partition(chr(10))[0]}" for name, make in FIGURES.items())
+    figures = "; ".join(
+        f"{name}: {make.__doc__.partition(chr(10))[0]}" for name, make in FIGURES.items()
+    )
     parser.add_argument("figure", metavar="NAME", choices=list(FIGURES), help=figures)
-    text = "folder of photographs (ink: or a picture); default: scikit-image's, or a drawn landscape"
+    text = (
+        "folder of photographs (ink: or a picture); default: scikit-image's, or a drawn landscape"
+    )
     parser.add_argument("--data", type=Path, help=text)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--model", nargs="+", action="extend", default=[], metavar="LABEL=FILE", help="networks")
-    source.add_argument("--runs", type=Path, help="folder that `make figures-train` filled, instead of --model")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the figure, made if absent")
-    parser.add_argument("--limit", type=utils.number(int, 0, 10**9), default=0, help="at most so many pictures; 0: all")
+    source.add_argument(
+        "--model", nargs="+", action="extend", default=[], metavar="LABEL=FILE", help="networks"
+    )
+    source.add_argument(
+        "--runs", type=Path, help="folder that `make figures-train` filled, instead of --model"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the figure, made if absent"
+    )
+    parser.add_argument(
+        "--limit",
+        type=utils.number(int, 0, 10**9),
+        default=0,
+        help="at most so many pictures; 0: all",
+    )
     text = "squash, make gray and join as the authors' scripts do (docs/deviations.md); panels are as small as the view"
     parser.add_argument("--as-published", action="store_true", help=text)
-    parser.add_argument("--seed", type=utils.number(int, 0, 2**32 - 1), default=0, help="of all that is drawn")
+    parser.add_argument(
+        "--seed", type=utils.number(int, 0, 2**32 - 1), default=0, help="of all that is drawn"
+    )
     args = parser.parse_args(arguments)
     check(args)
     return args
@@ -94,7 +122,9 @@ def load_all(args):
     """The networks by their labels: {label: Network}."""
     pairs = [text.partition("=")[::2] for text in args.model]
     if args.runs:
-        pairs = [(label, args.runs / run / "best.keras") for label, run in USED[args.figure].items()]
+        pairs = [
+            (label, args.runs / run / "best.keras") for label, run in USED[args.figure].items()
+        ]
     labels = [label for label, _ in pairs]
     for label, path in pairs:
         if not label or not path:

@@ -12,17 +12,19 @@ import time
 try:
     from inference.options import parse
 except ModuleNotFoundError as error:
-    sys.exit(f"test.py: {error.name} is not installed: run `make setup`, then .venv/bin/python test.py ...")
+    sys.exit(
+        f"test.py: {error.name} is not installed: run `make setup`, then .venv/bin/python test.py ..."
+    )
 
 PARSED = parse() if __name__ == "__main__" else None  # refused before the imports that take seconds
 
-from data.jobs import end_jobs
-from data.report import Report
 from inference.engine import open_network
 from inference.folder import colorize_all, fitting_batch
-from inference.metadata import factor_of, mirror_of, sizes_of
+from inference.jobs import end_jobs
+from inference.report import Report
 from inference.settings import Record, settings_of
 from inference.sheet import write_sheet
+from models.properties import factor_of, mirror_of, sizes_of
 from utils import is_out_of_memory, memory_left, printable
 
 CHOOSE = "--overwrite makes them again, another OUT keeps them"
@@ -50,20 +52,30 @@ def main(options, jobs):
         todo = report.todo(jobs, options.overwrite, record.is_outdated)
         if report.counts["skipped"]:
             if other := record.differences():
-                return end(2, f"{printable(jobs.folder)}: its results were made with other settings ({other}); {CHOOSE}")
+                return end(
+                    2,
+                    f"{printable(jobs.folder)}: its results were made with other settings ({other}); {CHOOSE}",
+                )
             if record.stored is None:
-                report.note(f"{report.counts['skipped']} results exist, with what settings is not known; {CHOOSE}")
+                report.note(
+                    f"{report.counts['skipped']} results exist, with what settings is not known; {CHOOSE}"
+                )
         # A share's batches are all of one shape: of another, a GPU might choose other sums, and a pixel could differ.
         batch = options.batch if options.shard else max(1, min(options.batch, len(todo)))
         left = memory_left()
         fitting = fitting_batch(batch, colorizer.side, left)
         if not fitting:
-            return end(1, f"{report}; too little memory: {left / 1e6:.0f} MB are left for one picture at a time")
+            return end(
+                1,
+                f"{report}; too little memory: {left / 1e6:.0f} MB are left for one picture at a time",
+            )
         if fitting < batch:
             report.note(f"too little memory for {batch} pictures at a time: {fitting} are taken")
         colorizer.batch = fitting
         started, where = time.monotonic(), options.output
-        again = "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
+        again = (
+            "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
+        )
         try:
             colorize_all(todo, colorizer, options, report, record.begin)
             if not options.shard:
@@ -81,7 +93,8 @@ def main(options, jobs):
             if not is_out_of_memory(error):
                 raise
             return end(
-                1, f"{report}; out of memory even with one picture at a time: try a smaller --size (now {max(sizes)})"
+                1,
+                f"{report}; out of memory even with one picture at a time: try a smaller --size (now {max(sizes)})",
             )
     text = f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s"
     if faint := report.counts["faint"]:

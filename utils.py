@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 try:
@@ -19,10 +20,13 @@ except ImportError:  # Windows
 
 def printable(path):
     """The path as one line of text for people: what is not UTF-8, control characters and line breaks are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(path))
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(path)
+    )
 
 
 RECORD = ".colorized.json"  # with what settings the results of a folder were made, see inference/settings.py
+POOL = ThreadPoolExecutor(os.cpu_count())  # its threads start when they are first needed
 PARTIAL = ".partial-"  # what is being written is named so, and is never taken for a picture
 
 
@@ -63,9 +67,16 @@ def lock(path):
 def remove_leftovers(folder):
     """Removes what killed processes left half written in a folder; what a living one is writing stays."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        found = [entry.path for entry in entries if re.match(re.escape(PARTIAL) + "[0-9a-f]{8}-", entry.name)]
+        found = [
+            entry.path
+            for entry in entries
+            if re.match(re.escape(PARTIAL) + "[0-9a-f]{8}-", entry.name)
+        ]
         for path in found if fcntl else ():
-            with contextlib.suppress(OSError), open(path, "ab") as file:  # OSError: locked, or there are no locks
+            with (
+                contextlib.suppress(OSError),
+                open(path, "ab") as file,
+            ):  # OSError: locked, or there are no locks
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(path)
 
@@ -96,15 +107,22 @@ def memory_left():
     """
     try:
         with open("/proc/self/statm") as file:
-            size, resident = (int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in file.read().split()[:2])
+            size, resident = (
+                int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in file.read().split()[:2]
+            )
         with open("/proc/meminfo") as file:
-            free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+            free = next(
+                int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable")
+            )
     except (OSError, StopIteration):
         return math.inf
     left = [free]
     if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
         left.append(limit - size)
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of the container, in versions 2 and 1 of cgroups
+    for name in (
+        "memory.max",
+        "memory/memory.limit_in_bytes",
+    ):  # of the container, in versions 2 and 1 of cgroups
         with contextlib.suppress(OSError, ValueError):  # "max": none
             left.append(int(Path("/sys/fs/cgroup", name).read_text()) - resident)
     return min(left)
@@ -113,10 +131,14 @@ def memory_left():
 def is_out_of_memory(error):
     """Whether an exception says that the device or the host has no memory left, in the words of any of the backends."""
     words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OOM", "out of memory", "t allocate memory")
-    return isinstance(error, MemoryError) or any(w in f"{type(error).__name__} {error}" for w in words)
+    return isinstance(error, MemoryError) or any(
+        w in f"{type(error).__name__} {error}" for w in words
+    )
 
 
-def find_files(root, exclude=None, unreadable=lambda folder, error: None, skip=lambda folder, names: False):
+def find_files(
+    root, exclude=None, unreadable=lambda folder, error: None, skip=lambda folder, names: False
+):
     """
     Yields the paths of everything under the folder `root` that is not a folder: sorted within each folder, a folder's
     own files before those of its subfolders, the same order on every machine.
@@ -158,7 +180,9 @@ def _is_folder(entry):
 
 
 def one_line(error):
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    reason = (
+        getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    )
     return printable(reason)
 
 
@@ -169,7 +193,9 @@ def number(kind, low, high):
         with contextlib.suppress(ValueError):
             if low <= (value := kind(text)) <= high:
                 return value
-        raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' if kind is int else ''}number from {low} to {high}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no {'whole ' if kind is int else ''}number from {low} to {high}"
+        )
 
     return parse
 

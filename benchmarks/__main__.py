@@ -33,7 +33,9 @@ GROUPS = {
 def main():
     plt.switch_backend("agg")
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}, batch, precision")
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}, batch, precision"
+    )
     parser.add_argument("--model", type=Path, help="trained network, for precision")
     args = parser.parse_args()
     known = [*GROUPS, "batch", *(["precision"] if args.model else [])]
@@ -66,7 +68,10 @@ def write_readme(results):
             lines.append(f"| {row['what']} | **{row['value']:.3g}** | {bar} | {row['detail']} |")
     if "batch" in results:
         rows = results["batch"]["rows"]
-        lines += ["", f"| training | batch | pictures/s | peak memory, GB | the paper's {PAPER_PICTURES:,} pictures |"]
+        lines += [
+            "",
+            f"| training | batch | pictures/s | peak memory, GB | the paper's {PAPER_PICTURES:,} pictures |",
+        ]
         lines += ["| --- | --- | --- | --- | --- |"]
         for row in rows:
             lines.append(
@@ -85,7 +90,9 @@ def write_readme(results):
 def is_missed(row):
     """Whether a row is on the wrong side of its bar, such as ">= 0.7"."""
     sign, _, limit = row["bar"].partition(" ")
-    return bool(limit) and (row["value"] < float(limit) if sign == ">=" else row["value"] > float(limit))
+    return bool(limit) and (
+        row["value"] < float(limit) if sign == ">=" else row["value"] > float(limit)
+    )
 
 
 def mode(row):
@@ -100,7 +107,9 @@ def plot(rows):
         axes[0].plot(batches, [row["rate"] for row in of_it], "o-", label=name)
         axes[1].plot(batches, [row["memory"] / 1000 for row in of_it], "o-", label=name)
     for axis, title in zip(axes, ("training, pictures/s", "peak memory, GB")):
-        axis.set(title=title, xlabel="batch", xscale="log", xticks=batches, xticklabels=batches, ylim=0)
+        axis.set(
+            title=title, xlabel="batch", xscale="log", xticks=batches, xticklabels=batches, ylim=0
+        )
         axis.minorticks_off()
     axes[0].legend()
     figure.savefig(HERE / "batch.png", dpi=110)

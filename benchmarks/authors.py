@@ -26,7 +26,9 @@ def network():
 
     def convolutions(x, *kinds, kernel=3, activation="relu"):
         for filters, stride in kinds:
-            x = layers.Conv2D(filters, kernel, strides=stride, padding="same", activation=activation)(x)
+            x = layers.Conv2D(
+                filters, kernel, strides=stride, padding="same", activation=activation
+            )(x)
         return x
 
     tf_keras.utils.set_random_seed(0)
@@ -53,7 +55,11 @@ def training_pair(path, saturation=1.8):
     lightness = rgb2lab(rgb)[..., 0]
     hsv = rgb2hsv(rgb)
     hsv[..., 1] *= saturation
-    return lightness[..., None], canny(lightness)[..., None].astype(float), rgb2lab(hsv2rgb(hsv))[..., 1:] / 128
+    return (
+        lightness[..., None],
+        canny(lightness)[..., None].astype(float),
+        rgb2lab(hsv2rgb(hsv))[..., 1:] / 128,
+    )
 
 
 def colorize_folder(source, out, model):
@@ -75,4 +81,6 @@ def colorize_folder(source, out, model):
 if __name__ == "__main__":
     import tf_keras
 
-    colorize_folder(Path(sys.argv[1]), Path(sys.argv[2]), tf_keras.models.load_model(sys.argv[3], compile=False))
+    colorize_folder(
+        Path(sys.argv[1]), Path(sys.argv[2]), tf_keras.models.load_model(sys.argv[3], compile=False)
+    )

@@ -11,12 +11,12 @@ import numpy as np
 import models
 from benchmarks import authors, pictures
 from benchmarks.measure import ROOT, ROUNDS, Row, in_turns, process
-from data import reader, writer
 from data.preprocess import colorize
-from data.report import Report
-from inference import model_file
-from inference.metadata import sizes_of
+from inference.report import Report
 from inference.view import Predictor, native_precision
+from models import file as model_file
+from models.properties import sizes_of
+from pictures import reader, writer
 
 # "test" is also the name of a package of Python's own, so the script is loaded by its path.
 spec = importlib.util.spec_from_file_location("colorize_script", ROOT / "test.py")
@@ -30,7 +30,9 @@ def untrained(folder):
     arguments = {"input_scale": 0.01, "input_offset": -0.5}
     *rest, kernel, bias = models.NETWORKS["aciids2020"].build(**arguments).get_weights()
     weights = [*rest, 8 * kernel, bias + (0.1, -0.1)]
-    model_file.save(folder / "network.keras", "aciids2020", weights, {"arguments": arguments, "size": 256})
+    model_file.save(
+        folder / "network.keras", "aciids2020", weights, {"arguments": arguments, "size": 256}
+    )
     return folder / "network.keras"
 
 
@@ -39,10 +41,20 @@ class Folder:
 
     def __init__(self, source, model, *options):
         self.args, self.jobs = script.parse(
-            [str(source), str(source) + "-out", "--model", str(model), "--saturation", "1", *options]
+            [
+                str(source),
+                str(source) + "-out",
+                "--model",
+                str(model),
+                "--saturation",
+                "1",
+                *options,
+            ]
         )
         network, card = model_file.load(model, native_precision())
-        self.colorizer = Predictor(network, sizes_of(card), min(self.args.batch, len(self.jobs.pairs)))
+        self.colorizer = Predictor(
+            network, sizes_of(card), min(self.args.batch, len(self.jobs.pairs))
+        )
 
     def __call__(self):
         with Report(self.jobs) as report:
@@ -51,9 +63,16 @@ class Folder:
 
     def predict(self):
         """The network alone, on batches that are in memory."""
-        views = [self.colorizer.views(reader.read_picture(source).pixels) for source, _ in self.jobs.pairs]
-        batches = [views[i : i + self.colorizer.batch] for i in range(0, len(views), self.colorizer.batch)]
-        arrays = [{name: np.stack([v[name] for v in batch]) for name in batch[0]} for batch in batches]
+        views = [
+            self.colorizer.views(reader.read_picture(source).pixels)
+            for source, _ in self.jobs.pairs
+        ]
+        batches = [
+            views[i : i + self.colorizer.batch] for i in range(0, len(views), self.colorizer.batch)
+        ]
+        arrays = [
+            {name: np.stack([v[name] for v in batch]) for name in batch[0]} for batch in batches
+        ]
         return lambda: [self.colorizer.predict_on_batch(array) for array in arrays]
 
     def decode_and_encode(self):
@@ -61,7 +80,13 @@ class Folder:
         results = {source: reader.read_picture(target).pixels for source, target in self.jobs.pairs}
 
         def one(source, target):
-            writer.write_picture(target, results[source], reader.read_picture(source), self.args.format, self.args.quality)
+            writer.write_picture(
+                target,
+                results[source],
+                reader.read_picture(source),
+                self.args.format,
+                self.args.quality,
+            )
 
         def all_of_them():
             with ThreadPoolExecutor() as pool:
@@ -103,7 +128,9 @@ def authors_row(folder):
     model, count = folder / "network.h5", 500
     authors.network().save(model)
     pictures.write_small(folder / "many", count, gray=True)
-    ours = lambda: process("test.py", folder / "many", folder / "ours", "--model", model, "--overwrite")  # noqa: E731
+    ours = lambda: process(  # noqa: E731
+        "test.py", folder / "many", folder / "ours", "--model", model, "--overwrite"
+    )
     theirs = lambda: process("-m", "benchmarks.authors", folder / "many", folder / "theirs", model)  # noqa: E731
     fast, slow, ratio = in_turns(ours, theirs)
     yield Row(
@@ -119,7 +146,12 @@ def process_rows(folder):
     (first_picture,) = pictures.write_small(one, 1, gray=True)
     first, imports, ratio = in_turns(
         lambda: process("test.py", one, folder / "first", "--model", model, "--overwrite"),
-        lambda: process("-c", "import keras, tensorflow" if keras.backend.backend() == "tensorflow" else "import keras"),
+        lambda: process(
+            "-c",
+            "import keras, tensorflow"
+            if keras.backend.backend() == "tensorflow"
+            else "import keras",
+        ),
     )
     yield Row(
         "from the command to the first picture: share that is importing Keras and its backend", ratio, "",
@@ -133,7 +165,16 @@ def process_rows(folder):
         for i in range(count):
             os.link(first_picture, source / f"{i:05d}.jpg")
         runs = ROUNDS if count == 200 else 1
-        command = ("test.py", source, folder / f"memory-{count}", "--model", model, "--size", 64, "--overwrite")
+        command = (
+            "test.py",
+            source,
+            folder / f"memory-{count}",
+            "--model",
+            model,
+            "--size",
+            64,
+            "--overwrite",
+        )
         memory[count] = statistics.median(process(*command)[1] for _ in range(runs))
     yield Row(
         "peak memory of test.py over 10,000 pictures against 200", memory[10_000] / memory[200], "<= 1.1",
@@ -154,5 +195,8 @@ def precision_row(model):
         psnr[precision] = np.mean([20 * np.log10(255 / np.sqrt(error)) for error in errors])
     loss = psnr["float32"] - psnr["mixed_bfloat16"]
     return Row(
-        "PSNR that bfloat16 costs, dB", loss, "<= 0.05", f"{psnr['float32']:.3f} dB in float32, 64 crops of 256 x 256"
+        "PSNR that bfloat16 costs, dB",
+        loss,
+        "<= 0.05",
+        f"{psnr['float32']:.3f} dB in float32, 64 crops of 256 x 256",
     )

@@ -37,7 +37,9 @@ def in_turns(first, second, rounds=ROUNDS, clock=time.perf_counter):
     """
     first(), second()
     pairs = [(seconds(first, clock), seconds(second, clock)) for _ in range(rounds)]
-    return *(statistics.median(times) for times in zip(*pairs)), statistics.median(b / a for a, b in pairs)
+    return *(statistics.median(times) for times in zip(*pairs)), statistics.median(
+        b / a for a, b in pairs
+    )
 
 
 def process(*command):
@@ -68,7 +70,9 @@ def machine():
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), model)
+        model = next(
+            (line.partition(": ")[2] for line in lines if line.startswith("model name")), model
+        )
     backend = keras.backend.backend()
     version = __import__(backend).__version__
     return f"{os.cpu_count()} cores of {model}, Keras {keras.__version__} on {backend} {version}"

@@ -4,7 +4,15 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-SOURCES = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry")
+SOURCES = (
+    "astronaut",
+    "chelsea",
+    "coffee",
+    "rocket",
+    "hubble_deep_field",
+    "retina",
+    "immunohistochemistry",
+)
 
 
 def crops(count, side, seed=0):

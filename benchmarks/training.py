@@ -105,7 +105,8 @@ def step_rows(folder):
     paths = pictures.write_small(folder / "fit", 16 * 6)
     batches = Batches(paths, 256, 16, Order(0, 0, 0.6, True))
     fast, slow, ratio = in_turns(
-        lambda: model.fit(batches, shuffle=False, verbose=0), lambda: [step() for _ in range(len(batches))]
+        lambda: model.fit(batches, shuffle=False, verbose=0),
+        lambda: [step() for _ in range(len(batches))],
     )
     yield Row(
         "`fit` on a folder against `train_on_batch` on one batch in memory", ratio, ">= 0.93",
@@ -136,7 +137,8 @@ def authors_step_row(rgb):
     given = Recipe(model.network.input).predict_on_batch(rgb)
     lightness, edges, ab = given["lightness"], given["edges"], given["target"] / 128
     fast, slow, ratio = in_turns(
-        lambda: model.train_on_batch(rgb), lambda: theirs.train_on_batch([lightness, lightness, edges], ab)
+        lambda: model.train_on_batch(rgb),
+        lambda: theirs.train_on_batch([lightness, lightness, edges], ab),
     )
     return Row(
         "training step, Lab, boost and Canny included, against the authors' step on arrays in tf_keras", ratio, "",
@@ -148,11 +150,22 @@ def batch_table():
     """Pictures/s and peak memory of training by precision, XLA and batch, each in a process of its own."""
     if on_gpu():
         precisions, batches = ("float32", "tf32", "mixed_bfloat16"), (16, 64, 256)
-        xla = (False, True) if keras.backend.backend() == "tensorflow" else (keras.backend.backend() == "jax",)
+        xla = (
+            (False, True)
+            if keras.backend.backend() == "tensorflow"
+            else (keras.backend.backend() == "jax",)
+        )
     else:
-        precisions, batches, xla = dict.fromkeys(("float32", native_precision())), (1, 16, 64), (False,)
+        precisions, batches, xla = (
+            dict.fromkeys(("float32", native_precision())),
+            (1, 16, 64),
+            (False,),
+        )
     modes = itertools.product(precisions, xla, batches)
-    return [process_json("-m", "benchmarks.training", precision, x, batch) for precision, x, batch in modes]
+    return [
+        process_json("-m", "benchmarks.training", precision, x, batch)
+        for precision, x, batch in modes
+    ]
 
 
 def on_gpu():
@@ -165,7 +178,9 @@ def set_tf32(wanted):
     if keras.backend.backend() == "tensorflow":
         backend.config.experimental.enable_tensor_float_32_execution(wanted)
     elif keras.backend.backend() == "jax":
-        backend.config.update("jax_default_matmul_precision", "tensorfloat32" if wanted else "highest")
+        backend.config.update(
+            "jax_default_matmul_precision", "tensorfloat32" if wanted else "highest"
+        )
     else:
         backend.backends.cuda.matmul.allow_tf32 = backend.backends.cudnn.allow_tf32 = wanted
 
@@ -190,7 +205,12 @@ def main(precision, xla, batch):
     deadline = time.monotonic() + 30
     while len(times) < 3 or (len(times) < 30 and time.monotonic() < deadline):
         times.append(seconds(lambda: model.train_on_batch(rgb)))
-    row = {"precision": precision, "xla": xla, "batch": batch, "rate": batch / float(np.median(times))}
+    row = {
+        "precision": precision,
+        "xla": xla,
+        "batch": batch,
+        "rate": batch / float(np.median(times)),
+    }
     print(json.dumps(row | ({"memory": gpu_memory()} if on_gpu() else {})))
 
 

@@ -32,7 +32,9 @@ def colorize_as_published(pixels, ab):
         sRGB (S, S, 3), uint8.
     """
     gray = luma_as_published(pixels, len(ab))
-    highest = 200 / 116 * (lightness_of(gray) + 16)  # b at which Z is 0, where scikit-image's `lab2xyz` holds it
+    highest = (
+        200 / 116 * (lightness_of(gray) + 16)
+    )  # b at which Z is 0, where scikit-image's `lab2xyz` holds it
     result = colorize(gray, np.dstack([ab[..., 0], np.minimum(ab[..., 1], highest)]), gamut="clip")
     return np.rint(255 * result).astype(np.uint8)
 

@@ -9,13 +9,16 @@ import numpy as np
 from tqdm import tqdm
 
 from data.as_published import resize_nearest
-from data.manifest import POOL
 from data.preprocess import resize
-from data.reader import read_rgb
+from pictures.reader import read_rgb
+from utils import POOL
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
 DRAWS = 5  # random numbers that a crop takes
-NAMED, TRIED = 3, 1000  # pictures that no longer decode: named, and tried, before a batch is given up
+NAMED, TRIED = (
+    3,
+    1000,
+)  # pictures that no longer decode: named, and tried, before a batch is given up
 MAX_SIDE = 2**16  # of a picture: none is decoded at reduced size then
 
 
@@ -41,7 +44,10 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False, load_size=0):
     rgb = resize(rgb, load_size, load_size) if load_size else rgb
     height, width = rgb.shape[:2]
     tall, wide, down, right, turn = draws
-    rows, columns = (max(1, round(n * (crop + (1 - crop) * share))) for n, share in ((height, tall), (width, wide)))
+    rows, columns = (
+        max(1, round(n * (crop + (1 - crop) * share)))
+        for n, share in ((height, tall), (width, wide))
+    )
     rows, columns = (size, size) if load_size else (rows, columns)
     top, left = round((height - rows) * down), round((width - columns) * right)
     rgb = rgb[top : top + rows, left : left + columns]
@@ -71,7 +77,9 @@ class Batches(keras.utils.PyDataset):
     that do not fill a batch (others in every epoch); without an order all pictures are taken as they are.
     """
 
-    def __init__(self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1), nearest=False):
+    def __init__(
+        self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1), nearest=False
+    ):
         """
         Args:
             files: paths of pictures.
@@ -83,14 +91,26 @@ class Batches(keras.utils.PyDataset):
             nearest: resize by nearest neighbour, whole pictures decoded at full size, as the authors' scripts do.
         """
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
-        self.files, self.size, self.batch, self.order, self.labels = files, size, batch, order, labels
+        self.files, self.size, self.batch, self.order, self.labels = (
+            files,
+            size,
+            batch,
+            order,
+            labels,
+        )
         self.nearest = nearest
         self.own = slice(*(batch * i // share[1] for i in (share[0], share[0] + 1)))
         self.steps = steps or range(steps_of(len(files), batch, not order or order.short_batch))
-        self.options = {name: getattr(order, name) for name in ("crop", "mirror", "load_size")} if order else {}
+        self.options = (
+            {name: getattr(order, name) for name in ("crop", "mirror", "load_size")}
+            if order
+            else {}
+        )
         self.places = range(len(files))
         if order:
-            self.places = np.random.default_rng([order.seed, 2, order.epoch]).permutation(len(files))
+            self.places = np.random.default_rng([order.seed, 2, order.epoch]).permutation(
+                len(files)
+            )
 
     def __len__(self):
         return len(self.steps)
@@ -129,7 +149,9 @@ class Batches(keras.utils.PyDataset):
             try:
                 rgb = read_rgb(path, MAX_SIDE if self.nearest else self.size)
             except Exception as error:
-                lines.append(f"{path}: no longer decodes, the next picture takes its place ({error})")
+                lines.append(
+                    f"{path}: no longer decodes, the next picture takes its place ({error})"
+                )
                 continue
             for line in lines[:NAMED]:
                 tqdm.write(line)
@@ -140,7 +162,9 @@ class Batches(keras.utils.PyDataset):
             if not self.order:
                 return resize(rgb, self.size, self.size), file
             return crop_and_mirror(rgb, self.size, draws, **self.options), file
-        raise OSError(f"none of the pictures can be read any more; {lines[0].partition(', the next')[0]}")
+        raise OSError(
+            f"none of the pictures can be read any more; {lines[0].partition(', the next')[0]}"
+        )
 
 
 class Validation(Batches):

@@ -16,7 +16,9 @@ import numpy as np
 
 from data.arrays import library
 
-XYZ_FROM_RGB = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
+XYZ_FROM_RGB = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 WHITE = np.array([0.95047, 1.0, 1.08883])  # XYZ of D65, Y = 1
 
@@ -31,7 +33,9 @@ def _matmul(matrix, x):
 def linear_from_srgb(srgb):
     """Gamma-encoded sRGB -> linear RGB (IEC 61966-2-1). Values below 0 follow the linear toe, as in scikit-image."""
     xp = library(srgb)
-    return xp.where(srgb > 0.04045, xp.power((xp.maximum(srgb, 0.04045) + 0.055) / 1.055, 2.4), srgb / 12.92)
+    return xp.where(
+        srgb > 0.04045, xp.power((xp.maximum(srgb, 0.04045) + 0.055) / 1.055, 2.4), srgb / 12.92
+    )
 
 
 def srgb_from_linear(linear):
@@ -122,20 +126,32 @@ def fit_gamut(lightness, a, b):
     leaves it by so little that clipping moves L by less than 0.05.
     """
     limits = chroma_limits()
-    per_hue, per_lightness = (np.float32((n - 1) / span) for n, span in zip(limits.shape[::-1], (2 * np.pi, 100)))
+    per_hue, per_lightness = (
+        np.float32((n - 1) / span) for n, span in zip(limits.shape[::-1], (2 * np.pi, 100))
+    )
     chroma, hue = cv2.cartToPolar(a, b)
-    limit = cv2.remap(limits, hue * per_hue, lightness * per_lightness, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    limit = cv2.remap(
+        limits,
+        hue * per_hue,
+        lightness * per_lightness,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     share = np.minimum(limit / np.maximum(chroma, 1e-6), 1)
     return a * share, b * share
 
 
 _CODES = 2**16 - 1
-CODE = np.rint(255 * srgb_from_linear(np.arange(_CODES + 1, dtype=np.float32) / _CODES)).astype(np.uint8)
+CODE = np.rint(255 * srgb_from_linear(np.arange(_CODES + 1, dtype=np.float32) / _CODES)).astype(
+    np.uint8
+)
 
 
 def codes_from_linear(linear, dtype):
     """Linear RGB, NumPy (H, W, 3) -> gamma-encoded sRGB as uint8, uint16 or float32 0..1; what leaves 0..1 is clipped."""
     if dtype == np.uint8:  # by a table, whose steps are a twentieth of a code at most
-        return CODE.take(cv2.addWeighted(linear, _CODES, linear, 0, 0, dtype=cv2.CV_16U))  # rounds and clips
+        return CODE.take(
+            cv2.addWeighted(linear, _CODES, linear, 0, 0, dtype=cv2.CV_16U)
+        )  # rounds and clips
     srgb = srgb_from_linear(np.clip(linear, 0, 1))
     return srgb if dtype == np.float32 else np.rint(srgb * np.iinfo(dtype).max).astype(dtype)

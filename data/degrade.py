@@ -49,12 +49,16 @@ def degrade(lightness, draws, noise, share=1.0):
     x = sometimes(100 * ops.power(lightness / 100, ops.exp(draw(-0.7, 0.7))), lightness)  # gamma
     x = sometimes(x + draw() * (_blurred(x, max(0.6, 0.01 * side)) - x), x)
     contrast = draw(0.3, 1)
-    x = sometimes(contrast * x + draw(0, 100) * (1 - contrast), x)  # faded: a narrower range, anywhere in 0..100
+    x = sometimes(
+        contrast * x + draw(0, 100) * (1 - contrast), x
+    )  # faded: a narrower range, anywhere in 0..100
     coarse = draw()
     grain = (1 - coarse) * noise + coarse * 2 * _blurred(noise, 0.7)
     x = sometimes(x + (0.5 + 7 * draw() ** 2) * grain, x)
     for _ in range(SCRATCHES):
-        x = sometimes(x + draw(-50, 50) * _line(side, draw(-0.3, 0.3), draw(-1.2, 1.2), draw(-0.4, 0.4)), x)
+        x = sometimes(
+            x + draw(-50, 50) * _line(side, draw(-0.3, 0.3), draw(-1.2, 1.2), draw(-0.4, 0.4)), x
+        )
     x = sometimes(_bordered(x, side, draw, draw), x)
     x = sometimes(_jpeg(x, ops.exp(draw(-2, 0.5))), x)
     return ops.where(spoilt, ops.clip(x, 0, 100), lightness)

@@ -28,4 +28,6 @@ def write(folder, pictures):
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m data.demo OUT")
-    write(Path(sys.argv[1]), photographs() | {"camera": data.camera()})  # the last has been gray ever since
+    write(
+        Path(sys.argv[1]), photographs() | {"camera": data.camera()}
+    )  # the last has been gray ever since

@@ -7,7 +7,11 @@ import numpy as np
 
 from data.arrays import library
 
-SIGMA, LOW, HIGH = 1.0, 0.1, 0.2  # the paper's (scikit-image's defaults); thresholds in the units of L
+SIGMA, LOW, HIGH = (
+    1.0,
+    0.1,
+    0.2,
+)  # the paper's (scikit-image's defaults); thresholds in the units of L
 
 
 def _blur_change(x, axis):
@@ -19,14 +23,20 @@ def _blur_change(x, axis):
     radius = int(4 * SIGMA + 0.5)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
     taps /= taps.sum()
-    cut = (lambda x, start, stop: x[:, start:stop]) if axis == 1 else (lambda x, start, stop: x[:, :, start:stop])
+    cut = (
+        (lambda x, start, stop: x[:, start:stop])
+        if axis == 1
+        else (lambda x, start, stop: x[:, :, start:stop])
+    )
     ops = library(x)
     line = ops.ones_like(x[:1, :, :1] if axis == 1 else x[:1, :1])
     total, inside = 0.0, float(taps[radius]) * line
     for k, tap in enumerate(taps[radius + 1 :].tolist(), start=1):
         after, before = [(0, 0)] * 3, [(0, 0)] * 3
         after[axis], before[axis] = (0, k), (k, 0)
-        step = tap * (cut(x, k, None) - cut(x, None, -k))  # what place i receives from i + k, and place i + k gives back
+        step = tap * (
+            cut(x, k, None) - cut(x, None, -k)
+        )  # what place i receives from i + k, and place i + k gives back
         total = total + (ops.pad(step, after) - ops.pad(step, before))
         reached = tap * cut(line, k, None)
         inside = inside + (ops.pad(reached, after) + ops.pad(reached, before))
@@ -42,7 +52,9 @@ def _sobel(x):
     """Derivatives of (N, H, W) along the rows and along the columns, the border repeated; unnormalised."""
     ops = library(x)
     x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
-    (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2))
+    (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(
+        ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+    )
     return (sw - nw) + 2 * (s - n) + (se - ne), (ne - nw) + 2 * (e - w) + (se - sw)
 
 
@@ -67,7 +79,9 @@ def canny(lightness):
     ops = library(lightness)
     change = _blur_change(lightness, 1)
     change = change + _blur_change(lightness, 2) + _blur_change(change, 2)
-    rows, columns = zip(_sobel(lightness), _sobel(change))  # the blurred picture is lightness + change
+    rows, columns = zip(
+        _sobel(lightness), _sobel(change)
+    )  # the blurred picture is lightness + change
     down, right = sum(rows), sum(columns)
     magnitude = ops.sqrt(down * down + right * right)
 
@@ -76,7 +90,9 @@ def canny(lightness):
     (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(ops.pad(magnitude, [(0, 0), (1, 1), (1, 1)]))
     tall = ops.abs(down) >= ops.abs(right)
     same = down * right >= 0
-    ratio = ops.minimum(ops.abs(down), ops.abs(right)) / ops.maximum(ops.maximum(ops.abs(down), ops.abs(right)), 1e-30)
+    ratio = ops.minimum(ops.abs(down), ops.abs(right)) / ops.maximum(
+        ops.maximum(ops.abs(down), ops.abs(right)), 1e-30
+    )
     ahead_straight, back_straight = ops.where(tall, s, e), ops.where(tall, n, w)
     ahead_diagonal = ops.where(same, se, ops.where(tall, sw, ne))
     back_diagonal = ops.where(same, nw, ops.where(tall, ne, sw))

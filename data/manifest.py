@@ -5,19 +5,17 @@ import hashlib
 import os
 import sys
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from data.formats import looks_like_picture
 from data.places2 import is_natural
-from data.reader import read_rgb
-from utils import atomic, find_files, printable
+from pictures.formats import looks_like_picture
+from pictures.reader import read_rgb
+from utils import POOL, atomic, find_files, printable
 
-POOL = ThreadPoolExecutor(os.cpu_count())  # its threads are started when they are first needed
 FIELDS = ("folder", "path", "split")
 SPLITS = ("train", "val", "gray", "broken")
 
@@ -28,7 +26,9 @@ def is_gray(rgb):
     return np.count_nonzero(difference > 8) <= difference.size / 1000
 
 
-def scan_dataset(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True):
+def scan_dataset(
+    folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True
+):
     """Decode every file once and assign it to a split.
 
     Args:
@@ -48,9 +48,14 @@ def scan_dataset(folders, validation_folders=(), share=0.1, seed=0, limit=0, nat
     _refuse_overlap([*folders, *validation_folders])
     rng = np.random.default_rng([seed, 1])
     runs = []  # folders of training runs, whose sample sheets are no training pictures
-    files = {"train": find_candidates(folders, natural, runs), "val": find_candidates(validation_folders, False, runs)}
+    files = {
+        "train": find_candidates(folders, natural, runs),
+        "val": find_candidates(validation_folders, False, runs),
+    }
     if limit:
-        files["train"] = [files["train"][i] for i in sorted(rng.permutation(len(files["train"]))[:limit])]
+        files["train"] = [
+            files["train"][i] for i in sorted(rng.permutation(len(files["train"]))[:limit])
+        ]
     rows, contents = [], []
     for split, found in files.items():
         checked = in_order(_check, (os.path.join(*file) for file in found))
@@ -81,7 +86,9 @@ def _remarks(rows, contents, runs):
         more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
         yield f"left out: {printable(runs[0])}{more}, the folder of a training run"
     trained = {content for row, content in zip(rows, contents) if row["split"] == "train"}
-    twice = [row for row, content in zip(rows, contents) if row["split"] == "val" and content in trained]
+    twice = [
+        row for row, content in zip(rows, contents) if row["split"] == "val" and content in trained
+    ]
     if twice:
         count = Counter(row["split"] for row in rows)["val"]
         first = printable(os.path.join(twice[0]["folder"], twice[0]["path"]))
@@ -93,7 +100,9 @@ def _refuse_overlap(folders):
     for i, inner in enumerate(real):
         for j, outer in enumerate(real):
             if i != j and inner.startswith(outer):
-                raise ValueError(f"{folders[i]} is inside {folders[j]}: its pictures would count twice")
+                raise ValueError(
+                    f"{folders[i]} is inside {folders[j]}: its pictures would count twice"
+                )
 
 
 def find_candidates(folders, natural=False, runs=None):
@@ -107,7 +116,9 @@ def find_candidates(folders, natural=False, runs=None):
     """
     found = []
     for folder in folders:
-        is_run = {"config.json", "manifest.csv"} <= set(os.listdir(folder) if os.path.isdir(folder) else ())
+        is_run = {"config.json", "manifest.csv"} <= set(
+            os.listdir(folder) if os.path.isdir(folder) else ()
+        )
 
         def skip(path, names, folder=folder, is_run=is_run):
             below = {"config.json", "manifest.csv"} <= names and not os.path.samefile(path, folder)
@@ -118,7 +129,9 @@ def find_candidates(folders, natural=False, runs=None):
 
         paths = (os.path.relpath(path, folder) for path in find_files(folder, skip=skip))
         named = (path for path in paths if not natural or is_natural(path))
-        found += [(folder, path) for path in named if looks_like_picture(os.path.join(folder, path))]
+        found += [
+            (folder, path) for path in named if looks_like_picture(os.path.join(folder, path))
+        ]
     return found
 
 
@@ -150,7 +163,10 @@ def in_order(function, items, ahead=256):
 
 def write_manifest(path, rows):
     """Write the rows of `scan_dataset` as CSV."""
-    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        atomic(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()
         writer.writerows(rows)
@@ -163,7 +179,10 @@ def read_manifest(path):
             rows = list(csv.DictReader(file, strict=True))
     except csv.Error:
         rows = []
-    if not rows or any(row.keys() != set(FIELDS) or None in row.values() or row["split"] not in SPLITS for row in rows):
+    if not rows or any(
+        row.keys() != set(FIELDS) or None in row.values() or row["split"] not in SPLITS
+        for row in rows
+    ):
         raise ValueError(f"{path}: not a manifest")
     return rows
 
@@ -175,13 +194,17 @@ def moved(rows, folders, new):
         ValueError: there are more or fewer folders, or a picture to train or validate on is not in its new place.
     """
     if len(new) != len(folders):
-        raise ValueError(f"{len(new)} folders in place of {len(folders)}: name all, in the order of {folders}")
+        raise ValueError(
+            f"{len(new)} folders in place of {len(folders)}: name all, in the order of {folders}"
+        )
     places = dict(zip(folders, new))
     rows = [row | {"folder": places.get(row["folder"], row["folder"])} for row in rows]
     used = [path for split in ("train", "val") for path in paths(rows, split)]
     missing = [path for path in used if not os.path.isfile(path)]
     if missing:
-        raise ValueError(f"{len(missing)} of {len(used)} pictures are not there, such as {printable(missing[0])}")
+        raise ValueError(
+            f"{len(missing)} of {len(used)} pictures are not there, such as {printable(missing[0])}"
+        )
     return rows
 
 
@@ -199,7 +222,9 @@ def class_names(rows):
     used = [row for row in rows if row["split"] in ("train", "val")]
     for row in used:
         if os.sep not in row["path"]:
-            raise ValueError(f"--labels-from-folders: {row['path']} lies in no folder below {row['folder']}")
+            raise ValueError(
+                f"--labels-from-folders: {row['path']} lies in no folder below {row['folder']}"
+            )
     names = sorted({_class(row) for row in used})
     if len(names) < 2:
         raise ValueError("--labels-from-folders: all pictures lie in one folder")

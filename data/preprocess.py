@@ -12,7 +12,9 @@ from data import color
 from data.arrays import dtype_name, library, tensor
 from data.edges import canny
 
-STRIP_PIXELS = 2**16  # pictures are joined in strips of rows whose planes stay in the processor's cache
+STRIP_PIXELS = (
+    2**16
+)  # pictures are joined in strips of rows whose planes stay in the processor's cache
 
 
 def to_float(pixels):
@@ -44,13 +46,19 @@ def lightness_of(pixels):
     """
     if pixels.ndim > 2:
         return color.lightness_from_srgb(to_float(pixels))
-    return cv2.LUT(pixels, _LIGHTNESS) if pixels.dtype == np.uint8 else color.lightness_from_gray(to_float(pixels))
+    return (
+        cv2.LUT(pixels, _LIGHTNESS)
+        if pixels.dtype == np.uint8
+        else color.lightness_from_gray(to_float(pixels))
+    )
 
 
 _LIGHTNESS = color.lightness_from_gray(to_float(np.arange(256, dtype=np.uint8)))
 
 
-def network_inputs(lightness, global_lightness=None, names=("lightness", "global_lightness", "edges")):
+def network_inputs(
+    lightness, global_lightness=None, names=("lightness", "global_lightness", "edges")
+):
     """The inputs of a network.
 
     Args:
@@ -65,7 +73,9 @@ def network_inputs(lightness, global_lightness=None, names=("lightness", "global
     lightness = tensor(lightness)
     make = {
         "lightness": lambda: lightness,
-        "global_lightness": lambda: lightness if global_lightness is None else tensor(global_lightness),
+        "global_lightness": lambda: (
+            lightness if global_lightness is None else tensor(global_lightness)
+        ),
         "edges": lambda: canny(lightness[..., 0])[..., None],
     }
     return {name: make[name]() for name in names}
@@ -84,10 +94,14 @@ def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
         degrade: applied to L, (N, H, W, 1), before all else.
     """
     lightness = global_lightness = degrade(lightness_of(tensor(rgb))[..., None])
-    side = inputs["global_lightness"].shape[1] if "global_lightness" in inputs else lightness.shape[1]
+    side = (
+        inputs["global_lightness"].shape[1] if "global_lightness" in inputs else lightness.shape[1]
+    )
     if side != lightness.shape[1]:
         reduce = library(lightness).image.resize
-        global_lightness = reduce(lightness, (side, side), antialias=True, data_format="channels_last")
+        global_lightness = reduce(
+            lightness, (side, side), antialias=True, data_format="channels_last"
+        )
     return network_inputs(lightness, global_lightness, inputs)
 
 
@@ -124,7 +138,9 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0)
     """
     height, width = pixels.shape[:2]
     ab = ab * np.float32(saturation) + np.asarray(tone, np.float32)
-    slope, offset = _local_model(ab, lightness_of(resize(pixels, *ab.shape[:2]))) if guided else (None, ab)
+    slope, offset = (
+        _local_model(ab, lightness_of(resize(pixels, *ab.shape[:2]))) if guided else (None, ab)
+    )
     result = np.empty((height, width, 3), pixels.dtype)
     rows = max(1, STRIP_PIXELS // width)
     for start in range(0, height, rows):
@@ -132,22 +148,30 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0)
         lightness = lightness_of(pixels[strip])
         planes = enlarged(offset, strip, height, width)
         if guided:
-            planes = [s * lightness + o for s, o in zip(enlarged(slope, strip, height, width), planes)]
+            planes = [
+                s * lightness + o for s, o in zip(enlarged(slope, strip, height, width), planes)
+            ]
         if gamut == "chroma":
             planes = color.fit_gamut(lightness, *planes)
-        result[strip] = color.codes_from_linear(color.linear_from_lab(lightness, *planes), pixels.dtype)
+        result[strip] = color.codes_from_linear(
+            color.linear_from_lab(lightness, *planes), pixels.dtype
+        )
     return result
 
 
 def enlarged(small, strip, height, width):
     """The rows `strip` of the two planes of (h, w, 2) enlarged bilinearly to height x width, pixel centres aligned."""
-    place = np.clip((np.arange(strip.start, strip.stop) + 0.5) * len(small) / height - 0.5, 0, len(small) - 1)
+    place = np.clip(
+        (np.arange(strip.start, strip.stop) + 0.5) * len(small) / height - 0.5, 0, len(small) - 1
+    )
     above = place.astype(int)
     below = np.minimum(above + 1, len(small) - 1)
     share = (place - above).astype(np.float32)[:, None, None]
     rows = small[above] * (1 - share) + small[below] * share
     planes = (np.ascontiguousarray(rows[..., i]) for i in range(2))
-    return [cv2.resize(plane, (width, len(rows)), interpolation=cv2.INTER_LINEAR) for plane in planes]
+    return [
+        cv2.resize(plane, (width, len(rows)), interpolation=cv2.INTER_LINEAR) for plane in planes
+    ]
 
 
 def _local_model(ab, lightness):
@@ -156,6 +180,8 @@ def _local_model(ab, lightness):
     def mean(x):
         return cv2.blur(x, (5, 5), borderType=cv2.BORDER_REFLECT).reshape(*lightness.shape, -1)
 
-    variance = mean(lightness * lightness) - mean(lightness) ** 2 + 4.0  # contrasts under 2 L are not followed
+    variance = (
+        mean(lightness * lightness) - mean(lightness) ** 2 + 4.0
+    )  # contrasts under 2 L are not followed
     slope = (mean(lightness[..., None] * ab) - mean(lightness) * mean(ab)) / variance
     return mean(slope), mean(mean(ab) - slope * mean(lightness))

@@ -12,14 +12,14 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from data import color, manifest
+from data import color
 from data.as_published import colorize_as_published, repeated, resize_nearest
 from data.batches import Batches
 from data.preprocess import colorize, enlarged, resize, to_float
-from data.reader import eight_bits, read_picture, read_rgb
 from evaluation import metrics
 from evaluation.methods import BATCH, predict
-from utils import atomic, printable
+from pictures.reader import eight_bits, read_picture, read_rgb
+from utils import POOL, atomic, printable
 
 PROTOCOLS = ("squashed", "own")
 
@@ -38,7 +38,11 @@ def read(path, size, index=0, as_published=False):
     """A Picture from a file, squashed by nearest neighbour if `as_published`. None, and a line, if it is broken."""
     try:
         own = eight_bits(read_picture(path).pixels)
-        squashed = resize_nearest(own, size, size) if as_published else resize(read_rgb(path, size), size, size)
+        squashed = (
+            resize_nearest(own, size, size)
+            if as_published
+            else resize(read_rgb(path, size), size, size)
+        )
         return Picture(index, path, squashed, own if own.ndim == 3 else np.dstack([own] * 3))
     except Exception as error:  # whatever a decoder raises, the picture is passed over
         return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
@@ -49,7 +53,7 @@ def read_batches(files, size, description, as_published=False):
     with tqdm(total=len(files), desc=description, unit=" pictures", disable=None) as bar:
         for start in range(0, len(files), BATCH):
             part = range(start, min(start + BATCH, len(files)))
-            found = manifest.POOL.map(lambda i: read(files[i], size, i, as_published), part)
+            found = POOL.map(lambda i: read(files[i], size, i, as_published), part)
             if pictures := [picture for picture in found if picture]:
                 yield pictures
             bar.update(len(part))
@@ -61,11 +65,16 @@ def common_colors(files, size, as_published=False):
     batches = Batches(files, size, BATCH, nearest=as_published)
     for i in tqdm(range(len(batches)), "common colours", disable=None, leave=False):
         ab = color.lab_from_srgb(to_float(batches[i][0]))[..., 1:]
-        counts, total = counts + metrics.ab_counts(ab), total + ab.sum(axis=(0, 1, 2), dtype=np.float64)
+        counts, total = (
+            counts + metrics.ab_counts(ab),
+            total + ab.sum(axis=(0, 1, 2), dtype=np.float64),
+        )
     return (total / counts.sum()).astype(np.float32), metrics.prior(counts)
 
 
-def measure(files, methods, prior, size, protocols=PROTOCOLS, lpips=None, fid=None, as_published=False):
+def measure(
+    files, methods, prior, size, protocols=PROTOCOLS, lpips=None, fid=None, as_published=False
+):
     """A dict of metrics for every picture that can be read, protocol and method, in this order.
 
     `lpips` and `fid` (`evaluation.perceptual`), where given, see the squashed pictures: LPIPS stands in their rows, FID
@@ -75,9 +84,17 @@ def measure(files, methods, prior, size, protocols=PROTOCOLS, lpips=None, fid=No
     for pictures in read_batches(files, size, "measuring", as_published):
         targets, predicted = predict(methods, np.stack([picture.squashed for picture in pictures]))
         targets = [{target: k[i] for target, k in targets.items()} for i in range(len(pictures))]
-        predicted = [[None if ab is None else ab[i] for ab in predicted] for i in range(len(pictures))]
-        job = partial(measure_picture, methods=methods, prior=prior, protocols=protocols, as_published=as_published)
-        parts = list(manifest.POOL.map(job, pictures, targets, predicted))
+        predicted = [
+            [None if ab is None else ab[i] for ab in predicted] for i in range(len(pictures))
+        ]
+        job = partial(
+            measure_picture,
+            methods=methods,
+            prior=prior,
+            protocols=protocols,
+            as_published=as_published,
+        )
+        parts = list(POOL.map(job, pictures, targets, predicted))
         if lpips or fid:
             measure_perceptual(pictures, predicted, methods, parts, lpips, fid)
         rows += [row for part in parts for row in part]
@@ -108,7 +125,12 @@ def measure_perceptual(pictures, predicted, methods, parts, lpips, fid):
             for row in rows:
                 row |= {"lpips": float("nan")} if lpips else {}
             continue  # its set is then smaller than the photographs', and has no distance
-        result = np.stack([x if ab is None else colorize(x, ab, method.factor) for x, ab in zip(photographs, given)])
+        result = np.stack(
+            [
+                x if ab is None else colorize(x, ab, method.factor)
+                for x, ab in zip(photographs, given)
+            ]
+        )
         if lpips:
             for row, value in zip(rows, lpips(result, photographs)):
                 row["lpips"] = float(value)
@@ -123,9 +145,17 @@ def compare_ab(ab, target):
     """
     side = len(target)
     bilinear = side % len(ab) or len(ab) not in (side, side // 2)
-    ab = np.stack(enlarged(ab, slice(0, side), side, side), axis=-1) if bilinear else repeated(ab, side)
+    ab = (
+        np.stack(enlarged(ab, slice(0, side), side, side), axis=-1)
+        if bilinear
+        else repeated(ab, side)
+    )
     mse, gray = metrics.ab_mse(ab, target), metrics.ab_mse(np.zeros_like(target), target)
-    relative = {"ab_mse": mse, "gray_mse": gray, "relative_mse": mse / gray if gray else float("nan")}
+    relative = {
+        "ab_mse": mse,
+        "gray_mse": gray,
+        "relative_mse": mse / gray if gray else float("nan"),
+    }
     return relative | metrics.moments(ab, target)
 
 
@@ -149,7 +179,11 @@ class Reference:
         rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
         if ab is not None:
             ab = ab * np.float32(factor)
-            ab, join = (repeated(ab, len(rgb)), colorize_as_published) if self.as_published else (ab, colorize)
+            ab, join = (
+                (repeated(ab, len(rgb)), colorize_as_published)
+                if self.as_published
+                else (ab, colorize)
+            )
             rgb, planes = join(rgb, ab), enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2])
         lab = color.lab_from_srgb(to_float(rgb))
         cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
@@ -168,7 +202,9 @@ class Reference:
             "cf_distance": abs(cf - self.cf),
             "cf_abs": cf_abs,
             "cf_abs_difference": cf_abs - self.cf_abs,
-            "out_of_gamut": metrics.out_of_gamut(self.lightness, *map(np.ascontiguousarray, planes)),
+            "out_of_gamut": metrics.out_of_gamut(
+                self.lightness, *map(np.ascontiguousarray, planes)
+            ),
         }
 
 
@@ -179,7 +215,10 @@ def select(rows, protocol, name):
 def write_rows(path, rows):
     """The metrics of every picture as CSV; a cell is empty where a row lacks the column."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with atomic(path) as temporary, open(temporary, "w", newline="", errors="surrogateescape") as file:
+    with (
+        atomic(path) as temporary,
+        open(temporary, "w", newline="", errors="surrogateescape") as file,
+    ):
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

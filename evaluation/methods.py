@@ -10,10 +10,10 @@ import numpy as np
 import configs
 from data import preprocess
 from data.as_published import luma_as_published
-from inference import model_file
-from inference.metadata import mirror_of, sizes_of
 from inference.view import Predictor
 from models import NETWORKS
+from models import file as model_file
+from models.properties import mirror_of, sizes_of
 
 BATCH = 8  # pictures that a method is given at a time, at most
 
@@ -95,8 +95,14 @@ def ablated(network, branch, pictures, size):
         size: side of the squares that the network sees of them.
     """
     probe = Predictor(network.model, [size], BATCH, layer_of(network, branch))
-    outputs = (output for batch in pictures for output in probe.ab([probe.views(picture) for picture in batch]))
-    mean = np.mean([output.reshape(-1, output.shape[-1]).mean(axis=0) for output in outputs], axis=0)
+    outputs = (
+        output
+        for batch in pictures
+        for output in probe.ab([probe.views(picture) for picture in batch])
+    )
+    mean = np.mean(
+        [output.reshape(-1, output.shape[-1]).mean(axis=0) for output in outputs], axis=0
+    )
     model = keras.models.clone_model(network.model)
     model.set_weights(NETWORKS[network.model.name].ablate(network.model, branch, mean))
     return replace(network, model=model)
@@ -132,13 +138,17 @@ def trained(name, network, size, as_published=False, own_sizes=False):
 def predictor(network, size, own_sizes=False):
     """The network as `trained` shows it pictures."""
     if own_sizes:
-        return Predictor(network.model, sizes_of(network.metadata), BATCH, mirror=mirror_of(network.metadata))
+        return Predictor(
+            network.model, sizes_of(network.metadata), BATCH, mirror=mirror_of(network.metadata)
+        )
     return Predictor(network.model, [size], BATCH)
 
 
 def at_each(factors, method):
     """A method once for each factor on its ab, which its name tells if there are several."""
-    names = [f"{method.name}, x {factor:g}" if len(factors) > 1 else method.name for factor in factors]
+    names = [
+        f"{method.name}, x {factor:g}" if len(factors) > 1 else method.name for factor in factors
+    ]
     return [replace(method, name=name, factor=factor) for name, factor in zip(names, factors)]
 
 

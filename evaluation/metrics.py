@@ -14,7 +14,11 @@ from data import color
 AB_SCALE = 128.0  # the network's tanh, and so the paper's loss, is in units of ab / 128
 WINDOW = 11  # side of SSIM's Gaussian window, px
 LARGEST_ERROR = 150  # where Zhang's curve ends, Lab units
-REACH, CELL, SMOOTHING = 115, 10, 5.0  # the ab plane that is counted, its cells and their smoothing, Lab units
+REACH, CELL, SMOOTHING = (
+    115,
+    10,
+    5.0,
+)  # the ab plane that is counted, its cells and their smoothing, Lab units
 CHUNK = 2**14  # pixels whose temporaries stay in the processor's cache
 EDGE, NEAR = 3.0, 1  # a luminance edge: L per px; how far it reaches beyond that: px
 STILL = 1e-4  # a mean change of ab per px that is but rounding, Lab units
@@ -42,7 +46,11 @@ def correlation(ab_mean, reference_mean, ab_square, reference_square, product):
 
 def psnr(rgb, reference):
     """20 log10(255 / sqrt(MSE)), dB, of one MSE over all pixels and channels. Infinite for equal pictures."""
-    return float("inf") if np.array_equal(rgb, reference) else float(peak_signal_noise_ratio(reference, rgb))
+    return (
+        float("inf")
+        if np.array_equal(rgb, reference)
+        else float(peak_signal_noise_ratio(reference, rgb))
+    )
 
 
 def ssim(rgb, reference):
@@ -53,7 +61,12 @@ def ssim(rgb, reference):
     """
     if min(rgb.shape[:2]) < WINDOW:
         return float("nan")
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": 2}
+    options = {
+        "gaussian_weights": True,
+        "sigma": 1.5,
+        "use_sample_covariance": False,
+        "channel_axis": 2,
+    }
     return float(structural_similarity(rgb, reference, **options))
 
 
@@ -69,7 +82,9 @@ def colorfulness(rgb, absolute=False):
     opponents = [red - green, (red + green) / 2 - blue]
     if absolute:
         opponents = [np.abs(x) for x in opponents]
-    means, variances = zip(*((x.mean(dtype=np.float64), x.var(dtype=np.float64)) for x in opponents))
+    means, variances = zip(
+        *((x.mean(dtype=np.float64), x.var(dtype=np.float64)) for x in opponents)
+    )
     return float(np.sqrt(sum(variances)) + 0.3 * np.hypot(*means))
 
 
@@ -88,7 +103,9 @@ def auc(ab, reference, weights=None):
         weights: of the pixels, (H, W); None: all alike. `rarity` gives the rebalanced variant.
     """
     error = np.ceil(np.sqrt(np.square(ab - reference).sum(axis=-1))).astype(np.int64)
-    counts = np.bincount(np.minimum(error, LARGEST_ERROR + 1).ravel(), _ravelled(weights), LARGEST_ERROR + 2)
+    counts = np.bincount(
+        np.minimum(error, LARGEST_ERROR + 1).ravel(), _ravelled(weights), LARGEST_ERROR + 2
+    )
     reached = np.cumsum(counts)
     return float(100 * np.trapezoid(reached[:-1] / reached[-1]) / LARGEST_ERROR)
 
@@ -100,9 +117,9 @@ def _ravelled(weights):
 def ab_counts(ab):
     """How many pixels fall into each square of side 1 of the ab plane: (230, 230), a by rows, -115..115 each."""
     place = np.clip(ab + REACH, 0, 2 * REACH - 1).astype(np.int64)
-    return np.bincount((place[..., 0] * 2 * REACH + place[..., 1]).ravel(), minlength=(2 * REACH) ** 2).reshape(
-        -1, 2 * REACH
-    )
+    return np.bincount(
+        (place[..., 0] * 2 * REACH + place[..., 1]).ravel(), minlength=(2 * REACH) ** 2
+    ).reshape(-1, 2 * REACH)
 
 
 def prior(counts):
@@ -112,7 +129,9 @@ def prior(counts):
     section 2.2). Every cell holds the share of one pixel at least, so that a colour never seen has a finite weight.
     The cells are those of the whole plane; no pixel falls into those that sRGB does not reach.
     """
-    smooth = cv2.GaussianBlur(counts.astype(np.float64), (0, 0), SMOOTHING, borderType=cv2.BORDER_CONSTANT)
+    smooth = cv2.GaussianBlur(
+        counts.astype(np.float64), (0, 0), SMOOTHING, borderType=cv2.BORDER_CONSTANT
+    )
     side = 2 * REACH // CELL
     cells = np.maximum(smooth.reshape(side, CELL, side, CELL).sum(axis=(1, 3)), 1)
     return cells / cells.sum()
@@ -131,9 +150,9 @@ def ciede2000(lab, reference):
     """
     first, second = lab.reshape(-1, 3), reference.reshape(-1, 3)
     starts = range(0, len(first), CHUNK)
-    return np.concatenate([deltaE_ciede2000(first[i : i + CHUNK], second[i : i + CHUNK]) for i in starts]).reshape(
-        lab.shape[:-1]
-    )
+    return np.concatenate(
+        [deltaE_ciede2000(first[i : i + CHUNK], second[i : i + CHUNK]) for i in starts]
+    ).reshape(lab.shape[:-1])
 
 
 def out_of_gamut(lightness, a, b):
@@ -168,7 +187,9 @@ def bleed(ab, reference, lightness):
         lightness: float32 (H, W), L of both.
     """
     edges = (np.sqrt(_power(lightness)) >= EDGE).astype(np.uint8)
-    near = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1, 2 * NEAR + 1)))
+    near = cv2.dilate(
+        edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1, 2 * NEAR + 1))
+    )
     result, photograph = _share_off(ab, near), _share_off(reference, near)
     return 0.0 if None in (result, photograph) else 100 * (result - photograph)
 
@@ -177,13 +198,18 @@ def _share_off(ab, near):
     """The share, 0..1, of the change of ab that lies where `near` is 0; None where nothing changes."""
     change = np.sqrt(_power(ab[..., 0]) + _power(ab[..., 1]))
     total = change.sum(dtype=np.float64)
-    return float(change[near == 0].sum(dtype=np.float64) / total) if total > STILL * change.size else None
+    return (
+        float(change[near == 0].sum(dtype=np.float64) / total)
+        if total > STILL * change.size
+        else None
+    )
 
 
 def _power(plane):
     """|gradient|^2 of a plane (H, W), per px^2: central differences of it smoothed by a Gaussian, sigma 1 px."""
     smooth = cv2.GaussianBlur(plane, (0, 0), 1, borderType=cv2.BORDER_REPLICATE)
     dx, dy = (
-        cv2.Sobel(smooth, -1, *order, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE) for order in ((1, 0), (0, 1))
+        cv2.Sobel(smooth, -1, *order, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+        for order in ((1, 0), (0, 1))
     )
     return dx * dx + dy * dy

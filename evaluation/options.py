@@ -19,17 +19,43 @@ def parse(arguments=None):
         epilog=EXAMPLE, allow_abbrev=False,
     )  # fmt: skip
     add = parser.add_argument_group("what is measured").add_argument
-    add("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched recursively")
-    add("--model", type=Path, nargs="+", action="extend", default=[], help="networks: best.keras of runs of train.py")
+    add(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folders of photographs, searched recursively",
+    )
+    add(
+        "--model",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        help="networks: best.keras of runs of train.py",
+    )
     add("--out", type=Path, required=True, help="folder of the results, made if absent")
     add(
         "--size", type=multiple_of_8, default=256,
         help="side of the squashed pictures, at which networks see them (default 256)",
     )  # fmt: skip
-    add("--squashed-only", action="store_true", help="leave out the pictures at their own size: in half of the time")
-    add("--own-sizes", action="store_true", help="networks see pictures at the sizes of test.py, not at --size")
+    add(
+        "--squashed-only",
+        action="store_true",
+        help="leave out the pictures at their own size: in half of the time",
+    )
+    add(
+        "--own-sizes",
+        action="store_true",
+        help="networks see pictures at the sizes of test.py, not at --size",
+    )
     add("--limit", type=number(int, 0, 10**9), default=0, help="at most so many files; 0: all")
-    add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the choice, the faults and the intervals")
+    add(
+        "--seed",
+        type=number(int, 0, 2**32 - 1),
+        default=0,
+        help="of the choice, the faults and the intervals",
+    )
     add(
         "--prior-data", type=Path, nargs="+",
         help="photographs that say which colours are common: the training set (default: --data)",
@@ -55,8 +81,16 @@ def parse(arguments=None):
         help="the means also by group: the top folder of a picture below --data, or what two columns of a CSV file "
         "(top folder, group) make of it; folders that it lacks are in the group other",
     )  # fmt: skip
-    add("--degraded", action="store_true", help="also measure each network on L with faults (data/degrade.py)")
-    add("--borders", action="store_true", help="also how far a plain border around a picture moves each network's ab")
+    add(
+        "--degraded",
+        action="store_true",
+        help="also measure each network on L with faults (data/degrade.py)",
+    )
+    add(
+        "--borders",
+        action="store_true",
+        help="also how far a plain border around a picture moves each network's ab",
+    )
 
     args = parser.parse_args(arguments)
     args.saturation = list(dict.fromkeys(args.saturation))

@@ -41,7 +41,9 @@ def draw(title, blocks):
     def put(text, left, top, width, size):
         """Set a text in lines; returns the height they take."""
         lines = wrapped(text, width, size)
-        texts.extend((left, top + (i + 0.8) * LINE * size, line, size) for i, line in enumerate(lines))
+        texts.extend(
+            (left, top + (i + 0.8) * LINE * size, line, size) for i, line in enumerate(lines)
+        )
         return round(len(lines) * LINE * size)
 
     top = MARGIN + put(title, MARGIN, MARGIN, WIDTH - 2 * MARGIN, TITLE) + 2 * GAP
@@ -50,7 +52,9 @@ def draw(title, blocks):
             tiles = [scaled(tile, cell) for tile in row]
             tall = max(len(tile) for tile in tiles)
             for left, tile in zip(lefts, tiles):
-                panels.append((left + (cell - tile.shape[1]) // 2, top + (tall - len(tile)) // 2, tile))
+                panels.append(
+                    (left + (cell - tile.shape[1]) // 2, top + (tall - len(tile)) // 2, tile)
+                )
             top += tall + GAP
         for line in zip(*block.captions):  # lines of the same kind stand level
             top += max(put(text, left, top, cell, CAPTION) for left, text in zip(lefts, line))
@@ -61,7 +65,9 @@ def draw(title, blocks):
     for left, top, tile in panels:
         page.figimage(tile, left, height - top - len(tile), origin="upper")
     for left, baseline, text, size in texts:
-        page.text(left / WIDTH, 1 - baseline / height, text, size=size, va="baseline", parse_math=False)
+        page.text(
+            left / WIDTH, 1 - baseline / height, text, size=size, va="baseline", parse_math=False
+        )
     return page
 
 
@@ -77,7 +83,9 @@ def wrapped(text, width, size):
     ruler, font = FigureCanvasAgg(Figure(dpi=DPI)).get_renderer(), FontProperties(size=size)
     for letters in range(len(text), 0, -1):
         lines = textwrap.wrap(text, letters)
-        if all(ruler.get_text_width_height_descent(line, font, False)[0] <= width for line in lines):
+        if all(
+            ruler.get_text_width_height_descent(line, font, False)[0] <= width for line in lines
+        ):
             return lines
     return []
 
@@ -94,5 +102,7 @@ def outlined(tile, window):
     thick = max(1, tile.shape[1] // 150)
     result = tile.copy()
     for color, times in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.rectangle(result, (left, top), (left + width - 1, top + height - 1), color, times * thick)
+        cv2.rectangle(
+            result, (left, top), (left + width - 1, top + height - 1), color, times * thick
+        )
     return result

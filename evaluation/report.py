@@ -12,8 +12,14 @@ from PIL import Image
 
 from evaluation.statistics import METRICS, PAIRED
 
-PROTOCOLS = {"squashed": "Pictures squashed to {size} x {size}, as training sees them", "own": "Pictures at their own size"}
-FURTHER = {"degraded": "Networks that see L with faults", "borders": "What a border around the picture does to its colours"}
+PROTOCOLS = {
+    "squashed": "Pictures squashed to {size} x {size}, as training sees them",
+    "own": "Pictures at their own size",
+}
+FURTHER = {
+    "degraded": "Networks that see L with faults",
+    "borders": "What a border around the picture does to its colours",
+}
 WORST_ERROR = 30  # CIEDE2000 at which the error map is brightest
 PLOTTED = ("relative_mse", "psnr", "ciede2000", "bleed", "cf")
 STYLE = """
@@ -55,7 +61,8 @@ def write(path, result, rows, examples):
     parts = [
         "<h1>Colorization, measured</h1>",
         f"<p>{counts['measured']} photographs of {data}; left out: {counts['gray']} gray, {counts['broken']} broken.",
-        f"{counts['without_ssim']} are too small for SSIM, whose mean is over the others. " * (counts["without_ssim"] > 0),
+        f"{counts['without_ssim']} are too small for SSIM, whose mean is over the others. "
+        * (counts["without_ssim"] > 0),
         f"The mean ab and the rarity of colours are those of {common['pictures']} pictures of {common_data}"
         f"{', the measured ones themselves' * (common['data'] == result['data'])}. The ab of networks and ceiling is "
         f"multiplied by {factors}. Small: 95 % interval of the mean over pictures. "
@@ -64,19 +71,31 @@ def write(path, result, rows, examples):
     for title, (name, group), table in tables(result):
         parts += [f"<h2>{text(title)}</h2>", table_of(table)]
         if name in rows and not group:
-            parts += [image(svg(plot_means(table)), "means and intervals"), image(svg(plot_gain(rows[name])), "PSNR")]
+            parts += [
+                image(svg(plot_means(table)), "means and intervals"),
+                image(svg(plot_gain(rows[name])), "PSNR"),
+            ]
             if comparisons := result.get("paired", {}).get(name):
                 parts += [f"<h3>Networks in pairs, {name}</h3>", comparison_table(comparisons)]
     for name, shown in examples.items():
-        parts.append(f"<h2>{text(name)}</h2><p>Gray, colorized, photograph, CIEDE2000 from 0 (black) to {WORST_ERROR}.</p>")
+        parts.append(
+            f"<h2>{text(name)}</h2><p>Gray, colorized, photograph, CIEDE2000 from 0 (black) to {WORST_ERROR}.</p>"
+        )
         parts += [figure(example) for example in shown] or ["<p>It gave no finite colours.</p>"]
-    title = "<!doctype html><html lang='en'><meta charset='utf-8'><title>Colorization, measured</title>"
-    path.write_text(f"{title}<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</html>\n", encoding="utf-8")
+    title = (
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Colorization, measured</title>"
+    )
+    path.write_text(
+        f"{title}<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</html>\n", encoding="utf-8"
+    )
 
 
 def tables(result):
     """The tables of a result: (title, (name, group), {method: metrics})."""
-    found = [(PROTOCOLS[name].format(**result), (name, ""), table) for name, table in result["protocols"].items()]
+    found = [
+        (PROTOCOLS[name].format(**result), (name, ""), table)
+        for name, table in result["protocols"].items()
+    ]
     for group, protocols in sorted(result["groups"].items()):
         found += [(f"{group}, {name}", (name, group), table) for name, table in protocols.items()]
     for name in ("degraded", "borders"):
@@ -91,12 +110,19 @@ def text(value):
 
 def table_of(table):
     names = list(dict.fromkeys(name for found in table.values() for name in found))
-    heads = [f"<th>{m.title}<small>{m.unit}</small><small>{m.better}</small></th>" for m in map(METRICS.get, names)]
+    heads = [
+        f"<th>{m.title}<small>{m.unit}</small><small>{m.better}</small></th>"
+        for m in map(METRICS.get, names)
+    ]
     lines = []
     for method, found in table.items():
-        cells = (f"<td>{f['mean']:.4g}<small>{interval(f)}</small></td>" for f in map(found.get, names))
+        cells = (
+            f"<td>{f['mean']:.4g}<small>{interval(f)}</small></td>" for f in map(found.get, names)
+        )
         lines.append(f"<tr><td>{text(method)}</td>{''.join(cells)}</tr>")
-    return f"<div class='wide'><table><tr><th></th>{''.join(heads)}</tr>{''.join(lines)}</table></div>"
+    return (
+        f"<div class='wide'><table><tr><th></th>{''.join(heads)}</tr>{''.join(lines)}</table></div>"
+    )
 
 
 def interval(found):
@@ -131,7 +157,11 @@ def plot_means(table):
             if np.isfinite([mean, low, high]).all():
                 axis.plot([low, high], [place, place], color="#888")
                 axis.plot(mean, place, "o", color="C0", markersize=5)
-        axis.set(title=f"{METRICS[name].title}, {METRICS[name].unit}", yticks=range(len(table)), yticklabels=list(table))
+        axis.set(
+            title=f"{METRICS[name].title}, {METRICS[name].unit}",
+            yticks=range(len(table)),
+            yticklabels=list(table),
+        )
         axis.title.set_fontsize(9)
         axis.set_ylim(len(table) - 0.5, -0.5)
         axis.grid(axis="x", color="#eee")
@@ -174,7 +204,12 @@ def image(encoded, description):
 def figure(example):
     codes = np.clip(example.error * (255 / WORST_ERROR), 0, 255).astype(np.uint8)
     heat = cv2.cvtColor(cv2.applyColorMap(codes, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    images = {"gray": example.gray, "colorized": example.result, "photograph": example.reference, "error": heat}
+    images = {
+        "gray": example.gray,
+        "colorized": example.result,
+        "photograph": example.reference,
+        "error": heat,
+    }
     row = example.row
     caption = f"{example.label}: {text(row['picture'])}, PSNR {row['psnr']:.2f} dB, CIEDE2000 {row['ciede2000']:.2f}"
     pictures = "".join(image(png(rgb), name) for name, rgb in images.items())

@@ -41,7 +41,9 @@ def interval(columns, of=lambda mean: mean, difference=False):
         return found[1] - found[0] if difference else found
 
     each = statistic([column.mean(axis=-1) for column in columns])
-    without = statistic([(column.sum(axis=-1, keepdims=True) - column) / (n - 1) for column in columns]).mean(axis=0)
+    without = statistic(
+        [(column.sum(axis=-1, keepdims=True) - column) / (n - 1) for column in columns]
+    ).mean(axis=0)
     variances = np.array([each.var(ddof=1) / seeds, (n - 1) * without.var()])
     total = variances.sum()
     freedom = total**2 / (variances**2 / [seeds - 1, n - 1]).sum() if total else 1
@@ -52,7 +54,9 @@ def interval(columns, of=lambda mean: mean, difference=False):
 def read(folder):
     """{variant: {seed: [rows]}} of the squashed pictures, in one order, from what evaluate.py wrote. Raises ValueError."""
     methods = json.loads((folder / "summary.json").read_text())["methods"]
-    files = {name: Path(method["file"]).parent for name, method in methods.items() if method["file"]}
+    files = {
+        name: Path(method["file"]).parent for name, method in methods.items() if method["file"]
+    }
     found = {}
     with open(folder / "metrics.csv", newline="") as file:
         for row in csv.DictReader(file):
@@ -69,19 +73,27 @@ def read(folder):
 
 def values(of_seeds, seeds, metric):
     """The columns of a metric: a list of float64 (seeds, photographs)."""
-    return [np.array([[float(row[column]) for row in of_seeds[seed]] for seed in seeds]) for column in metric.columns]
+    return [
+        np.array([[float(row[column]) for row in of_seeds[seed]] for seed in seeds])
+        for column in metric.columns
+    ]
 
 
 def table(found, against=None):
     """The Markdown table of the variants, or of their differences from one of them on the seeds that they share."""
     shown = [METRICS[name] for name in SHOWN]
-    lines = ["| | seeds | " + " | ".join(metric.title for metric in shown) + " |", "| --- " * (len(shown) + 2) + "|"]
+    lines = [
+        "| | seeds | " + " | ".join(metric.title for metric in shown) + " |",
+        "| --- " * (len(shown) + 2) + "|",
+    ]
     for variant, of_seeds in found.items():
         if variant == against:
             continue
         seeds = [seed for seed in of_seeds if not against or seed in found[against]]
         if len(seeds) < 2:
-            raise ValueError(f"{variant}: shares {len(seeds)} seeds with {against}; an interval takes two or more")
+            raise ValueError(
+                f"{variant}: shares {len(seeds)} seeds with {against}; an interval takes two or more"
+            )
         cells = []
         for metric in shown:
             columns = values(of_seeds, seeds, metric)
@@ -89,7 +101,9 @@ def table(found, against=None):
                 pairs = list(zip(values(found[against], seeds, metric), columns))
                 value, half, spread = interval(pairs, metric.of, difference=True)
                 base = abs(metric.of(*(first.mean() for first, _ in pairs)))
-                cells.append(f"{value:+.4g} ± {half:.2g} ({100 * value / base:+.2g} ± {100 * half / base:.2g} %)")
+                cells.append(
+                    f"{value:+.4g} ± {half:.2g} ({100 * value / base:+.2g} ± {100 * half / base:.2g} %)"
+                )
             else:
                 value, half, spread = interval(columns, metric.of)
                 cells.append(f"{value:.4g} ± {half:.2g}")
@@ -101,7 +115,9 @@ def table(found, against=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("measured", type=Path, help="what evaluate.py --out was told")
-    parser.add_argument("--against", metavar="VARIANT", help="differences from this variant, seed by seed")
+    parser.add_argument(
+        "--against", metavar="VARIANT", help="differences from this variant, seed by seed"
+    )
     args = parser.parse_args()
     try:
         found = read(args.measured)

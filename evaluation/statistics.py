@@ -26,25 +26,35 @@ class Metric:
 
 
 METRICS = {
-    "relative_mse": Metric("relative MSE", "all-gray = 1", "lower", ("ab_mse", "gray_mse"), np.divide),
+    "relative_mse": Metric(
+        "relative MSE", "all-gray = 1", "lower", ("ab_mse", "gray_mse"), np.divide
+    ),
     "r": Metric("r", "of ab, at most 1", "higher", metrics.MOMENTS, metrics.correlation),
-    "degraded_over_clean": Metric("degraded / clean", "of ab-MSE", "near 1", ("ab_mse", "clean_ab_mse"), np.divide),
+    "degraded_over_clean": Metric(
+        "degraded / clean", "of ab-MSE", "near 1", ("ab_mse", "clean_ab_mse"), np.divide
+    ),
     "ab_shift": Metric("shift of ab", "Lab units", "lower", ("ab_shift",)),
     "ab_mse": Metric("ab-MSE", "of ab / 128", "lower", ("ab_mse",)),
     "psnr": Metric("PSNR", "dB", "higher", ("psnr",)),
     "ssim": Metric("SSIM", "at most 1", "higher", ("ssim",)),
     "ciede2000": Metric("CIEDE2000", "mean of pixels", "lower", ("ciede2000",)),
     "lpips": Metric("LPIPS", "0.1, AlexNet", "lower", ("lpips",)),
-    "fid": Metric("FID", "of the whole set", "lower", ("fid",)),  # no column of pictures: `evaluate.py` puts it in
+    "fid": Metric(
+        "FID", "of the whole set", "lower", ("fid",)
+    ),  # no column of pictures: `evaluate.py` puts it in
     "auc": Metric("AuC", "%", "higher", ("auc",)),
-    "auc_rebalanced": Metric("AuC, rebalanced", "%", "higher", ("auc_rebalanced",), weight="rarity"),
+    "auc_rebalanced": Metric(
+        "AuC, rebalanced", "%", "higher", ("auc_rebalanced",), weight="rarity"
+    ),
     "bleed": Metric("bleed", "% points", "near 0", ("bleed",)),
     "saturation": Metric("saturation", "HSV, mean", "", ("saturation",)),
     "cf": Metric("CF", "sRGB codes", "", ("cf",)),
     "delta_cf": Metric("delta CF", "of the means", "near 0", ("cf_difference",), np.abs),
     "off_cf": Metric("CF off by", "mean of pictures", "near 0", ("cf_distance",)),
     "cf_abs": Metric("CF_abs", "sRGB codes", "", ("cf_abs",)),
-    "delta_cf_abs": Metric("delta CF_abs", "of the means", "near 0", ("cf_abs_difference",), np.abs),
+    "delta_cf_abs": Metric(
+        "delta CF_abs", "of the means", "near 0", ("cf_abs_difference",), np.abs
+    ),
     "out_of_gamut": Metric("out of gamut", "share of pixels", "", ("out_of_gamut",)),
 }
 PAIRED = ("ab_mse", "psnr", "bleed", "ciede2000", "lpips")
@@ -72,9 +82,19 @@ def interval(columns, of=lambda mean: mean, weights=None, seed=0):
     value = float(statistic(*data))
     if len(weights) == 1:
         return value, value, value
-    options = {"n_resamples": RESAMPLES, "confidence_level": LEVEL, "method": "percentile", "batch": 100, "rng": seed}
-    with warnings.catch_warnings(action="ignore", category=scipy.stats.DegenerateDataWarning):  # where a value is NaN
-        found = scipy.stats.bootstrap(data, statistic, paired=True, vectorized=True, **options).confidence_interval
+    options = {
+        "n_resamples": RESAMPLES,
+        "confidence_level": LEVEL,
+        "method": "percentile",
+        "batch": 100,
+        "rng": seed,
+    }
+    with warnings.catch_warnings(
+        action="ignore", category=scipy.stats.DegenerateDataWarning
+    ):  # where a value is NaN
+        found = scipy.stats.bootstrap(
+            data, statistic, paired=True, vectorized=True, **options
+        ).confidence_interval
     return value, float(found.low), float(found.high)
 
 
@@ -88,7 +108,9 @@ def summarise(rows, seed=0):
         if having := [row for row in rows if row.keys() >= set(metric.columns)]:
             columns = [[row[column] for row in having] for column in metric.columns]
             weights = [row[metric.weight] for row in having] if metric.weight else None
-            found[name] = dict(zip(("mean", "low", "high"), interval(columns, metric.of, weights, seed)))
+            found[name] = dict(
+                zip(("mean", "low", "high"), interval(columns, metric.of, weights, seed))
+            )
     return found
 
 
@@ -100,7 +122,12 @@ def compare(first, second, seed=0):
     found = {}
     for name in (name for name in PAIRED if name in first[0]):
         value, low, high = interval([[b[name] - a[name] for a, b in zip(first, second)]], seed=seed)
-        found[name] = {"difference": value, "low": low, "high": high, "differs": low > 0 or high < 0}
+        found[name] = {
+            "difference": value,
+            "low": low,
+            "high": high,
+            "differs": low > 0 or high < 0,
+        }
     return found
 
 

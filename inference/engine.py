@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.preprocess import resize, to_float
-from inference.metadata import TOLD, BadModel, check_metadata, mirror_of
+from models.properties import TOLD, BadModel, check_metadata, mirror_of
 
 
 def open_network(path, precision="auto"):
@@ -36,11 +36,15 @@ def open_network(path, precision="auto"):
         from utils import import_keras_quietly
 
         import_keras_quietly()
-        from inference import model_file
         from inference.view import Predictor, native_precision
+        from models import file as model_file
     except ModuleNotFoundError as error:
-        raise BadModel(f"{path}: needs {error.name}, of requirements.txt; an .onnx file does without") from error
-    network, metadata = model_file.load(path, native_precision() if precision == "auto" else precision)
+        raise BadModel(
+            f"{path}: needs {error.name}, of requirements.txt; an .onnx file does without"
+        ) from error
+    network, metadata = model_file.load(
+        path, native_precision() if precision == "auto" else precision
+    )
     return functools.partial(Predictor, network), metadata
 
 
@@ -48,7 +52,9 @@ def _open_onnx(path):
     import onnxruntime
 
     try:
-        session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+        session = onnxruntime.InferenceSession(
+            path, providers=onnxruntime.get_available_providers()
+        )
         inputs = {value.name: value.shape for value in session.get_inputs()}
         told = session.get_modelmeta().custom_metadata_map
         metadata = {name: json.loads(told[name]) for name in (*TOLD, "size") if name in told}
@@ -58,8 +64,12 @@ def _open_onnx(path):
             raise BadModel("it does not take pictures (N, H, W, 3)")
     except Exception as error:  # onnxruntime has its own for each kind of damage
         reason = " ".join(str(error).split())[:300]
-        raise BadModel(f"{path}: not a file that inference.export wrote for pictures, or damaged ({reason})") from error
-    return functools.partial(OnnxPredictor, session, metadata["size"], mirrored=mirror_of(metadata)), metadata
+        raise BadModel(
+            f"{path}: not a file that inference.export wrote for pictures, or damaged ({reason})"
+        ) from error
+    return functools.partial(
+        OnnxPredictor, session, metadata["size"], mirrored=mirror_of(metadata)
+    ), metadata
 
 
 class OnnxPredictor:
@@ -78,7 +88,9 @@ class OnnxPredictor:
             BadModel: the sizes differ.
         """
         if list(sizes) != [side]:
-            raise BadModel(f"the network was exported for the size {side}, not {' and '.join(map(str, sizes))}")
+            raise BadModel(
+                f"the network was exported for the size {side}, not {' and '.join(map(str, sizes))}"
+            )
         self.session, self.side, self.batch, self.mirrored = session, side, batch, mirrored
 
     def views(self, pixels):
@@ -92,6 +104,11 @@ class OnnxPredictor:
         """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging."""
         if mirror and not self.mirrored:
             return (self.ab(views) + self.ab([view[:, ::-1] for view in views])[:, :, ::-1]) / 2
-        parts = [np.stack(views[start : start + self.batch]) for start in range(0, len(views), self.batch)]
+        parts = [
+            np.stack(views[start : start + self.batch])
+            for start in range(0, len(views), self.batch)
+        ]
         one = np.ones((), np.float32)
-        return np.concatenate([self.session.run(["ab"], {"picture": part, "saturation": one})[0] for part in parts])
+        return np.concatenate(
+            [self.session.run(["ab"], {"picture": part, "saturation": one})[0] for part in parts]
+        )

@@ -23,11 +23,12 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from data.preprocess import colorize, network_inputs
-from data.reader import BadPicture
-from inference import model_file, picture_graph
-from inference.metadata import TOLD, BadModel, mirror_of, sizes_of
+from inference import picture_graph
 from inference.quantize import quantize
 from inference.view import Predictor
+from models import file as model_file
+from models.properties import TOLD, BadModel, mirror_of, sizes_of
+from pictures.reader import BadPicture
 
 OPSET = 18
 TOLERANCE = 1e-4  # of ab / 128, between ONNX Runtime and Keras
@@ -62,16 +63,26 @@ def write_onnx(source, path, form="rgb", half=False, calibration=None):
         _halve(model.graph)
     told = {name: json.dumps(metadata[name]) for name in TOLD if name in metadata}
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    told |= {"size": json.dumps(predictor.side), "network": network.name, "T": str(metadata.get("saturation"))}
+    told |= {
+        "size": json.dumps(predictor.side),
+        "network": network.name,
+        "T": str(metadata.get("saturation")),
+    }
     told |= {"source": f"{source.name}, SHA-256 {digest}"}
     helper.set_model_props(model, told | FORMS[form])
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         onnx.save(model, temporary)
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
-        difference, limit = _compare_ab(network, session) if form == "bare" else _compare(predictor, session, form, mirror)
+        difference, limit = (
+            _compare_ab(network, session)
+            if form == "bare"
+            else _compare(predictor, session, form, mirror)
+        )
         if not difference <= limit:
-            raise ArithmeticError(f"ONNX Runtime differs from Keras by {difference:.1e}, the limit is {limit:.1e}")
+            raise ArithmeticError(
+                f"ONNX Runtime differs from Keras by {difference:.1e}, the limit is {limit:.1e}"
+            )
         if calibration:
             difference = quantize(temporary, predictor.side, calibration)
     return difference
@@ -94,7 +105,10 @@ FORMS = {
 
 
 def _picture_model(predictor, form, mirror):
-    inputs = {"picture": ("uint8", ["N", "H", "W", 3][: 3 + (form == "rgb")]), "saturation": ("float32", [])}
+    inputs = {
+        "picture": ("uint8", ["N", "H", "W", 3][: 3 + (form == "rgb")]),
+        "saturation": ("float32", []),
+    }
 
     def function(picture, saturation):
         return picture_graph.colorize(predictor, picture, saturation, mirror)
@@ -141,7 +155,9 @@ def _halve(graph):
         if array.ndim > 1 and array.size >= WEIGHTS:  # the table of the gamut has one dimension
             name = tensor.name
             tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}/half"))
-            graph.node.insert(0, helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT))
+            graph.node.insert(
+                0, helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT)
+            )
 
 
 def _compare(predictor, session, form, mirror):
@@ -149,11 +165,15 @@ def _compare(predictor, session, form, mirror):
     rng = np.random.default_rng(0)
     far = []
     for height, width in ((1, 1), (37, 300), (301, 263)):
-        coarse = rng.integers(0, 256, (height // 9 + 1, width // 9 + 1, 3)[: 2 + (form == "rgb")], np.uint8)
+        coarse = rng.integers(
+            0, 256, (height // 9 + 1, width // 9 + 1, 3)[: 2 + (form == "rgb")], np.uint8
+        )
         picture = np.repeat(np.repeat(coarse, 9, 0), 9, 1)[:height, :width]
         given = {"picture": picture[None], "saturation": np.ones((), np.float32)}
         expected = colorize(picture, predictor.ab([predictor.views(picture)], mirror)[0])
-        far.append((np.abs(session.run(["rgb"], given)[0][0].astype(int) - expected) > 2).any(-1).ravel())
+        far.append(
+            (np.abs(session.run(["rgb"], given)[0][0].astype(int) - expected) > 2).any(-1).ravel()
+        )
     return float(np.concatenate(far).mean()), 1e-3
 
 
@@ -174,14 +194,31 @@ def _compare_ab(network, session):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("model", type=Path, nargs="?", default=DEFAULT_MODEL, help="default: the bundled model")
+    parser.add_argument(
+        "model", type=Path, nargs="?", default=DEFAULT_MODEL, help="default: the bundled model"
+    )
     parser.add_argument("file", type=Path, help="the ONNX file to write")
     forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--gray", action="store_const", dest="form", const="gray", default="rgb", help="pictures (N, H, W)")
-    forms.add_argument("--bare", action="store_const", dest="form", const="bare", help="the network alone: L in, ab out")
+    forms.add_argument(
+        "--gray",
+        action="store_const",
+        dest="form",
+        const="gray",
+        default="rgb",
+        help="pictures (N, H, W)",
+    )
+    forms.add_argument(
+        "--bare",
+        action="store_const",
+        dest="form",
+        const="bare",
+        help="the network alone: L in, ab out",
+    )
     smaller = parser.add_mutually_exclusive_group()
     smaller.add_argument("--half", action="store_true", help="store the weights in half precision")
-    smaller.add_argument("--int8", type=Path, metavar="PHOTOGRAPHS", help="compute in 8 bits, calibrated on a folder")
+    smaller.add_argument(
+        "--int8", type=Path, metavar="PHOTOGRAPHS", help="compute in 8 bits, calibrated on a folder"
+    )
     args = parser.parse_args()
     if keras.backend.backend() != "tensorflow":
         parser.error("KERAS_BACKEND=tensorflow is needed: tf2onnx converts its graphs")
@@ -191,7 +228,11 @@ def main():
         difference = write_onnx(args.model, args.file, args.form, args.half, args.int8)
     except (BadModel, BadPicture, OSError, ArithmeticError) as error:
         sys.exit(f"{error}")
-    unit = "of ab / 128 from Keras" if args.form == "bare" else "of the pixels differ from Keras by more than 2 of 255"
+    unit = (
+        "of ab / 128 from Keras"
+        if args.form == "bare"
+        else "of the pixels differ from Keras by more than 2 of 255"
+    )
     print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, {difference:.1e} {unit}")
 
 

@@ -11,12 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from data.as_published import colorize_as_published, luma_as_published, repeated
-from data.reader import BadPicture, picture_size, read_picture
-from data.writer import FORMATS, write_picture
 from inference.scan import join, shown, whole
+from pictures.reader import BadPicture, picture_size, read_picture
+from pictures.writer import FORMATS, write_picture
 
 GROUP_PIXELS = 64_000_000  # a group of pictures ends here, or where the network's batch is full
-RESERVE, PICTURE_BYTES = 300_000_000, 40_000_000  # memory for the work, and for each 256 x 256 of a batch (measured: 30 MB)
+RESERVE, PICTURE_BYTES = (
+    300_000_000,
+    40_000_000,
+)  # memory for the work, and for each 256 x 256 of a batch (measured: 30 MB)
 LINE_ART = "a document or a drawing: left gray (--force colorizes it)"
 FAINT = 4 / 255  # of full scale, between the channels of a pixel: less is no colour to the eye
 
@@ -45,7 +48,13 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
                 scan = whole(luma_as_published(picture.pixels, *options.size))
             else:
                 scan = shown(picture.pixels, picture.alpha, options.old)
-            return source, target, picture, scan, [colorizer.views(pixels) for pixels in scan.pictures]
+            return (
+                source,
+                target,
+                picture,
+                scan,
+                [colorizer.views(pixels) for pixels in scan.pictures],
+            )
 
     def write(source, target, picture, scan, ab):
         with report.failures_of(source):
@@ -56,7 +65,11 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
             if options.as_published:
                 result = colorize_as_published(picture.pixels, repeated(ab[0], *options.size))
             else:
-                how = {"gamut": options.gamut, "guided": options.guided, "keep_tone": options.toned == "keep"}
+                how = {
+                    "gamut": options.gamut,
+                    "guided": options.guided,
+                    "keep_tone": options.toned == "keep",
+                }
                 result = join(picture.pixels, scan.area, ab.mean(axis=0), saturation, **how)
             faint = not gray and is_faint(result)
             begin()
@@ -66,7 +79,9 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
             with report.lock:
                 report.counts["faint"] += faint
 
-    with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:  # more would drive each other out of the cache
+    with ThreadPoolExecutor(
+        (os.cpu_count() or 1) + 1
+    ) as pool:  # more would drive each other out of the cache
         try:
             groups = in_groups(todo, colorizer.batch, report)
             reading, writing = [pool.submit(read, *pair) for pair in next(groups, [])], []
@@ -77,16 +92,22 @@ def colorize_all(todo, colorizer, options, report, begin=lambda: None):
                 views = [view for *_, views in pictures for view in views]
                 ab = colorizer.ab(views, options.mirror or options.old) if pictures else []
                 if colorizer.batch < batch:
-                    report.note(f"out of memory: from here on {colorizer.batch} pictures at a time, not {batch}")
+                    report.note(
+                        f"out of memory: from here on {colorizer.batch} pictures at a time, not {batch}"
+                    )
                 for future in writing:
                     future.result()
                 parts = np.split(np.asarray(ab), len(pictures)) if pictures else []
-                writing = [pool.submit(write, *picture[:4], part) for picture, part in zip(pictures, parts)]
+                writing = [
+                    pool.submit(write, *picture[:4], part) for picture, part in zip(pictures, parts)
+                ]
                 reading = following
             for future in writing:
                 future.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # what is being written is finished, the rest is left
+            pool.shutdown(
+                cancel_futures=True
+            )  # what is being written is finished, the rest is left
             raise
 
 
@@ -119,7 +140,9 @@ def write_result(path, result, picture, options):
     """Write a result with all that the input carried; returns what the format could not hold."""
     if options.side_by_side:
         result = np.hstack([rgb(picture.pixels), result])
-        picture = replace(picture, alpha=None if picture.alpha is None else np.hstack([picture.alpha] * 2))
+        picture = replace(
+            picture, alpha=None if picture.alpha is None else np.hstack([picture.alpha] * 2)
+        )
     return write_picture(path, result, picture, FORMATS[path.suffix.lower()], options.quality)
 
 

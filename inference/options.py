@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from data.jobs import STREAM, add_output_options, parse_jobs
-from data.writer import FORMATS
+from inference.jobs import STREAM, add_output_options, parse_jobs
+from pictures.writer import FORMATS
 from utils import number, printable
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "pretrained" / "colorizer.keras"
@@ -30,11 +30,18 @@ def parse(arguments=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add_output_options(parser)
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py")
-    add_size_option(parser)
-    parser.add_argument("--guided", action="store_true", help="make the colours follow the edges of the lightness")
     parser.add_argument(
-        "--gamut", choices=("chroma", "clip"), default="chroma", help="how colours outside sRGB are brought in"
+        "--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py"
+    )
+    add_size_option(parser)
+    parser.add_argument(
+        "--guided", action="store_true", help="make the colours follow the edges of the lightness"
+    )
+    parser.add_argument(
+        "--gamut",
+        choices=("chroma", "clip"),
+        default="chroma",
+        help="how colours outside sRGB are brought in",
     )
     parser.add_argument(
         "--saturation", type=saturation, metavar="FACTOR",
@@ -58,23 +65,50 @@ def parse(arguments=None):
         help="the authors' own steps: squashed to 256 x 256 by nearest neighbour, Rec. 709 luma, ab doubled by "
         "repetition, clipped; the result is 256 x 256 (docs/deviations.md)",
     )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="colorize documents and drawings too, which are left gray")
-    parser.add_argument("--side-by-side", action="store_true", help="write the input beside the result")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of inputs and results")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="colorize documents and drawings too, which are left gray",
+    )
+    parser.add_argument(
+        "--side-by-side", action="store_true", help="write the input beside the result"
+    )
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="FILE",
+        help="also write a contact sheet of inputs and results",
+    )
     parser.add_argument(
         "--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto",
         help="of the network (default auto: bfloat16 on processors that multiply in it, else float32)",
     )  # fmt: skip
-    parser.add_argument("--batch", type=number(int, 1, 1024), default=4, help="pictures at a time (default 4)")
+    parser.add_argument(
+        "--batch", type=number(int, 1, 1024), default=4, help="pictures at a time (default 4)"
+    )
     options = parser.parse_args(arguments)
     if not options.model.is_file():
-        parser.error(f"{printable(options.model)}: no such network; --model takes the best.keras of a training run")
+        parser.error(
+            f"{printable(options.model)}: no such network; --model takes the best.keras of a training run"
+        )
     if options.as_published:
-        for name in ("size", "saturation", "gamut", "guided", "old", "mirror", "toned", "force", "side_by_side"):
+        for name in (
+            "size",
+            "saturation",
+            "gamut",
+            "guided",
+            "old",
+            "mirror",
+            "toned",
+            "force",
+            "side_by_side",
+        ):
             if getattr(options, name) != parser.get_default(name):
                 parser.error(f"--as-published: does not go with --{name.replace('_', '-')}")
         if options.model.suffix.lower() == ".onnx":
-            parser.error("--as-published: needs a .keras or .h5 file; an .onnx file resizes pictures in its own way")
+            parser.error(
+                "--as-published: needs a .keras or .h5 file; an .onnx file resizes pictures in its own way"
+            )
         options.size, options.saturation, options.gamut, options.mirror = [256], 1.0, "clip", False
         if options.precision == "auto":
             options.precision = "float32"
@@ -83,12 +117,18 @@ def parse(arguments=None):
         if options.to_stdout:
             parser.error(f"--sheet: does not go with OUT {STREAM}")
         if options.shard:
-            parser.error("--sheet: the shards would overwrite it; the same command without --shard writes it afterwards")
+            parser.error(
+                "--sheet: the shards would overwrite it; the same command without --shard writes it afterwards"
+            )
         name = f"--sheet {printable(options.sheet)}"
         if options.sheet.suffix.lower() not in FORMATS:
             parser.error(f"{name}: must end in one of {', '.join(FORMATS)}")
-        namesakes = (path for pair in jobs.pairs for path in pair if path.name == options.sheet.name)
-        if options.sheet.is_dir() or any(path.resolve() == options.sheet.resolve() for path in namesakes):
+        namesakes = (
+            path for pair in jobs.pairs for path in pair if path.name == options.sheet.name
+        )
+        if options.sheet.is_dir() or any(
+            path.resolve() == options.sheet.resolve() for path in namesakes
+        ):
             parser.error(f"{name}: is a folder, an input or a result")
     return options, jobs
 

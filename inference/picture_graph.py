@@ -26,7 +26,9 @@ def colorize(predictor, picture, saturation, mirror=False):
     """
     codes = ops.cast(picture, "int32")
     _, height, width = ops.shape(picture)[:3]
-    planes = ops.cast(codes[:, None] if len(picture.shape) == 3 else ops.transpose(codes, (0, 3, 1, 2)), "float32")
+    planes = ops.cast(
+        codes[:, None] if len(picture.shape) == 3 else ops.transpose(codes, (0, 3, 1, 2)), "float32"
+    )
     largest = _resized(planes, predictor.side)
     views = {name: _view(_resized(largest, side)) for name, side in predictor.sides.items()}
     ab = predictor(views)
@@ -50,23 +52,33 @@ def ab_of_any_size(network, views):
     _, height, width, _ = ops.shape(views["lightness"])
     filled = views["lightness"]
     for axis, length in ((1, height), (2, width)):
-        filled = ops.take(filled, ops.minimum(ops.arange((length + 7) // 8 * 8), length - 1), axis=axis)
-    return network(network_inputs(**views | {"lightness": filled}, names=network.input))[:, :height, :width]
+        filled = ops.take(
+            filled, ops.minimum(ops.arange((length + 7) // 8 * 8), length - 1), axis=axis
+        )
+    return network(network_inputs(**views | {"lightness": filled}, names=network.input))[
+        :, :height, :width
+    ]
 
 
 def _resized(planes, side):
     """Planes (N, C, H, W), 0..255, at side x side, as `data.preprocess.resize` gives them; whole numbers."""
     height, width = ops.shape(planes)[2:]
-    halved = ops.cast(ops.logical_and(ops.equal(height, 2 * side), ops.equal(width, 2 * side)), "float32")
+    halved = ops.cast(
+        ops.logical_and(ops.equal(height, 2 * side), ops.equal(width, 2 * side)), "float32"
+    )
     planes = _resize(planes, ops.minimum(height, side), ops.minimum(width, side), _area)
-    planes = ops.round(planes + 1e-3 * halved)  # OpenCV rounds halves up there, and to even elsewhere
+    planes = ops.round(
+        planes + 1e-3 * halved
+    )  # OpenCV rounds halves up there, and to even elsewhere
     return ops.clip(ops.round(_resize(planes, side, side, _cubic)), 0, 255)
 
 
 def _view(planes):
     """L (N, side, side, 1) of `_resized` planes, as `lightness_of` gives it."""
     codes = ops.cast(planes, "int32")
-    return _lightness(codes[:, 0] if planes.shape[1] == 1 else ops.transpose(codes, (0, 2, 3, 1)))[..., None]
+    return _lightness(codes[:, 0] if planes.shape[1] == 1 else ops.transpose(codes, (0, 2, 3, 1)))[
+        ..., None
+    ]
 
 
 def _lightness(codes):
@@ -79,7 +91,9 @@ def _lightness(codes):
 def _resize(planes, height, width, weights):
     """(N, C, H, W) -> (N, C, height, width); `weights(old, new)` is the matrix (new, old) of one axis."""
     old_height, old_width = ops.shape(planes)[2:]
-    return ops.matmul(ops.matmul(weights(old_height, height), planes), ops.transpose(weights(old_width, width)))
+    return ops.matmul(
+        ops.matmul(weights(old_height, height), planes), ops.transpose(weights(old_width, width))
+    )
 
 
 def _places(old, new):
@@ -107,7 +121,9 @@ def _cubic(old, new):
     for tap in (-1, 0, 1, 2):
         at = ops.floor(place) + tap
         d = ops.abs(place - at)
-        weight = (1.25 * d - 2.25) * d * d + 1 if tap in (0, 1) else -0.75 * (((d - 5) * d + 8) * d - 4)
+        weight = (
+            (1.25 * d - 2.25) * d * d + 1 if tap in (0, 1) else -0.75 * (((d - 5) * d + 8) * d - 4)
+        )
         total = total + ops.where(ops.clip(at, 0, source[:, -1]) == source, weight, 0.0)
     return total
 
@@ -122,7 +138,8 @@ def _fit_gamut(lightness, a, b):
     left, top = ops.clip(ops.floor(x), 0, columns - 2), ops.clip(ops.floor(y), 0, rows - 2)
     place, x, y = ops.cast(top * columns + left, "int32"), x - left, y - top
     upper, lower = (
-        ops.take(table.ravel(), place + step) * (1 - x) + ops.take(table.ravel(), place + step + 1) * x
+        ops.take(table.ravel(), place + step) * (1 - x)
+        + ops.take(table.ravel(), place + step + 1) * x
         for step in (0, columns)
     )
     limit = upper * (1 - y) + lower * y

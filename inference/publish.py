@@ -16,7 +16,7 @@ import_keras_quietly()
 
 import numpy as np
 
-from inference import model_file
+from models import file as model_file
 
 
 def publish(source, path, saturations=None, sizes=None, mirror=False):
@@ -53,7 +53,9 @@ def publish(source, path, saturations=None, sizes=None, mirror=False):
                 archive.writestr(name, content)
         content = temporary.read_bytes()
     with atomic(model_file.checksum_of(path)) as temporary:
-        temporary.write_text(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")  # as sha256sum writes and checks it
+        temporary.write_text(
+            f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
+        )  # as sha256sum writes and checks it
     return max(float(np.abs(a - b).max()) for a, b in zip(weights, rounded))
 
 
@@ -76,14 +78,18 @@ def main():
         help="what test.py's --saturation means by these names; natural is its default (default: no names, 1)",
     )  # fmt: skip
     add_size_option(parser)
-    parser.add_argument("--mirror", action="store_true", help="test.py averages ab with that of the mirror image")
+    parser.add_argument(
+        "--mirror", action="store_true", help="test.py averages ab with that of the mirror image"
+    )
     args = parser.parse_args()
     try:
         saturations = args.saturation and dict(zip(("muted", "natural", "vivid"), args.saturation))
         difference = publish(args.source, args.file, saturations, args.size, args.mirror)
     except (model_file.BadModel, OSError) as error:
         sys.exit(f"{error}")
-    print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, weights rounded by {difference:.1e} at most")
+    print(
+        f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, weights rounded by {difference:.1e} at most"
+    )
 
 
 if __name__ == "__main__":

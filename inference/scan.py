@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.borders import find_borders
 from data.color import lab_from_srgb
-from data.line_art import is_line_art
 from data.preprocess import colorize, enlarged, resize, to_float
-from data.restoration import restored
-from data.transparency import fill_transparent
+from inference.borders import find_borders
+from inference.line_art import is_line_art
+from inference.restoration import restored
+from pictures.transparency import fill_transparent
 
 
 class Shown(NamedTuple):

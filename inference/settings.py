@@ -14,9 +14,25 @@ def settings_of(options, saturation, sizes):
     """What decides the pixels of a result: a dict."""
     with open(options.model, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    names = ("gamut", "guided", "old", "mirror", "toned", "force", "as_published", "side_by_side", "format", "quality")
+    names = (
+        "gamut",
+        "guided",
+        "old",
+        "mirror",
+        "toned",
+        "force",
+        "as_published",
+        "side_by_side",
+        "format",
+        "quality",
+    )
     settings = {name: getattr(options, name) for name in names}
-    return {"version": VERSION, "model_sha256": digest, "saturation": saturation, "size": sizes} | settings
+    return {
+        "version": VERSION,
+        "model_sha256": digest,
+        "saturation": saturation,
+        "size": sizes,
+    } | settings
 
 
 class Record:
@@ -34,28 +50,47 @@ class Record:
         """
         self.folder, self.path, self.settings = folder, folder and folder / RECORD, settings
         self.overwrite = overwrite
-        self.lock, self.begun, self.replacing, self.stored = threading.Lock(), folder is None, False, None
+        self.lock, self.begun, self.replacing, self.stored = (
+            threading.Lock(),
+            folder is None,
+            False,
+            None,
+        )
         try:
             stored = json.loads(self.path.read_text())
             self.stored, self.replacing = dict(stored["settings"]), bool(stored["replacing"])
             self.since = self.path.stat().st_mtime_ns
-        except (AttributeError, OSError, ValueError, TypeError, LookupError):  # there is none, or it is damaged
+        except (
+            AttributeError,
+            OSError,
+            ValueError,
+            TypeError,
+            LookupError,
+        ):  # there is none, or it is damaged
             self.replacing = False
 
     def differences(self):
         """In words, how the settings of the results that exist differ; "" if they do not, or are not known."""
         if self.stored is None or self.stored == self.settings:
             return ""
-        names = [name for name in {**self.stored, **self.settings} if self.stored.get(name) != self.settings.get(name)]
+        names = [
+            name
+            for name in {**self.stored, **self.settings}
+            if self.stored.get(name) != self.settings.get(name)
+        ]
 
         def shown(settings, name):
             return str(settings.get(name))[:12]
 
-        return ", ".join(f"{name} {shown(self.stored, name)}, now {shown(self.settings, name)}" for name in names)
+        return ", ".join(
+            f"{name} {shown(self.stored, name)}, now {shown(self.settings, name)}" for name in names
+        )
 
     def is_outdated(self, path):
         """Whether a result is one of those that a stopped run with --overwrite was to replace."""
-        return self.replacing and self.stored == self.settings and path.stat().st_mtime_ns < self.since
+        return (
+            self.replacing and self.stored == self.settings and path.stat().st_mtime_ns < self.since
+        )
 
     def begin(self):
         """Write the file before the first result, unless it says so already.
@@ -78,4 +113,6 @@ class Record:
 
     def _write(self, settings):
         with atomic(self.path) as temporary:
-            temporary.write_text(json.dumps({"settings": settings, "replacing": self.replacing}, indent=1))
+            temporary.write_text(
+                json.dumps({"settings": settings, "replacing": self.replacing}, indent=1)
+            )

@@ -5,12 +5,15 @@ import math
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.reader import BadPicture, Picture, eight_bits, read_picture
-from data.writer import FORMATS, write_picture
 from inference.folder import rgb
+from pictures.reader import BadPicture, Picture, eight_bits, read_picture
+from pictures.writer import FORMATS, write_picture
 from utils import printable
 
-SHEET_PICTURES, THUMBNAIL = 120, 240  # pictures on a contact sheet, their side in pixels: both at most
+SHEET_PICTURES, THUMBNAIL = (
+    120,
+    240,
+)  # pictures on a contact sheet, their side in pixels: both at most
 
 
 def write_sheet(pairs, path, side_by_side):
@@ -27,7 +30,9 @@ def write_sheet(pairs, path, side_by_side):
     for source, target in shown:
         try:
             files = [target] if side_by_side else [source, target]
-            tiles.append(np.hstack([thumbnail(read_picture(file).pixels, len(files)) for file in files]))
+            tiles.append(
+                np.hstack([thumbnail(read_picture(file).pixels, len(files)) for file in files])
+            )
         except BadPicture as error:
             notes.append(f"{printable(source)}: not on the sheet: {error}")
     if not tiles:

@@ -27,7 +27,11 @@ class Predictor(keras.Model):
         self.trunk = keras.Model(network.input, network.get_layer(layer).output)
         self.sizes, self.batch, self.mirror = tuple(sizes), batch, mirror
         # of the branch that sees the whole picture; None: there is none, or it sees any size
-        self.global_size = network.input["global_lightness"].shape[1] if "global_lightness" in network.input else None
+        self.global_size = (
+            network.input["global_lightness"].shape[1]
+            if "global_lightness" in network.input
+            else None
+        )
         self.sides = {str(n): n for n in sorted({*self.sizes, self.global_size} - {None})}
         self.side = max(self.sides.values())
 
@@ -35,10 +39,15 @@ class Predictor(keras.Model):
         found = []
         for size in self.sizes:
             whole = views[str(self.global_size or size)]
-            found.append(self.trunk(network_inputs(views[str(size)], whole, names=self.trunk.input)))
+            found.append(
+                self.trunk(network_inputs(views[str(size)], whole, names=self.trunk.input))
+            )
         if len(found) > 1:
             largest = max(ab.shape[1] for ab in found)
-            found = [ops.image.resize(ab, (largest, largest), data_format="channels_last") for ab in found]
+            found = [
+                ops.image.resize(ab, (largest, largest), data_format="channels_last")
+                for ab in found
+            ]
         return sum(found) / len(found)
 
     def views(self, pixels):
@@ -51,7 +60,10 @@ class Predictor(keras.Model):
             {name of a side: L, 0..100, float32 (side, side, 1)}.
         """
         largest = resize(pixels, self.side, self.side)
-        return {name: lightness_of(resize(largest, side, side))[..., None] for name, side in self.sides.items()}
+        return {
+            name: lightness_of(resize(largest, side, side))[..., None]
+            for name, side in self.sides.items()
+        }
 
     def ab(self, views, mirror=None):
         """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging; or what `layer` gives.
@@ -61,14 +73,18 @@ class Predictor(keras.Model):
         Where memory runs out the batch is halved for good. Raises what the backend raises where one picture is too much.
         """
         if self.mirror if mirror is None else mirror:
-            turned = self.ab([{name: x[:, ::-1] for name, x in view.items()} for view in views], False)
+            turned = self.ab(
+                [{name: x[:, ::-1] for name, x in view.items()} for view in views], False
+            )
             return (self.ab(views, False) + turned[:, :, ::-1]) / 2
         found = []
         while len(found) < len(views):
             part = views[len(found) : len(found) + self.batch]
             filled = part + part[:1] * (self.batch - len(part))
             try:
-                given = self.predict_on_batch({name: np.stack([v[name] for v in filled]) for name in self.sides})
+                given = self.predict_on_batch(
+                    {name: np.stack([v[name] for v in filled]) for name in self.sides}
+                )
             except Exception as error:  # each backend has its own
                 if self.batch == 1 or not is_out_of_memory(error):
                     raise

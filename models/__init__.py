@@ -20,6 +20,11 @@ A new network is one file and one line in NETWORKS. A module has:
     enlarge(network, arguments) the weights of a network for one of those arguments, in the order of `get_weights()`
 """
 
-from models import aciids2020, iizuka2016, zhang2016
+from models import aciids2020, efficientnet_unet, iizuka2016, zhang2016
 
-NETWORKS = {"aciids2020": aciids2020, "iizuka2016": iizuka2016, "zhang2016": zhang2016}
+NETWORKS = {
+    "aciids2020": aciids2020,
+    "efficientnet_unet": efficientnet_unet,
+    "iizuka2016": iizuka2016,
+    "zhang2016": zhang2016,
+}

@@ -10,7 +10,11 @@ import numpy as np
 from keras import Model, initializers, layers, ops
 
 AB_SCALE = 128.0  # the last tanh spans a, b in -128..128
-BRANCHES = {"CN": "cn_dense2", "LFN": "lfn_conv6", "EDN": "edn_conv3"}  # the layers that meet in the fusion
+BRANCHES = {
+    "CN": "cn_dense2",
+    "LFN": "lfn_conv6",
+    "EDN": "edn_conv3",
+}  # the layers that meet in the fusion
 LOSS_LAYER = "color_up3"
 OWN_RATE = ("cn_", "fusion_cn/")  # CN and its way into the fusion
 FREE = ("global_size", "initializer")
@@ -62,7 +66,15 @@ def build(
 
     def conv(x, filters, name, stride=1, kernel=3, activation="relu", **kwargs):
         kwargs = {"kernel_initializer": initializer, "dtype": precision} | kwargs
-        return layers.Conv2D(filters, kernel, strides=stride, padding="same", activation=activation, name=name, **kwargs)(x)
+        return layers.Conv2D(
+            filters,
+            kernel,
+            strides=stride,
+            padding="same",
+            activation=activation,
+            name=name,
+            **kwargs,
+        )(x)
 
     def stack(x, prefix, filters_and_strides):
         for i, (filters, stride) in enumerate(filters_and_strides, start=1):
@@ -77,16 +89,26 @@ def build(
     edge_map = layers.Input((None, None, 1), name="edges")
 
     # Local features network: (H, W, 1) -> (H/8, W/8, 256)
-    features = [(units(n), s) for n, s in ((64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1))]
+    features = [
+        (units(n), s) for n, s in ((64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1))
+    ]
     lfn = stack(scaled(lightness, "lfn_scaling"), "lfn", features)
 
     # Classification network, weights of its own: (256, 256, 1) -> (32, 32, 1) -> 1000
-    cn = stack(scaled(global_lightness, "cn_scaling"), "cn", [*features, (units(128), 1), (units(32), 1), (units(8), 1)])
+    cn = stack(
+        scaled(global_lightness, "cn_scaling"),
+        "cn",
+        [*features, (units(128), 1), (units(32), 1), (units(8), 1)],
+    )
     last = initializers.RandomUniform(0, math.sqrt(6 / (9 * units(8)))) if gentle else initializer
     cn = conv(cn, 1, "cn_conv10", kernel_initializer=last)
     cn = layers.Flatten(dtype=precision, name="cn_flatten")(cn)
-    cn = layers.Dense(units(1500), kernel_initializer=initializer, dtype=precision, name="cn_dense1")(cn)
-    cn = layers.Dense(units(1000), kernel_initializer=initializer, dtype=precision, name="cn_dense2")(cn)
+    cn = layers.Dense(
+        units(1500), kernel_initializer=initializer, dtype=precision, name="cn_dense1"
+    )(cn)
+    cn = layers.Dense(
+        units(1000), kernel_initializer=initializer, dtype=precision, name="cn_dense2"
+    )(cn)
 
     # Edge detection network: (H, W, 1) -> (H/8, W/8, 8)
     places = lfn
@@ -105,7 +127,9 @@ def build(
     if gentle:
         joint["kernel_initializer"] = "zeros"
     view = layers.Dense(fan_out, use_bias=False, name="fusion_cn", **joint)(cn)
-    x = layers.Add(dtype=precision, name="fusion_add")([x, layers.Reshape((1, 1, fan_out), name="fusion_repeat")(view)])
+    x = layers.Add(dtype=precision, name="fusion_add")(
+        [x, layers.Reshape((1, 1, fan_out), name="fusion_repeat")(view)]
+    )
     x = layers.ReLU(dtype=precision, name="fusion")(x)
 
     # Colorization network: (H/8, W/8, 256) -> (H/2, W/2, 2) -> (H, W, 2)
@@ -118,7 +142,9 @@ def build(
     x = conv(x, 2, "color_conv5", activation="tanh", dtype="float32")
     x = layers.Rescaling(AB_SCALE, dtype="float32", name="ab")(x)
     x = layers.UpSampling2D(2, dtype="float32", name="color_up3")(x)
-    inputs = {"lightness": lightness, "global_lightness": global_lightness} | ({"edges": edge_map} if edges else {})
+    inputs = {"lightness": lightness, "global_lightness": global_lightness} | (
+        {"edges": edge_map} if edges else {}
+    )
     return Model(inputs, x, name="aciids2020")
 
 
@@ -139,15 +165,26 @@ def enlarge(network, arguments):
     Raises:
         ValueError: the picture is smaller than the network's.
     """
-    arrays, new, old = network.get_weights(), arguments["global_size"], network.input["global_lightness"].shape[1]
+    arrays, new, old = (
+        network.get_weights(),
+        arguments["global_size"],
+        network.input["global_lightness"].shape[1],
+    )
     if new < old:
         raise ValueError(f"was trained at size {old}, larger than {new}")
     row = next(i for i, v in enumerate(network.variables) if v.path == "cn_dense1/kernel")
     old, new = old // 8, new // 8
     kernel = arrays[row].reshape(old, old, -1)
-    ends = (np.minimum(np.arange(1, new + 1)[:, None] / new, np.arange(1, old + 1) / old), np.arange(new)[:, None] / new)
-    shares = old * np.maximum(ends[0] - np.maximum(ends[1], np.arange(old) / old), 0)  # of the old places: (new, old)
-    arrays[row] = np.einsum("ia,jb,abu->iju", shares, shares, kernel).reshape(new * new, -1).astype("float32")
+    ends = (
+        np.minimum(np.arange(1, new + 1)[:, None] / new, np.arange(1, old + 1) / old),
+        np.arange(new)[:, None] / new,
+    )
+    shares = old * np.maximum(
+        ends[0] - np.maximum(ends[1], np.arange(old) / old), 0
+    )  # of the old places: (new, old)
+    arrays[row] = (
+        np.einsum("ia,jb,abu->iju", shares, shares, kernel).reshape(new * new, -1).astype("float32")
+    )
     return arrays
 
 
@@ -180,7 +217,9 @@ def classifier(network, classes):
 
     It takes part in the training alone and is not in the file of the network.
     """
-    return layers.Dense(classes, dtype="float32", name="scenes")(network.get_layer("cn_dense2").output)
+    return layers.Dense(classes, dtype="float32", name="scenes")(
+        network.get_layer("cn_dense2").output
+    )
 
 
 def make_loss(statistics=None):

@@ -48,17 +48,28 @@ def build(*, width=1.0, precision="float32"):
 
     def conv(x, filters, name, stride=1):
         kernel = layers.Conv2D(
-            units(filters), 3, strides=stride, padding="same", use_bias=False, dtype=precision, name=f"{name}_kernel"
+            units(filters),
+            3,
+            strides=stride,
+            padding="same",
+            use_bias=False,
+            dtype=precision,
+            name=f"{name}_kernel",
         )
         return normal(kernel(x), name)
 
     def dense(x, count, name):
-        return normal(layers.Dense(units(count), use_bias=False, dtype=precision, name=f"{name}_kernel")(x), name)
+        return normal(
+            layers.Dense(units(count), use_bias=False, dtype=precision, name=f"{name}_kernel")(x),
+            name,
+        )
 
     # Low-level features, one model for both pictures: (H, W, 1) -> (H/8, W/8, 512)
     picture = layers.Input((None, None, 1), name="picture")
     x = layers.Rescaling(0.01, dtype="float32", name="low_scaling")(picture)
-    for i, (filters, stride) in enumerate([(64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1)], start=1):
+    for i, (filters, stride) in enumerate(
+        [(64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1)], start=1
+    ):
         x = conv(x, filters, f"low_conv{i}", stride)
     low = Model(picture, x, name="low")
 
@@ -83,7 +94,9 @@ def build(*, width=1.0, precision="float32"):
     fan = units(256)
     view = layers.Dense(fan, use_bias=False, dtype=precision, name="fusion_global")(x)
     x = layers.Conv2D(fan, 1, use_bias=False, dtype=precision, name="fusion_mid")(mid)
-    x = layers.Add(dtype=precision, name="fusion_add")([x, layers.Reshape((1, 1, fan), name="fusion_repeat")(view)])
+    x = layers.Add(dtype=precision, name="fusion_add")(
+        [x, layers.Reshape((1, 1, fan), name="fusion_repeat")(view)]
+    )
     x = normal(x, "fusion")
 
     # Colorization network: (H/8, W/8, 256) -> (H/2, W/2, 2) -> (H, W, 2)
@@ -93,10 +106,14 @@ def build(*, width=1.0, precision="float32"):
     x = conv(x, 64, "color_conv3")
     x = layers.UpSampling2D(2, dtype=precision, name="color_up2")(x)
     x = conv(x, 32, "color_conv4")
-    x = layers.Conv2D(2, 3, padding="same", activation="sigmoid", dtype="float32", name="color_conv5")(x)
+    x = layers.Conv2D(
+        2, 3, padding="same", activation="sigmoid", dtype="float32", name="color_conv5"
+    )(x)
     x = layers.Rescaling(2 * AB_SCALE, -AB_SCALE, dtype="float32", name="ab")(x)
     x = layers.UpSampling2D(2, dtype="float32", name="color_up3")(x)
-    return Model({"lightness": lightness, "global_lightness": global_lightness}, x, name="iizuka2016")
+    return Model(
+        {"lightness": lightness, "global_lightness": global_lightness}, x, name="iizuka2016"
+    )
 
 
 def classifier(network, classes):
@@ -106,7 +123,9 @@ def classifier(network, classes):
     the paper.
     """
     features = network.get_layer("global_dense2").output
-    x = layers.Dense(network.get_layer("global_dense3_kernel").units, use_bias=False, name="scenes_dense1_kernel")(features)
+    x = layers.Dense(
+        network.get_layer("global_dense3_kernel").units, use_bias=False, name="scenes_dense1_kernel"
+    )(features)
     x = layers.BatchNormalization(momentum=0.9, name="scenes_dense1_norm")(x)
     x = layers.ReLU(name="scenes_dense1")(x)
     return layers.Dense(classes, dtype="float32", name="scenes")(x)

@@ -13,7 +13,10 @@ from keras import Model, layers, ops
 from data.color import lab_from_srgb
 
 GRID = 10  # distance of the bins in a and in b (section 2.1)
-NEIGHBOURS, SIGMA = 5, 5.0  # of the soft encoding; the prior is smoothed with the same sigma (sections 2.1 and 2.2)
+NEIGHBOURS, SIGMA = (
+    5,
+    5.0,
+)  # of the soft encoding; the prior is smoothed with the same sigma (sections 2.1 and 2.2)
 UNIFORM = 0.5  # lambda, the share of the uniform distribution in the smoothed prior (section 2.2)
 PATCHES = 1024  # of which the initial filters are made, at least
 COLOURLESS = 5  # |a| and |b| up to which a picture is gray, and left out of the loss (released network), Lab units
@@ -43,7 +46,9 @@ def bins():
     "in gamut" alone. Of the grid's points 229 are colours of sRGB at some L, and its cells that hold such a colour are 262.
     """
     steps = np.linspace(0, 1, 33, dtype=np.float32)
-    gamut = lab_from_srgb(np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3))[..., 1:]
+    gamut = lab_from_srgb(np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3))[
+        ..., 1:
+    ]
     corners = np.array([(a, b) for a in (-1, 1) for b in (-1, 1)], np.float32) * (GRID - 0.01)
     hull = cv2.convexHull((cv2.convexHull(np.ascontiguousarray(gamut)) + corners).reshape(-1, 1, 2))
     line = np.arange(-130.0, 131.0, GRID)
@@ -71,7 +76,9 @@ def build(*, width=1.0, precision="float32"):
                 max(1, round(filters * width)), 3, strides=stride, dilation_rate=dilation, padding="same",
                 activation="relu", dtype=precision, name=f"conv{number}_{i}",
             )(x)  # fmt: skip
-        return layers.BatchNormalization(momentum=0.9, center=False, scale=False, dtype=precision, name=f"norm{number}")(x)
+        return layers.BatchNormalization(
+            momentum=0.9, center=False, scale=False, dtype=precision, name=f"norm{number}"
+        )(x)
 
     lightness = layers.Input((None, None, 1), name="lightness")
     x = layers.Rescaling(0.01, -0.5, dtype="float32", name="scaling")(lightness)  # (H, W, 1)
@@ -112,17 +119,27 @@ def initialize(network, lightness, seed):
     for layer in network.layers:
         if not layer.name.startswith("conv"):
             continue
-        seen = Model(network.input, layer.input).predict({"lightness": lightness}, batch_size=4, verbose=0)
-        options = {"strides": layer.strides, "dilation_rate": layer.dilation_rate[0], "padding": "same"}
+        seen = Model(network.input, layer.input).predict(
+            {"lightness": lightness}, batch_size=4, verbose=0
+        )
+        options = {
+            "strides": layer.strides,
+            "dilation_rate": layer.dilation_rate[0],
+            "padding": "same",
+        }
         if layer.dilation_rate[0] > 1:
             options["strides"] = 1
-        patches = ops.convert_to_numpy(ops.image.extract_patches(seen.astype("float32"), 3, **options))
+        patches = ops.convert_to_numpy(
+            ops.image.extract_patches(seen.astype("float32"), 3, **options)
+        )
         patches = patches.reshape(-1, patches.shape[-1])
         patches = patches[rng.permutation(len(patches))[: max(PATCHES, 2 * layer.filters)]]
         unit = patches - patches.mean(axis=1, keepdims=True)
         unit /= np.linalg.norm(unit, axis=1, keepdims=True) + 1e-6
         stop = (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
-        centres = cv2.kmeans(unit.astype(np.float32), layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
+        centres = cv2.kmeans(
+            unit.astype(np.float32), layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS
+        )[2]
         given = patches @ centres.T
         centres /= given.std(axis=0)[:, None] + 1e-6
         bias = -(given / (given.std(axis=0) + 1e-6)).mean(axis=0)
@@ -178,10 +195,14 @@ def rebalancing(counts):
     """
     apart = np.linalg.norm(bins()[:, None].astype("float64") - bins(), axis=-1)
     smoothing = np.exp(-(apart**2) / (2 * SIGMA**2))
-    p = (smoothing / smoothing.sum(axis=0)) @ (counts / np.sum(counts))  # each bin keeps its mass, only spread
+    p = (smoothing / smoothing.sum(axis=0)) @ (
+        counts / np.sum(counts)
+    )  # each bin keeps its mass, only spread
     uniform = (np.asarray(counts) > 0) / np.count_nonzero(counts)
     weights = 1 / np.maximum((1 - UNIFORM) * p + UNIFORM * uniform, 1e-12)
-    weights = np.where(uniform > 0, weights, weights[uniform > 0].max())  # of bins that did not occur, and may yet
+    weights = np.where(
+        uniform > 0, weights, weights[uniform > 0].max()
+    )  # of bins that did not occur, and may yet
     return (weights / (p @ weights)).astype("float32")
 
 
@@ -202,6 +223,8 @@ def make_loss(statistics):
         z = encode(ab)
         entropy = -ops.sum(z * ops.log_softmax(logits, axis=-1), axis=-1)
         coloured = ops.cast(ops.max(ops.abs(ab), axis=(1, 2, 3)) > COLOURLESS, "float32")
-        return coloured * ops.mean(ops.take(weights, ops.argmax(z, axis=-1), axis=0) * entropy, axis=(1, 2))
+        return coloured * ops.mean(
+            ops.take(weights, ops.argmax(z, axis=-1), axis=0) * entropy, axis=(1, 2)
+        )
 
     return loss

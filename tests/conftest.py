@@ -13,18 +13,31 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from inference import model_file
+from models import file as model_file
 
 # A shell's background job ignores Ctrl-C, and so would the commands that are tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-COLOR = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry", "motorcycle")
+COLOR = (
+    "astronaut",
+    "chelsea",
+    "coffee",
+    "rocket",
+    "hubble_deep_field",
+    "retina",
+    "immunohistochemistry",
+    "motorcycle",
+)
 
 
 @pytest.fixture(params=COLOR)
 def color_photograph(request):
     """Each of the colour photographs that scikit-image carries, of the large ones every other pixel, uint8 (H, W, 3)."""
-    photograph = data.stereo_motorcycle()[0] if request.param == "motorcycle" else getattr(data, request.param)()
+    photograph = (
+        data.stereo_motorcycle()[0]
+        if request.param == "motorcycle"
+        else getattr(data, request.param)()
+    )
     step = 2 if max(photograph.shape) > 800 else 1
     return photograph[::step, ::step]
 

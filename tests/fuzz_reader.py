@@ -22,10 +22,13 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage import data
 
-from data import reader, writer
-from data.reader import read_rgb
+from pictures import reader, writer
+from pictures.reader import read_rgb
 
-SECONDS, MEMORY = 20, 4 << 30  # for one file; 200 million pixels, the most that is read, are 0.6 GB in 8-bit colour
+SECONDS, MEMORY = (
+    20,
+    4 << 30,
+)  # for one file; 200 million pixels, the most that is read, are 0.6 GB in 8-bit colour
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
@@ -33,7 +36,10 @@ def sound():
     """Whole files of every kind that the reader treats in a way of its own: {name: bytes}."""
     colour, gray = data.astronaut()[100:148, 200:260], data.camera()[100:148, 200:260]
     deep = colour.astype(np.uint16) * 257
-    image, profile = Image.fromarray(colour), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image, profile = (
+        Image.fromarray(colour),
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    )
     exif = Image.Exif()
     exif[0x0112], exif[271], exif[282] = 6, "Maker", 72.0
     exif.get_ifd(0x8769)[36867] = "2001:02:03 04:05:06"
@@ -45,7 +51,10 @@ def sound():
         files[name] = buffer.getvalue()
 
     carried = {"exif": exif, "icc_profile": profile, "dpi": (72, 72)}
-    frames = {"save_all": True, "append_images": [image.rotate(90, expand=False), image.rotate(180)]}
+    frames = {
+        "save_all": True,
+        "append_images": [image.rotate(90, expand=False), image.rotate(180)],
+    }
     add("png", image, "PNG", **carried)
     add("png palette", image.quantize(16), "PNG", transparency=3)
     add("png animated", image, "PNG", **frames)
@@ -55,19 +64,54 @@ def sound():
     add("jpeg gray", Image.fromarray(gray), "JPEG")
     add("mpo", image, "MPO", save_all=True, append_images=[image.rotate(180)])
     for packing in ("raw", "tiff_lzw", "tiff_deflate", "jpeg", "packbits"):
-        add(f"tiff {packing}", image, "TIFF", compression=None if packing == "raw" else packing, **carried)
+        add(
+            f"tiff {packing}",
+            image,
+            "TIFF",
+            compression=None if packing == "raw" else packing,
+            **carried,
+        )
     add("tiff 1 bit", Image.fromarray(gray > 99), "TIFF", compression="group4")
     add("tiff pages", image, "TIFF", **frames)
-    add("gif", image.quantize(32), "GIF", save_all=True, append_images=[image.rotate(180).quantize(32)])
+    add(
+        "gif",
+        image.quantize(32),
+        "GIF",
+        save_all=True,
+        append_images=[image.rotate(180).quantize(32)],
+    )
     add("webp", image, "WEBP", **{key: carried[key] for key in ("exif", "icc_profile")})
     add("webp lossless", image.convert("RGBA"), "WEBP", lossless=True)
     add("webp animated", image, "WEBP", **frames)
     add("avif", image, "AVIF")
     add("jpeg 2000", image, "JPEG2000")
-    for kind in ("BMP", "DIB", "PPM", "TGA", "PCX", "SGI", "ICO", "ICNS", "DDS", "IM", "MSP", "XBM", "SPIDER", "QOI"):
-        picture = {"MSP": image.convert("1"), "XBM": image.convert("1"), "SPIDER": image.convert("F")}.get(kind, image)
+    for kind in (
+        "BMP",
+        "DIB",
+        "PPM",
+        "TGA",
+        "PCX",
+        "SGI",
+        "ICO",
+        "ICNS",
+        "DDS",
+        "IM",
+        "MSP",
+        "XBM",
+        "SPIDER",
+        "QOI",
+    ):
+        picture = {
+            "MSP": image.convert("1"),
+            "XBM": image.convert("1"),
+            "SPIDER": image.convert("F"),
+        }.get(kind, image)
         add(kind.lower(), picture, kind)
-    for name, pixels in (("png 16 bits", deep), ("ppm 16 bits", deep), ("png 16 bits gray", deep[..., 1])):
+    for name, pixels in (
+        ("png 16 bits", deep),
+        ("ppm 16 bits", deep),
+        ("png 16 bits gray", deep[..., 1]),
+    ):
         files[name] = cv2.imencode(f".{name[:3]}", pixels)[1].tobytes()
     for name, pixels, options in (
         ("tiff 16 bits", deep, {"photometric": "rgb", "iccprofile": profile}),
@@ -98,12 +142,17 @@ def damaged(files, number):
     elif kind == "cut":
         del content[rng.randrange(size) :]
     elif kind == "splice":  # the beginning of one file, the rest of another
-        content = content[: rng.randrange(min(size, 400))] + files[rng.choice(sorted(files))][rng.randrange(200) :]
+        content = (
+            content[: rng.randrange(min(size, 400))]
+            + files[rng.choice(sorted(files))][rng.randrange(200) :]
+        )
     elif kind == "length":
         for _ in range(rng.randrange(1, 3)):
             width = rng.choice((1, 2, 4))
             place = rng.randrange(min(size - width, 2000))
-            value = rng.choice((rng.choice(EXTREMES), rng.randrange(1 << 32))) & ((1 << 8 * width) - 1)
+            value = rng.choice((rng.choice(EXTREMES), rng.randrange(1 << 32))) & (
+                (1 << 8 * width) - 1
+            )
             content[place : place + width] = value.to_bytes(width, rng.choice(("little", "big")))
     elif kind == "move":
         start, count = rng.randrange(size), rng.randrange(1, 200)
@@ -127,14 +176,21 @@ def check(path):
         reader.picture_size(path)
         picture = reader.read_picture(path)
         height, width = picture.pixels.shape[:2]
-        assert picture.pixels.dtype in (np.uint8, np.uint16) and picture.pixels.shape[2:] in ((), (3,)) and height and width
+        assert (
+            picture.pixels.dtype in (np.uint8, np.uint16)
+            and picture.pixels.shape[2:] in ((), (3,))
+            and height
+            and width
+        )
         assert picture.alpha is None or (picture.alpha.shape, picture.alpha.dtype) == (
             (height, width),
             picture.pixels.dtype,
         )
         assert "\n" not in picture.note
         if height * width < 10_000:  # what it carried can be written as well
-            writer.write_picture(path.with_name("out.png"), np.dstack([picture.pixels] * 3)[..., :3], picture)
+            writer.write_picture(
+                path.with_name("out.png"), np.dstack([picture.pixels] * 3)[..., :3], picture
+            )
             writer.write_picture(path.with_name("out.tiff"), picture.pixels, picture, "tiff")
         outcome = "read"
     except reader.BadPicture as error:

@@ -19,7 +19,11 @@ D50 = (0.9642, 1.0, 0.8249)
 def profile(space, gamma, primaries=()):
     """A small ICC profile: one tone curve, and colorants under D50 (rows of XYZ) for an RGB one."""
     curve = struct.pack(">4s4xIH2x", b"curv", 1, round(gamma * 256))
-    tags = {b"kTRC": curve} if space == b"GRAY" else {channel + b"TRC": curve for channel in (b"r", b"g", b"b")}
+    tags = (
+        {b"kTRC": curve}
+        if space == b"GRAY"
+        else {channel + b"TRC": curve for channel in (b"r", b"g", b"b")}
+    )
     for name, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries):
         tags[name] = struct.pack(">4s4x3i", b"XYZ ", *(round(65536 * value) for value in xyz))
     return assemble(b"mntr", space, b"XYZ ", tags)
@@ -27,7 +31,9 @@ def profile(space, gamma, primaries=()):
 
 def cmyk_profile():
     """A CMYK profile: the contrast of Pillow's plain conversion reduced to 0.1..0.9, in Lab and linear between corners."""
-    corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * 4, indexing="ij"), -1).reshape(16, 4)  # C, M, Y, K
+    corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * 4, indexing="ij"), -1).reshape(
+        16, 4
+    )  # C, M, Y, K
     lab = rgb2lab(0.1 + 0.8 * (1 - corners[:, :3]) * (1 - corners[:, 3:]))
     table = np.rint(np.clip(lab * (2.55, 1, 1) + (0, 128, 128), 0, 255)).astype(np.uint8)
     head = struct.pack(">4s4x4B9i", b"mft1", 4, 3, 2, 0, *(65536 * np.eye(3, dtype=int)).ravel())
@@ -51,9 +57,19 @@ def assemble(kind, space, connection, tags):
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
 
 
-ADOBE = profile(b"RGB ", 2.2, ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)))
-P3 = profile(b"RGB ", 2.2, ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)))
-PROPHOTO = profile(b"RGB ", 1.8, ((0.79767, 0.28804, 0), (0.13519, 0.71187, 0), (0.03134, 0.00009, 0.82491)))
+ADOBE = profile(
+    b"RGB ",
+    2.2,
+    ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)),
+)
+P3 = profile(
+    b"RGB ",
+    2.2,
+    ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)),
+)
+PROPHOTO = profile(
+    b"RGB ", 1.8, ((0.79767, 0.28804, 0), (0.13519, 0.71187, 0), (0.03134, 0.00009, 0.82491))
+)
 GRAY_GAMMA = profile(b"GRAY", 1.75)
 
 

@@ -15,15 +15,19 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from inference import model_file
 from models import aciids2020
+from models import file as model_file
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytest.importorskip("gradio", reason="no Gradio: `make app` installs it")
-playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: `make test` installs it")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no Playwright: `make test` installs it"
+)
 if not CHROMIUM:
     pytest.skip("no Chromium on this machine", allow_module_level=True)
 
@@ -46,13 +50,25 @@ def address(model, tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, str(ROOT / "app.py"), "--model", str(model), "--port", str(port), "--no-browser"]
+    command = [
+        sys.executable,
+        str(ROOT / "app.py"),
+        "--model",
+        str(model),
+        "--port",
+        str(port),
+        "--no-browser",
+    ]
     temporary = tmp_path_factory.mktemp("temporary")
     environment = os.environ | {"TMPDIR": str(temporary)}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as app:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    ) as app:
         yield f"http://127.0.0.1:{port}"
         app.terminate()
-    left = [path for path in temporary.rglob("*") if path.suffix in (".png", ".jpg", ".zip", ".txt")]
+    left = [
+        path for path in temporary.rglob("*") if path.suffix in (".png", ".jpg", ".zip", ".txt")
+    ]
     assert not left, "uploads and results stay behind"
 
 
@@ -89,7 +105,9 @@ def upload(page, files):
 
 
 def wait_for(page, text, seconds=120):
-    page.wait_for_function("text => document.body.innerText.includes(text)", arg=text, timeout=1000 * seconds)
+    page.wait_for_function(
+        "text => document.body.innerText.includes(text)", arg=text, timeout=1000 * seconds
+    )
 
 
 def rows(page):
@@ -115,13 +133,19 @@ def save(folder, names, size=(96, 80)):
 def test_results_are_those_of_the_command(page, tmp_path, model):
     files = save(tmp_path / "in", ["a.png", "b.jpg", "c.tif"])
     page.get_by_label("vivid").click()
-    page.wait_for_function("() => document.querySelector('#saturation input[type=number]').value == 1.5")
+    page.wait_for_function(
+        "() => document.querySelector('#saturation input[type=number]').value == 1.5"
+    )
     page.get_by_label("Guided").click()
     upload(page, files)
     wait_for(page, "colorized")
     page.get_by_text("Before and after").wait_for()
-    page.wait_for_function("() => document.querySelectorAll('.slider-wrap img, [data-testid] img').length >= 2")
-    together = download(page, page.get_by_role("button", name="Download all as ZIP"), tmp_path / "all.zip")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.slider-wrap img, [data-testid] img').length >= 2"
+    )
+    together = download(
+        page, page.get_by_role("button", name="Download all as ZIP"), tmp_path / "all.zip"
+    )
     command = [
         sys.executable,
         ROOT / "test.py",
@@ -143,7 +167,9 @@ def test_results_are_those_of_the_command(page, tmp_path, model):
 
 def test_odd_files_are_answered_in_words(page, tmp_path):
     files = save(tmp_path / "in", ["good.png", "<img src=x onerror=alert(1)>'.png", "broken.png"])
-    (tmp_path / "in" / "broken.png").write_bytes((tmp_path / "in" / "broken.png").read_bytes()[:500])
+    (tmp_path / "in" / "broken.png").write_bytes(
+        (tmp_path / "in" / "broken.png").read_bytes()[:500]
+    )
     (tmp_path / "in" / "notes.txt").write_text("words")
     (tmp_path / "in" / "empty.jpg").touch()
     upload(page, sorted((tmp_path / "in").iterdir()))
@@ -174,7 +200,9 @@ def test_many_files_and_two_people(browser, page, address, tmp_path):
     wait_for(other, "own.png")
     wait_for(other, "colorized")
     wait_for(page, "colorized")
-    with zipfile.ZipFile(download(page, page.get_by_role("button", name="Download all as ZIP"), tmp_path / "z")) as archive:
+    with zipfile.ZipFile(
+        download(page, page.get_by_role("button", name="Download all as ZIP"), tmp_path / "z")
+    ) as archive:
         assert len(archive.namelist()) == 200
     other.close()
 
@@ -186,9 +214,13 @@ def test_another_saturation_shows_another_result(page, tmp_path):
     page.wait_for_function(f"({shown})().includes('http')")
     before = page.evaluate(shown)
     page.get_by_label("muted").click()
-    page.wait_for_function("() => document.querySelector('#saturation input[type=number]').value == 0.4")
+    page.wait_for_function(
+        "() => document.querySelector('#saturation input[type=number]').value == 0.4"
+    )
     page.get_by_role("button", name="Colorize").click()
-    page.wait_for_function(f"before => ({shown})() != before && ({shown})().includes('http')", arg=before)
+    page.wait_for_function(
+        f"before => ({shown})() != before && ({shown})().includes('http')", arg=before
+    )
 
 
 def test_files_of_one_name_keep_both(page, tmp_path):

@@ -12,9 +12,9 @@ import figures
 import test as script
 from data import preprocess
 from data.batches import Batches, Order
-from inference import model_file
 from inference.options import parse
 from models import aciids2020
+from models import file as model_file
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,12 @@ def files(tmp_path_factory):
 
 def loaded(path):
     """float64 (256, 256, 3), 0..1: how both scripts read a picture."""
-    return keras.utils.img_to_array(keras.utils.load_img(path, target_size=(256, 256)), dtype="float64") / 255
+    return (
+        keras.utils.img_to_array(
+            keras.utils.load_img(path, target_size=(256, 256)), dtype="float64"
+        )
+        / 255
+    )
 
 
 def equal(found, expected, tolerance):
@@ -54,17 +59,26 @@ def equal(found, expected, tolerance):
 def published(network, path):
     """The test script: what it makes of a picture, uint8 (256, 256, 3)."""
     lightness = color.rgb2lab(color.gray2rgb(color.rgb2gray(loaded(path))))[..., 0]
-    inputs = {"lightness": lightness, "global_lightness": lightness, "edges": feature.canny(lightness)}
+    inputs = {
+        "lightness": lightness,
+        "global_lightness": lightness,
+        "edges": feature.canny(lightness),
+    }
     inputs = {name: np.float32(x)[None, ..., None] for name, x in inputs.items()}
     ab = keras.ops.convert_to_numpy(network(inputs))[0]
-    return np.rint(255 * color.lab2rgb(np.dstack([lightness, ab.astype(np.float64)]))).astype(np.uint8)
+    return np.rint(255 * color.lab2rgb(np.dstack([lightness, ab.astype(np.float64)]))).astype(
+        np.uint8
+    )
 
 
 def test_training_sees_what_theirs_saw(files):
     paths = sorted(files.iterdir())
     (batch,) = Batches(paths, 256, len(paths), Order(0, 0, short_batch=True), nearest=True)[0]
     inputs = aciids2020.build(width=1 / 16).input
-    given = {name: keras.ops.convert_to_numpy(x) for name, x in preprocess.training_inputs(batch, inputs).items()}
+    given = {
+        name: keras.ops.convert_to_numpy(x)
+        for name, x in preprocess.training_inputs(batch, inputs).items()
+    }
     targets = keras.ops.convert_to_numpy(preprocess.target(batch, 1.8))
     found = {rgb.tobytes(): i for i, rgb in enumerate(batch)}
     for path in paths:
@@ -80,7 +94,22 @@ def test_training_sees_what_theirs_saw(files):
 
 def test_colorizing_is_theirs(files, network, tmp_path):
     path, model = network
-    assert script.main(*parse([str(files), str(tmp_path), "--as-published", "--format", "png", "--model", str(path)])) == 0
+    assert (
+        script.main(
+            *parse(
+                [
+                    str(files),
+                    str(tmp_path),
+                    "--as-published",
+                    "--format",
+                    "png",
+                    "--model",
+                    str(path),
+                ]
+            )
+        )
+        == 0
+    )
     for source in files.iterdir():
         with Image.open(tmp_path / f"{source.stem}.png") as image:
             result, expected = np.asarray(image).astype(int), published(model, source)
@@ -90,7 +119,15 @@ def test_colorizing_is_theirs(files, network, tmp_path):
 
 def test_what_figures_measure_and_show_is_theirs(files, network, tmp_path):
     path, model = network
-    options = ["--as-published", "--data", str(files), "--model", f"ours={path}", "--out", str(tmp_path)]
+    options = [
+        "--as-published",
+        "--data",
+        str(files),
+        "--model",
+        f"ours={path}",
+        "--out",
+        str(tmp_path),
+    ]
     figures.main(["results", *options])
     numbers = json.loads((tmp_path / "results.json").read_text())
     assert numbers["as_published"] is True
@@ -101,7 +138,9 @@ def test_what_figures_measure_and_show_is_theirs(files, network, tmp_path):
     assert numbers["means"]["ours"]["psnr"]["mean"] == pytest.approx(np.mean(errors), abs=0.02)
 
 
-@pytest.mark.parametrize("option", [("--size", "128"), ("--saturation", "2"), ("--old",), ("--gamut", "clip")], ids=str)
+@pytest.mark.parametrize(
+    "option", [("--size", "128"), ("--saturation", "2"), ("--old",), ("--gamut", "clip")], ids=str
+)
 def test_it_goes_with_no_step_of_ours(files, tmp_path, capsys, option):
     with pytest.raises(SystemExit) as end:
         parse([str(files), str(tmp_path / "out"), "--as-published", *option])

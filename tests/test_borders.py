@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from data.borders import find_borders
+from inference.borders import find_borders
 
 PICTURES = ("astronaut", "chelsea", "coffee", "rocket", "camera")
 
@@ -16,7 +16,9 @@ def gray(name):
 
 
 def framed(picture, widths, tone, noise=0.0):
-    result = cv2.copyMakeBorder(picture, *widths, cv2.BORDER_CONSTANT, value=tone).astype(np.float32)
+    result = cv2.copyMakeBorder(picture, *widths, cv2.BORDER_CONSTANT, value=tone).astype(
+        np.float32
+    )
     result += np.random.default_rng(0).normal(0, noise, result.shape) if noise else 0
     return np.clip(result, 0, 255).astype(np.uint8)
 
@@ -24,14 +26,21 @@ def framed(picture, widths, tone, noise=0.0):
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_without_a_border_has_none(name):
     assert find_borders(gray(name)) == (0, 0, 0, 0)
-    assert find_borders(cv2.resize(gray(name), (64, 48), interpolation=cv2.INTER_AREA)) == (0, 0, 0, 0)
+    assert find_borders(cv2.resize(gray(name), (64, 48), interpolation=cv2.INTER_AREA)) == (
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 @pytest.mark.parametrize("tone", [0, 90, 235, 255])
 @pytest.mark.parametrize("share", [0.01, 0.04, 0.1])
 def test_a_border_of_any_tone_and_width_is_found(share, tone, noise):
-    for name in ("chelsea", "coffee") + ("astronaut",) * (not noise):  # its lower edge is as dark as a noisy black border
+    for name in ("chelsea", "coffee") + ("astronaut",) * (
+        not noise
+    ):  # its lower edge is as dark as a noisy black border
         picture = gray(name)
         width = max(1, round(share * max(picture.shape)))
         found = find_borders(framed(picture, [width] * 4, tone, noise))

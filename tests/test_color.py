@@ -40,7 +40,9 @@ def test_round_trips():
     lab = color.lab_from_srgb(RANDOM)
     assert lab.dtype == np.float32
     linear = color.linear_from_lab(*np.moveaxis(lab, -1, 0)[..., None])[:, 0]
-    assert linear.dtype == np.float32 and np.abs(color.srgb_from_linear(linear) - RANDOM).max() < 1e-4
+    assert (
+        linear.dtype == np.float32 and np.abs(color.srgb_from_linear(linear) - RANDOM).max() < 1e-4
+    )
     assert np.abs(color.srgb_from_linear(color.linear_from_srgb(RANDOM)) - RANDOM).max() < 1e-5
     assert np.abs(color.lightness_from_srgb(RANDOM) - lab[:, 0]).max() < 1e-4
 
@@ -54,7 +56,11 @@ def test_lightness_of_a_gray_value_is_that_of_the_neutral_color():
 def test_boost_keeps_value_and_a_factor_of_one_keeps_all():
     assert np.allclose(color.boost_saturation(RANDOM, 1), RANDOM, atol=1e-6)
     assert np.allclose(color.boost_saturation(RANDOM, 1.8).max(-1), RANDOM.max(-1))
-    assert color.boost_saturation(RANDOM, 1.8).min() < 0 <= color.boost_saturation(RANDOM, 1.8, clip=True).min() + 1e-6
+    assert (
+        color.boost_saturation(RANDOM, 1.8).min()
+        < 0
+        <= color.boost_saturation(RANDOM, 1.8, clip=True).min() + 1e-6
+    )
 
 
 def test_codes_are_those_of_the_curve():
@@ -65,7 +71,9 @@ def test_codes_are_those_of_the_curve():
     assert deep.dtype == np.uint16 and np.abs(deep - 65535 * srgb).max() <= 1
     ramp = np.linspace(-0.2, 1.2, 30_000, dtype="float32").reshape(100, 100, 3)
     exact = 255 * np.clip(color.srgb_from_linear(ramp), 0, 1)
-    assert np.abs(color.codes_from_linear(ramp, np.dtype("uint8")) - exact).max() < 0.56  # rounding and the table's step
+    assert (
+        np.abs(color.codes_from_linear(ramp, np.dtype("uint8")) - exact).max() < 0.56
+    )  # rounding and the table's step
 
 
 def test_fit_gamut_keeps_lightness_and_hue_and_as_much_chroma_as_fits():

@@ -18,13 +18,15 @@ from PIL import Image, ImageCms
 from skimage import color, data
 
 import test as script
-from data import preprocess, reader, writer
-from data.jobs import find_jobs, share_of
+from data import preprocess
 from data.preprocess import lightness_of
-from inference import folder, model_file, view
+from inference import folder, view
 from inference import sheet as sheets
+from inference.jobs import find_jobs, share_of
 from inference.options import parse
 from models import aciids2020
+from models import file as model_file
+from pictures import reader, writer
 from tests.test_line_art import page
 
 pytestmark = pytest.mark.slow
@@ -41,9 +43,17 @@ def networks(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = aciids2020.build(**ARGUMENTS)
     *rest, last, _ = model.get_weights()
-    for name, (kernel, bias) in {"strong": (8 * last, (0.3, -0.4)), "none": (0 * last, (0, 0))}.items():
+    for name, (kernel, bias) in {
+        "strong": (8 * last, (0.3, -0.4)),
+        "none": (0 * last, (0, 0)),
+    }.items():
         card = {"arguments": ARGUMENTS, "size": 64}
-        model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, kernel, np.array(bias, np.float32)], card)
+        model_file.save(
+            folder / f"{name}.keras",
+            "aciids2020",
+            [*rest, kernel, np.array(bias, np.float32)],
+            card,
+        )
     return folder
 
 
@@ -52,7 +62,9 @@ def run(networks, capsys):
     """Runs test.py in this process -> (exit status, stdout, stderr)."""
 
     def run(*arguments, network="strong"):
-        status = script.main(*parse([*map(str, arguments), "--model", str(networks / f"{network}.keras")]))
+        status = script.main(
+            *parse([*map(str, arguments), "--model", str(networks / f"{network}.keras")])
+        )
         return status, *capsys.readouterr()
 
     return run
@@ -112,8 +124,12 @@ def test_colours_are_those_of_the_network(tmp_path, run, networks):
     run(save(tmp_path / "a.png", pixels), tmp_path / "out.png", "--precision", "float32")
     model, _ = model_file.load(networks / "strong.keras")
     small = lightness_of(preprocess.resize(pixels, 64, 64))[None, ..., None]
-    ab = model.predict(preprocess.network_inputs(small), verbose=0)[0, ::2, ::2]  # before the nearest doubling
-    difference = np.asarray(Image.open(tmp_path / "out.png")).astype(int) - preprocess.colorize(pixels, ab)
+    ab = model.predict(preprocess.network_inputs(small), verbose=0)[
+        0, ::2, ::2
+    ]  # before the nearest doubling
+    difference = np.asarray(Image.open(tmp_path / "out.png")).astype(int) - preprocess.colorize(
+        pixels, ab
+    )
     assert np.abs(difference).max() <= 1
 
 
@@ -124,7 +140,10 @@ def test_pictures_do_not_depend_on_their_company(tmp_path, run):
     run(tmp_path / "in", tmp_path / "three", "--batch", "3")
     run(tmp_path / "in", tmp_path / "one", "--batch", "1")
     for i in range(len(PICTURES)):
-        one, three = (np.asarray(Image.open(tmp_path / folder / f"{i}.png")).astype(int) for folder in ("one", "three"))
+        one, three = (
+            np.asarray(Image.open(tmp_path / folder / f"{i}.png")).astype(int)
+            for folder in ("one", "three")
+        )
         assert np.abs(one - three).max() <= 1
 
 
@@ -141,7 +160,9 @@ def test_network_is_compiled_once_for_all_sizes(tmp_path, run, monkeypatch):
     for i in range(7):
         save(tmp_path / "in" / f"{i}.png", PICTURES["camera"][: 50 + 9 * i, : 90 - 9 * i])
     assert run(tmp_path / "in", tmp_path / "out", "--batch", "3")[0] == 0
-    assert len(traces) <= 2 and set(traces) == {(3, 64, 64, 1)}  # Keras traces a second time to build the model
+    assert len(traces) <= 2 and set(traces) == {
+        (3, 64, 64, 1)
+    }  # Keras traces a second time to build the model
 
 
 def test_size_of_the_network(tmp_path, run):
@@ -177,7 +198,9 @@ def test_sixteen_bits_alpha_and_the_rest_are_kept(tmp_path, run):
         assert image.mode == "RGBA" and image.size == (40, 60)  # turned upright, once
         np.testing.assert_array_equal(np.asarray(image)[..., 3], np.rot90(alpha, -1))
         assert image.getexif()[271] == "Maker" and image.getexif().get(0x0112, 1) == 1
-        assert image.info["icc_profile"] == SRGB and image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert image.info["icc_profile"] == SRGB and image.info["dpi"] == pytest.approx(
+            (300, 300), abs=0.1
+        )
 
 
 def test_side_by_side(tmp_path, run):
@@ -248,7 +271,9 @@ def test_mixed_folder(tmp_path, run):
     assert made == ["a.jpg", "a.png", "deep/er/b.png", "deep/nameless.png"]
     assert all(path.read_bytes() == content for path, content in before.items())
     assert run(source, out)[1].startswith("0 done, 4 skipped, 4 failed, 2 passed over; ")
-    assert run(source, out, "--overwrite")[1].startswith("4 done, 0 skipped, 4 failed, 2 passed over; ")
+    assert run(source, out, "--overwrite")[1].startswith(
+        "4 done, 0 skipped, 4 failed, 2 passed over; "
+    )
 
 
 def test_a_stopped_run_goes_on(tmp_path, run):
@@ -258,15 +283,22 @@ def test_a_stopped_run_goes_on(tmp_path, run):
     (tmp_path / "out/2.png").unlink()
     stamp = (tmp_path / "out/1.png").stat().st_mtime_ns
     assert run(tmp_path / "in", tmp_path / "out")[1].startswith("1 done, 3 skipped, 0 failed")
-    assert (tmp_path / "out/1.png").stat().st_mtime_ns == stamp and (tmp_path / "out/2.png").exists()
+    assert (tmp_path / "out/1.png").stat().st_mtime_ns == stamp and (
+        tmp_path / "out/2.png"
+    ).exists()
 
 
 def test_shards_make_what_one_run_makes(tmp_path, run):
     """Byte for byte, though they see the pictures in other company; and again after some were lost."""
     for i in range(22):
-        save(tmp_path / "in" / f"{i % 3}" / f"{i}.png", PICTURES["camera"][i : 90 + 2 * i, i : 150 - 3 * i])
+        save(
+            tmp_path / "in" / f"{i % 3}" / f"{i}.png",
+            PICTURES["camera"][i : 90 + 2 * i, i : 150 - 3 * i],
+        )
     run(tmp_path / "in", tmp_path / "all")
-    whole = {p.relative_to(tmp_path / "all"): p.read_bytes() for p in (tmp_path / "all").rglob("*.png")}
+    whole = {
+        p.relative_to(tmp_path / "all"): p.read_bytes() for p in (tmp_path / "all").rglob("*.png")
+    }
     assert len(whole) == 22 and len(set(whole.values())) == 22
     done = []
     for i in range(4):
@@ -274,11 +306,18 @@ def test_shards_make_what_one_run_makes(tmp_path, run):
         done.append(int(out.split()[0]))
         assert status == 0 and out.split()[1:4] == ["done,", "0", "skipped,"]
     assert sum(done) == 22 and max(done) < 22
-    assert {p.relative_to(tmp_path / "out"): p.read_bytes() for p in (tmp_path / "out").rglob("*.png")} == whole
+    assert {
+        p.relative_to(tmp_path / "out"): p.read_bytes() for p in (tmp_path / "out").rglob("*.png")
+    } == whole
     lost = tmp_path / "out" / sorted(whole)[5]
     lost.unlink()
-    again = [run(tmp_path / "in", tmp_path / "out", "--shard", f"{i}/4")[1].split()[0] for i in range(4)]
-    assert sorted(again) == ["0", "0", "0", "1"] and lost.read_bytes() == whole[lost.relative_to(tmp_path / "out")]
+    again = [
+        run(tmp_path / "in", tmp_path / "out", "--shard", f"{i}/4")[1].split()[0] for i in range(4)
+    ]
+    assert (
+        sorted(again) == ["0", "0", "0", "1"]
+        and lost.read_bytes() == whole[lost.relative_to(tmp_path / "out")]
+    )
 
 
 def test_shards_are_stable(tmp_path):
@@ -302,7 +341,11 @@ def test_shards_are_stable(tmp_path):
     assert len(few) == 151 and len(many) == 300 and few.pop("\udcff/a.png") in range(3)
     assert few.items() <= many.items()
     assert all(70 < list(many.values()).count(i) < 130 for i in range(3))
-    assert [share_of(f"a/{i}.jpg", 1000) for i in range(3)] == [21, 780, 2]  # the same in every release
+    assert [share_of(f"a/{i}.jpg", 1000) for i in range(3)] == [
+        21,
+        780,
+        2,
+    ]  # the same in every release
 
 
 def test_one_file_to_a_folder_or_to_a_name(tmp_path, run):
@@ -318,16 +361,27 @@ def test_other_settings_do_not_skip_in_silence(tmp_path, run, networks):
         save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
     run(tmp_path / "in", tmp_path / "out")
     first = (tmp_path / "out/0.png").read_bytes()
-    for options, word in ((("--saturation", 0.5), "saturation 1.0, now 0.5"), (("--size", 128), "size [64], now [128]")):
+    for options, word in (
+        (("--saturation", 0.5), "saturation 1.0, now 0.5"),
+        (("--size", 128), "size [64], now [128]"),
+    ):
         status, _, err = run(tmp_path / "in", tmp_path / "out", *options)
         assert status == 2 and word in err and "--overwrite makes them again" in err
     status, _, err = run(tmp_path / "in", tmp_path / "out", network="none")
     assert status == 2 and "model_sha256 " in err and (tmp_path / "out/0.png").read_bytes() == first
-    assert run(tmp_path / "in", tmp_path / "out", "--saturation", 0.5, "--overwrite")[1].startswith("3 done")
-    assert run(tmp_path / "in", tmp_path / "out", "--saturation", 0.5)[1].startswith("0 done, 3 skipped")
+    assert run(tmp_path / "in", tmp_path / "out", "--saturation", 0.5, "--overwrite")[1].startswith(
+        "3 done"
+    )
+    assert run(tmp_path / "in", tmp_path / "out", "--saturation", 0.5)[1].startswith(
+        "0 done, 3 skipped"
+    )
     (tmp_path / "out/.colorized.json").unlink()  # results of an earlier version
     status, out, err = run(tmp_path / "in", tmp_path / "out")
-    assert status == 0 and out.startswith("0 done, 3 skipped") and "with what settings is not known" in err
+    assert (
+        status == 0
+        and out.startswith("0 done, 3 skipped")
+        and "with what settings is not known" in err
+    )
     source, target = tmp_path / "in/0.png", tmp_path / "alone.png"
     run(source, target)
     assert "with what settings is not known" in run(source, target, "--saturation", 0.5)[2]
@@ -338,7 +392,11 @@ def test_json_of_colorizing(tmp_path, run):
     (tmp_path / "in/b.jpg").write_text("no picture")
     status, out, _ = run(tmp_path / "in", tmp_path / "out", "--json")
     found = json.loads(out)
-    assert status == 1 and (found["done"], found["failed"]) == (1, 1) and found["message"].startswith("1 done")
+    assert (
+        status == 1
+        and (found["done"], found["failed"]) == (1, 1)
+        and found["message"].startswith("1 done")
+    )
     assert {entry["status"] for entry in found["files"]} == {"done", "failed"}
     status, out, _ = run(tmp_path / "in", tmp_path / "out", "--json", "--saturation", 2)
     assert status == 2 and json.loads(out)["skipped"] == 1
@@ -364,7 +422,11 @@ def test_hidden_colours_do_not_reach_the_network(tmp_path, run, options):
 def test_uncoloured_results_never_pass(tmp_path, run, monkeypatch):
     source = save(tmp_path / "a.png", PICTURES["camera"])
     with monkeypatch.context() as context:
-        context.setattr(view.Predictor, "ab", lambda self, views, mirror: np.full((len(views), 32, 32, 2), np.nan, "f4"))
+        context.setattr(
+            view.Predictor,
+            "ab",
+            lambda self, views, mirror: np.full((len(views), 32, 32, 2), np.nan, "f4"),
+        )
         status, out, err = run(source, tmp_path / "nan")
     assert status == 1 and "1 failed" in out and "a.png: the network gave no finite colours" in err
     assert not (tmp_path / "nan").exists()
@@ -413,7 +475,9 @@ def test_sheet(tmp_path, run, monkeypatch):
     assert (sheet[3 * tile :, 2 * tile :] == 255).all() and not (
         sheet[3 * tile :, :tile] == 255
     ).all()  # one in the last row
-    monkeypatch.setattr(sheets, "SHEET_PICTURES", 3)  # of thousands, some; those of earlier runs as well
+    monkeypatch.setattr(
+        sheets, "SHEET_PICTURES", 3
+    )  # of thousands, some; those of earlier runs as well
     _, out, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.jpg")
     assert "0 done, 7 skipped" in out and "3 of 7 results" in err
     assert Image.open(tmp_path / "sheet.jpg").size == (4 * tile, 2 * tile)
@@ -427,7 +491,9 @@ def test_precision(tmp_path, run):
     names = {"float32": "32.png", "mixed_bfloat16": "16.png"}
     same = tmp_path / names[view.native_precision()]
     assert (tmp_path / "auto.png").read_bytes() == same.read_bytes()
-    single, half = (np.asarray(Image.open(tmp_path / f"{bits}.png")).astype(int) for bits in (32, 16))
+    single, half = (
+        np.asarray(Image.open(tmp_path / f"{bits}.png")).astype(int) for bits in (32, 16)
+    )
     assert 0 < np.abs(single - half).mean() < 4
 
 
@@ -441,7 +507,10 @@ def test_strange_names(tmp_path, run):
     status, out, err = run(tmp_path / "in", tmp_path / "out")
     assert status == 1 and out.startswith("1 done, 0 skipped, 1 failed")
     assert r"\udcff\x1b[2J.png: not a picture" in err and "\x1b" not in err
-    assert set(os.listdir(os.path.join(os.fsencode(tmp_path), b"out"))) == {b"\xff\n.png", b".colorized.json"}
+    assert set(os.listdir(os.path.join(os.fsencode(tmp_path), b"out"))) == {
+        b"\xff\n.png",
+        b".colorized.json",
+    }
 
 
 def full_disk(monkeypatch, number=28):
@@ -463,7 +532,9 @@ def test_a_full_disk_is_one_line_and_leaves_no_halves(tmp_path, run, monkeypatch
     with monkeypatch.context() as context:
         full_disk(context)
         status, _, err = run(tmp_path / "in", tmp_path / "out", "--batch", "3")
-    assert status == 1 and [line for line in err.splitlines() if "almost no colour" not in line] == [
+    assert status == 1 and [
+        line for line in err.splitlines() if "almost no colour" not in line
+    ] == [
         f"1 done, 0 skipped, 0 failed, 0 passed over; {tmp_path / 'out'}: No space left on device; "
         "the same command goes on from here"
     ]
@@ -478,7 +549,11 @@ def test_a_result_that_is_refused_alone_fails_alone(tmp_path, run, monkeypatch):
     (tmp_path / "out" / "2.png" / "x").mkdir(parents=True)
     full_disk(monkeypatch, 36)  # "File name too long" itself, as test machines differ
     status, out, err = run(tmp_path / "in", tmp_path / "out", "--overwrite")
-    assert status == 1 and out.startswith("1 done, 0 skipped, 2 failed") and "File name too long" in err
+    assert (
+        status == 1
+        and out.startswith("1 done, 0 skipped, 2 failed")
+        and "File name too long" in err
+    )
     assert results(tmp_path / "out") == ["0.png", "2.png"]
 
 
@@ -501,7 +576,12 @@ def test_a_folder_that_changes_while_it_is_read(tmp_path, run, monkeypatch):
     monkeypatch.setattr(folder, "picture_size", change_first)
     status, out, err = run(source, tmp_path / "out")
     assert status == 1 and out.startswith("4 done, 0 skipped, 4 failed")
-    for line in ("1.png: No such file", "2.png: not a regular", "3.png: not a regular", "4.png: not a picture"):
+    for line in (
+        "1.png: No such file",
+        "2.png: not a regular",
+        "3.png: not a regular",
+        "4.png: not a picture",
+    ):
         assert line in err
     assert results(tmp_path / "out") == ["0.png", "5.png", "6.png", "7.png"]
 
@@ -566,7 +646,10 @@ def test_out_of_memory_halves_the_batch(tmp_path, run, monkeypatch):
     assert status == 0 and out.startswith("11 done, 0 skipped, 0 failed")
     assert err.count("out of memory: from here on 2 pictures at a time, not 8") == 1
     for path in (tmp_path / "out").glob("*.png"):  # each picture got its own colours
-        both = (np.asarray(Image.open(folder / path.name)).astype(int) for folder in (tmp_path / "out", tmp_path / "less"))
+        both = (
+            np.asarray(Image.open(folder / path.name)).astype(int)
+            for folder in (tmp_path / "out", tmp_path / "less")
+        )
         assert np.abs(np.subtract(*both)).max() <= 2
 
 
@@ -598,7 +681,9 @@ def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
     read, looked = reader.read_picture, []
     monkeypatch.setattr(view.Predictor, "ab", interrupted)
     monkeypatch.setattr(folder, "ThreadPoolExecutor", lambda threads: ThreadPoolExecutor(1))
-    monkeypatch.setattr(folder, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path))
+    monkeypatch.setattr(
+        folder, "read_picture", lambda path: looked.append(path) or time.sleep(0.05) or read(path)
+    )
     for i in range(20):
         save(tmp_path / "in" / f"{i}.png", PICTURES["tall"])
     status, out, err = run(tmp_path / "in", tmp_path / "out", "--batch", "10", "--overwrite")
@@ -606,7 +691,9 @@ def test_interrupt_leaves_what_has_not_begun(tmp_path, run, monkeypatch):
     assert len(looked) <= 12  # the first ten, and of the next ten what was under way
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)]
+)
 def test_interrupt_says_how_to_go_on(tmp_path, networks, number):
     """The command in a process of its own: Ctrl-C, whole files, status 130; then the same command finishes."""
     source = save(tmp_path / "in/0.png", PICTURES["camera"])
@@ -616,15 +703,24 @@ def test_interrupt_says_how_to_go_on(tmp_path, networks, number):
     command += ["--model", str(networks / "strong.keras")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     deadline = time.monotonic() + 150
-    while not list((tmp_path / "out").glob("[!.]*.png")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not list((tmp_path / "out").glob("[!.]*.png"))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "stopped: " in err.splitlines()[-1] and "the same command goes on from here" in err.splitlines()[-1]
+    assert (
+        "stopped: " in err.splitlines()[-1]
+        and "the same command goes on from here" in err.splitlines()[-1]
+    )
     made = sorted((tmp_path / "out").glob("[!.]*"))
     assert 0 < len(made) < 400 and f"stopped: {len(made)} done, " in err
-    assert all(reader.read_picture(path).pixels.shape == (256, 256, 3) for path in made)  # all whole, none begun
+    assert all(
+        reader.read_picture(path).pixels.shape == (256, 256, 3) for path in made
+    )  # all whole, none begun
 
 
 def test_documents_stay_gray_unless_forced(tmp_path, run):
@@ -634,7 +730,10 @@ def test_documents_stay_gray_unless_forced(tmp_path, run):
     with Image.open(tmp_path / "out" / "page.png") as page_made:
         assert np.ptp(np.asarray(page_made.convert("RGB")).astype(int), axis=-1).max() <= 1
     assert run(tmp_path / "in", tmp_path / "out", "--force", "--overwrite")[0] == 0
-    assert np.ptp(reader.read_picture(tmp_path / "out" / "page.png").pixels.astype(int), axis=-1).max() > 9
+    assert (
+        np.ptp(reader.read_picture(tmp_path / "out" / "page.png").pixels.astype(int), axis=-1).max()
+        > 9
+    )
 
 
 def test_old_photographs_and_mirror_images_in_batches(tmp_path, run):
@@ -644,6 +743,8 @@ def test_old_photographs_and_mirror_images_in_batches(tmp_path, run):
         save(tmp_path / "in" / f"{name}.png", pixels)
     assert run(tmp_path / "in", tmp_path / "three", "--old", "--batch", 8)[0] == 0
     assert run(tmp_path / "in" / "b.png", tmp_path / "b.png", "--old", "--batch", 8)[0] == 0
-    first, second = (reader.read_picture(tmp_path / "three" / f"{name}.png").pixels.astype(int) for name in "ab")
+    first, second = (
+        reader.read_picture(tmp_path / "three" / f"{name}.png").pixels.astype(int) for name in "ab"
+    )
     assert np.abs(first - second[:, ::-1]).max() <= 2
     assert np.abs(reader.read_picture(tmp_path / "b.png").pixels.astype(int) - second).max() <= 1

@@ -15,9 +15,9 @@ from skimage import data
 
 import colorizer
 from data.preprocess import resize
-from inference import model_file
 from inference.view import Predictor
 from models import aciids2020
+from models import file as model_file
 from tests.test_line_art import page
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
@@ -29,7 +29,12 @@ def model(tmp_path_factory):
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 8, "global_size": 64}
     path = tmp_path_factory.mktemp("model") / "small.keras"
-    metadata = {"arguments": arguments, "size": 64, "colorize_saturation": 1.2, "saturations": {"muted": 0.5, "vivid": 2}}
+    metadata = {
+        "arguments": arguments,
+        "size": 64,
+        "colorize_saturation": 1.2,
+        "saturations": {"muted": 0.5, "vivid": 2},
+    }
     metadata |= {"sizes": [64, 48], "mirror": True}
     model_file.save(path, "aciids2020", aciids2020.build(**arguments).get_weights(), metadata)
     return path
@@ -54,13 +59,21 @@ def test_the_type_and_the_size_are_kept(colorize, dtype, shape):
     )
     before = picture.copy()
     result = colorize(picture)
-    assert result.shape == (70, 90, 3) and result.dtype == picture.dtype and (picture == before).all()
+    assert (
+        result.shape == (70, 90, 3) and result.dtype == picture.dtype and (picture == before).all()
+    )
     scale = 1 if result.dtype.kind == "f" else np.iinfo(result.dtype).max
     assert np.abs(result / scale - colorize(GRAY) / 255).mean() < 2 / 255
 
 
 def test_several_pictures_give_what_each_gives(colorize):
-    pictures = [GRAY, GRAY[:30, :20], GRAY[:1, :1], np.ascontiguousarray(GRAY.T)[::-1], np.asfortranarray(GRAY)]
+    pictures = [
+        GRAY,
+        GRAY[:30, :20],
+        GRAY[:1, :1],
+        np.ascontiguousarray(GRAY.T)[::-1],
+        np.asfortranarray(GRAY),
+    ]
     alone = [colorize(picture) for picture in pictures]
     for several in (colorize(pictures), colorize(tuple(pictures)), list(colorize(iter(pictures)))):
         assert len(several) == 5
@@ -81,7 +94,9 @@ def test_an_image_of_pillow_is_an_array(colorize):
 
 
 def test_saturation(colorize):
-    assert (colorize(GRAY) == colorize(GRAY, 1.2)).all() and (colorize(GRAY, "vivid") == colorize(GRAY, 2)).all()
+    assert (colorize(GRAY) == colorize(GRAY, 1.2)).all() and (
+        colorize(GRAY, "vivid") == colorize(GRAY, 2)
+    ).all()
     assert np.ptp(colorize(GRAY, 0), axis=-1).max() <= 1
     assert np.allclose(colorize.ab(GRAY, "muted"), 0.5 * colorize.ab(GRAY, 1))
     assert colorize.ab(GRAY).shape == (70, 90, 2) and colorize.ab(GRAY).dtype == np.float32
@@ -89,7 +104,9 @@ def test_saturation(colorize):
 
 @pytest.mark.parametrize("saturation", [-1, 11, np.nan, np.inf, "natural"])
 def test_a_wrong_saturation_is_refused(colorize, saturation):
-    with pytest.raises(ValueError, match="muted, vivid" if saturation == "natural" else "from 0 to 10"):
+    with pytest.raises(
+        ValueError, match="muted, vivid" if saturation == "natural" else "from 0 to 10"
+    ):
         colorize(GRAY, saturation)
 
 
@@ -129,11 +146,16 @@ def test_the_colours_of_several_sizes_are_averaged(model):
     view = both.views(GRAY)
     large, small = (one.ab([view])[0] for one in (first, second))
     mean = (large + cv2.resize(small, large.shape[1::-1], interpolation=cv2.INTER_LINEAR)) / 2
-    assert np.allclose(both.ab([view])[0], mean, atol=1e-3) and not np.allclose(large, mean, atol=0.1)
+    assert np.allclose(both.ab([view])[0], mean, atol=1e-3) and not np.allclose(
+        large, mean, atol=0.1
+    )
 
 
 def test_what_it_shows(colorize):
-    assert repr(colorize) == "<Colorizer small.keras, size 64 and 48, saturation 1.2, muted 0.5, vivid 2>"
+    assert (
+        repr(colorize)
+        == "<Colorizer small.keras, size 64 and 48, saturation 1.2, muted 0.5, vivid 2>"
+    )
 
 
 def test_what_is_no_network_is_refused(tmp_path):
@@ -154,24 +176,42 @@ def test_the_page():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow"
+)
 def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
     from inference.export import write_onnx
 
     write_onnx(model, tmp_path / "a.onnx")
     own = colorizer.Colorizer(tmp_path / "a.onnx", batch=2)
-    assert own.saturations == colorize.saturations and own.saturation == colorize.saturation and own.sizes == (64,)
+    assert (
+        own.saturations == colorize.saturations
+        and own.saturation == colorize.saturation
+        and own.sizes == (64,)
+    )
     pictures = [GRAY, resize(data.astronaut(), 91, 33)]
     for one, other in zip(own(pictures), colorize(pictures)):
         assert np.abs(one.astype(int) - other).max() <= 2
     with ThreadPoolExecutor(4) as pool:
         assert all((found == own(GRAY)).all() for found in pool.map(own, [GRAY] * 8))
     Image.fromarray(GRAY).save(tmp_path / "gray.png")
-    command = [sys.executable, "test.py", tmp_path / "gray.png", tmp_path / "out.png", "--model", tmp_path / "a.onnx"]
+    command = [
+        sys.executable,
+        "test.py",
+        tmp_path / "gray.png",
+        tmp_path / "out.png",
+        "--model",
+        tmp_path / "a.onnx",
+    ]
     done = subprocess.run(command, cwd=PAGE.parents[1], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (np.asarray(Image.open(tmp_path / "out.png")) == own(GRAY)).all()
-    done = subprocess.run([*command, "--size", "128", "--overwrite"], cwd=PAGE.parents[1], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--size", "128", "--overwrite"],
+        cwd=PAGE.parents[1],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2 and "for the size 64, not 128" in done.stderr
     assert np.array_equal(own(GRAY, mirror=True), own(GRAY))
     with pytest.raises(ValueError, match="exported with mirror images"):
@@ -184,7 +224,11 @@ def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
 def test_borders_stay_neutral_and_documents_gray(colorize, kind):
     framed = np.pad(data.camera()[:300], 8, constant_values=250)
-    framed = {"uint8": framed, "uint16": framed.astype(np.uint16) * 257, "float32": np.float32(framed / 255)}[kind]
+    framed = {
+        "uint8": framed,
+        "uint16": framed.astype(np.uint16) * 257,
+        "float32": np.float32(framed / 255),
+    }[kind]
     result = colorize(framed) / (1 if kind == "float32" else np.iinfo(kind).max)
     assert np.ptp(result[:8], axis=-1).max() < 0.01 < np.ptp(result[20:-20, 20:-20], axis=-1).max()
     assert not colorize.ab(framed)[:8].any() and colorize.ab(framed)[20:-20].any()

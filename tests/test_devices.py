@@ -29,7 +29,19 @@ ROOT = Path(__file__).parents[1]
 BACKEND = keras.backend.backend()
 SMALL = ["--width", "0.0625", "--size", "64", "--batch", "2"]
 # all that has state: moving average, decay, schedule, crops; an epoch of 11 steps and one of 9
-OPTIONS = [*SMALL, "--preset", "tuned", "--precision", "float32", "--warmup", "2", "--epochs", "2", "--steps", "20"]
+OPTIONS = [
+    *SMALL,
+    "--preset",
+    "tuned",
+    "--precision",
+    "float32",
+    "--warmup",
+    "2",
+    "--epochs",
+    "2",
+    "--steps",
+    "20",
+]
 # train.py on two logical devices: TensorFlow wants to be asked before anything else happens
 SPLIT = """
 import sys, runpy, tensorflow as tf
@@ -53,7 +65,9 @@ def command(*arguments, two=False):
 
 
 def train(*arguments, two=False):
-    return subprocess.run(**command(*arguments, two=two), capture_output=True, text=True, timeout=LIMIT)
+    return subprocess.run(
+        **command(*arguments, two=two), capture_output=True, text=True, timeout=LIMIT
+    )
 
 
 def start(*arguments, count, run):
@@ -65,7 +79,9 @@ def start(*arguments, count, run):
     for i in range(count):
         log = open(f"{run}.{i}.log", "w")  # noqa: SIM115
         together = ["--run", run, "--coordinator", f"localhost:{port}", "--process", f"{i}/{count}"]
-        processes.append(subprocess.Popen(**command(*arguments, *together), stdout=log, stderr=subprocess.STDOUT))
+        processes.append(
+            subprocess.Popen(**command(*arguments, *together), stdout=log, stderr=subprocess.STDOUT)
+        )
     return processes
 
 
@@ -78,7 +94,11 @@ def step_of(run):
 
 def wait_for(step, run, processes):
     deadline = time.monotonic() + LIMIT
-    while step_of(run) < step and all(p.poll() is None for p in processes) and time.monotonic() < deadline:
+    while (
+        step_of(run) < step
+        and all(p.poll() is None for p in processes)
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
 
 
@@ -100,7 +120,14 @@ def compare(run, other):
     moved = [np.ptp(a).item() > 0 for a in found["weights"]]
     assert sum(moved) > len(moved) / 2
     for row, truth in zip(progress["history"], before["history"], strict=True):
-        for name in ("loss", "relative_mse", "val_loss", "val_relative_mse", "learning_rate", "variation_LFN"):
+        for name in (
+            "loss",
+            "relative_mse",
+            "val_loss",
+            "val_relative_mse",
+            "learning_rate",
+            "variation_LFN",
+        ):
             assert row[name] == pytest.approx(truth[name], rel=1e-4), name
 
 
@@ -109,7 +136,9 @@ def test_two_devices_train_as_one(one, photographs, tmp_path):
     """Weights, moving average, losses and validation; killed in the middle of an epoch and taken up again."""
     run = tmp_path / "two"
     arguments = ["--data", photographs, *OPTIONS, "--checkpoint-steps", 3, "--run", run, "--resume"]
-    process = subprocess.Popen(**command(*arguments, two=True), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        **command(*arguments, two=True), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     wait_for(3, run, [process])
     process.kill()
     process.wait()
@@ -123,11 +152,18 @@ def test_two_devices_train_as_one(one, photographs, tmp_path):
 @several
 @pytest.mark.parametrize(
     "flags, reason",
-    [(["--devices", "9"], "--devices 9: there are 2"), (["--batch", "3"], "--batch 3: not divisible by 2 devices")],
+    [
+        (["--devices", "9"], "--devices 9: there are 2"),
+        (["--batch", "3"], "--batch 3: not divisible by 2 devices"),
+    ],
 )
 def test_what_devices_cannot_do_is_one_line(flags, reason, photographs, tmp_path):
     done = train("--data", photographs, *SMALL, "--run", tmp_path / "run", *flags, two=True)
-    assert done.returncode == 2 and reason in done.stderr.splitlines()[-1] and not (tmp_path / "run").exists(), done.stderr
+    assert (
+        done.returncode == 2
+        and reason in done.stderr.splitlines()[-1]
+        and not (tmp_path / "run").exists()
+    ), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -135,7 +171,10 @@ def test_what_devices_cannot_do_is_one_line(flags, reason, photographs, tmp_path
     [
         (["--coordinator", "localhost:1"], "--coordinator and --process go together"),
         (["--coordinator", "localhost:1", "--process", "2/2"], "'2/2' is no I/N"),
-        (["--coordinator", "localhost:1", "--process", "0/2", "--dry-run"], "--dry-run: goes with one process"),
+        (
+            ["--coordinator", "localhost:1", "--process", "0/2", "--dry-run"],
+            "--dry-run: goes with one process",
+        ),
     ],
 )
 def test_processes_are_named_in_full(flags, reason, tmp_path, monkeypatch, capsys):
@@ -182,7 +221,9 @@ print(max(np.abs(a - b).max() for a, b in zip(*weights)), max(np.abs(a - b).max(
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX's step sees the whole batch as it is")
 def test_batch_normalisation_is_over_the_whole_batch():
-    done = subprocess.run([sys.executable, "-c", NORMALISED], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run(
+        [sys.executable, "-c", NORMALISED], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT
+    )
     assert done.returncode == 0, done.stderr
     apart, moved = map(float, done.stdout.split())
     assert apart < 1e-3 < 1e-2 < moved  # with statistics of its own share on each device: 0.2
@@ -196,14 +237,19 @@ def test_two_processes_train_as_one(one, photographs, tmp_path):
     """Stopped by a SIGTERM to one of them, both save after the same step and end; taken up again; written once."""
     run = tmp_path / "run"
     arguments = ["--data", photographs, *OPTIONS, "--checkpoint-steps", "2", "--resume"]
-    processes = start(*arguments, "--epochs", "300", "--steps", "0", count=2, run=tmp_path / "stopped")
+    processes = start(
+        *arguments, "--epochs", "300", "--steps", "0", count=2, run=tmp_path / "stopped"
+    )
     wait_for(4, tmp_path / "stopped", processes)
     processes[1].send_signal(signal.SIGTERM)
     assert [p.wait(LIMIT) for p in processes] == [130, 130]
     step = step_of(tmp_path / "stopped")
     for i in range(2):
         said = Path(f"{tmp_path / 'stopped'}.{i}.log").read_text()
-        assert f"stopped and saved at step {step}" in said or f"epoch {step // 11}: the same command" in said
+        assert (
+            f"stopped and saved at step {step}" in said
+            or f"epoch {step // 11}: the same command" in said
+        )
 
     processes = start(*arguments, count=2, run=run)
     wait_for(6, run, processes)
@@ -214,7 +260,11 @@ def test_two_processes_train_as_one(one, photographs, tmp_path):
     assert [p.wait(LIMIT) for p in start(*arguments, count=2, run=run)] == [0, 0]
     compare(run, one)
     said = [Path(f"{run}.{i}.log").read_text() for i in range(2)]
-    assert said[0].count("epoch 2: loss") == 1 and "resumed after step" in said[0] and "epoch" not in said[1]
+    assert (
+        said[0].count("epoch 2: loss") == 1
+        and "resumed after step" in said[0]
+        and "epoch" not in said[1]
+    )
     rows = list(csv.DictReader((run / "log.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert len(list((run / "samples").iterdir())) == 2
@@ -225,7 +275,17 @@ def test_two_processes_train_as_one(one, photographs, tmp_path):
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_process_that_dies_ends_the_other(killed, photographs, tmp_path):
     run = tmp_path / "run"
-    arguments = ["--data", photographs, *OPTIONS, "--epochs", "3000", "--steps", "0", "--checkpoint-steps", "1"]
+    arguments = [
+        "--data",
+        photographs,
+        *OPTIONS,
+        "--epochs",
+        "3000",
+        "--steps",
+        "0",
+        "--checkpoint-steps",
+        "1",
+    ]
     processes = start(*arguments, count=2, run=run)
     wait_for(2, run, processes)
     assert [p.poll() for p in processes] == [None, None]
@@ -247,7 +307,11 @@ def test_validation_is_over_all_pictures(photographs):
     """Whatever the batch: the same means as those of batches with an uneven end."""
     files = sorted(photographs.rglob("*.png"))[:11]
     keras.utils.set_random_seed(0)
-    model = TrainingModel(aciids2020.build(width=1 / 16, global_size=64, input_scale=0.01), aciids2020.make_loss(), 1.8)
+    model = TrainingModel(
+        aciids2020.build(width=1 / 16, global_size=64, input_scale=0.01),
+        aciids2020.make_loss(),
+        1.8,
+    )
     model.compile(jit_compile=False)
     plain = model.evaluate(Batches(files, 64, 11), verbose=0, return_dict=True)
     for batch in (4, 8, 11, 16):
@@ -267,7 +331,10 @@ def test_shares_make_the_batch(photographs, processes):
     files = sorted(photographs.rglob("*.png"))
     for kind, order in ((Batches, Order(1, 2, crop=0.5, mirror=True)), (Validation, None)):
         whole = kind(files, 64, 6, order=order, labels=np.arange(24))
-        shares = [kind(files, 64, 6, order=order, labels=np.arange(24), share=(i, processes)) for i in range(processes)]
+        shares = [
+            kind(files, 64, 6, order=order, labels=np.arange(24), share=(i, processes))
+            for i in range(processes)
+        ]
         assert {len(share) for share in shares} == {len(whole)}
         for i in range(len(whole)):
             for j, array in enumerate(whole[i]):

@@ -55,7 +55,9 @@ def commands(text):
     for block in FENCE.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
-            called = next((words[i + 1 :] for i, word in enumerate(words) if word.endswith("python")), [])
+            called = next(
+                (words[i + 1 :] for i, word in enumerate(words) if word.endswith("python")), []
+            )
             called = called[called[:1] == ["-m"] :]
             if called and (called[0] in SCRIPTS or called[0].startswith(("data.", "inference."))):
                 yield called[0], called[1:]
@@ -65,7 +67,9 @@ def check(program, arguments):
     """Assert that a program accepts its arguments, and train.py the configuration that they give."""
     options = parsed(program, arguments)
     if program == "train.py":
-        values = {name: value for name, value in configs.given(options).items() if name != "init_from"}
+        values = {
+            name: value for name, value in configs.given(options).items() if name != "init_from"
+        }
         configs.make(options.preset or "paper", values)
 
 
@@ -74,7 +78,9 @@ def options_of(program):
     """Every option that `--help` of a program names."""
     shown = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "print_help", lambda self, *_: shown.append(self.format_help()))
+        patch.setattr(
+            argparse.ArgumentParser, "print_help", lambda self, *_: shown.append(self.format_help())
+        )
         with pytest.raises(SystemExit):
             parsed(program, ["--help"])
     return set(re.findall(r"--[a-z][a-z0-9-]*", shown[0]))
@@ -83,7 +89,9 @@ def options_of(program):
 def anchors(page):
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)", FENCE.sub("", page.read_text()), re.M)
-    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
 
 
 def broken_links(page):
@@ -119,7 +127,10 @@ def test_options_in_the_text_exist():
     for page in OURS:
         for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text())):
             if not code.startswith("sbatch"):
-                assert not set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", code)) - known, (name(page), code)
+                assert not set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", code)) - known, (
+                    name(page),
+                    code,
+                )
 
 
 @pytest.mark.parametrize("page", OURS, ids=name)
@@ -131,7 +142,11 @@ def test_the_networks_of_the_figures_are_trained_by_commands_that_differ():
     make = ["make", "-n", "-C", ROOT, "figures-train", "DATA=x", "VAL=y z", "STEPS=9"]
     printed = subprocess.run(make, capture_output=True, text=True, check=True).stdout
     loop = re.search(r"for t in (.*?);", printed)[1].split()
-    lines = [line.replace("$t", t) for line in re.findall(r"\S*python train.py [^|;\n]*", printed) for t in loop]
+    lines = [
+        line.replace("$t", t)
+        for line in re.findall(r"\S*python train.py [^|;\n]*", printed)
+        for t in loop
+    ]
     found = {line for line in lines if ("--saturation" in line) or "--no-edges" in line}
     for program, arguments in commands("```\n" + "\n".join(found) + "\n```"):
         check(program, arguments)
@@ -143,16 +158,24 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
-@pytest.mark.parametrize("walk", re.split(r"^## ", (ROOT / "docs/walks.md").read_text(), flags=re.M)[1:])
+@pytest.mark.parametrize(
+    "walk", re.split(r"^## ", (ROOT / "docs/walks.md").read_text(), flags=re.M)[1:]
+)
 def test_the_walks_are_short_and_name_what_there_is(walk):
     files = re.findall(r"`(\S+\.py)`", re.search(r"^To read, .*?\.$", walk, re.M | re.S)[0])
     assert 0 < len(files) <= 8
     assert sum(len((ROOT / path).read_text().splitlines()) for path in files) <= 1200
     for path, functions in re.findall(r"^\| \d+\. [^|]+ \| `(\S+)` \| ([^|]+) \|", walk, re.M):
         assert path in files
-        module = importlib.import_module(path.removesuffix(".py").replace("/", ".")) if path != "test.py" else None
+        module = (
+            importlib.import_module(path.removesuffix(".py").replace("/", "."))
+            if path != "test.py"
+            else None
+        )
         for function in re.findall(r"`([\w.]+)`", functions):
-            assert module is None or callable(functools.reduce(getattr, function.split("."), module)), (path, function)
+            assert module is None or callable(
+                functools.reduce(getattr, function.split("."), module)
+            ), (path, function)
 
 
 @pytest.mark.parametrize(
@@ -175,14 +198,20 @@ def test_a_wrong_command_is_found(text):
 
 def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# One\n[a](#one) [b](#two) [c](page.md#one) [d](gone.md) [e](page.md#two) [f](https://example.org)\n")
+    page.write_text(
+        "# One\n[a](#one) [b](#two) [c](page.md#one) [d](gone.md) [e](page.md#two) [f](https://example.org)\n"
+    )
     assert broken_links(page) == ["#two", "gone.md", "page.md#two"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_another_interpreter_is_told_what_to_do(script):
     """-S: without the packages of the environment."""
-    done = subprocess.run([sys.executable, "-S", ROOT / script, "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", ROOT / script, "--help"], capture_output=True, text=True
+    )
     assert (
-        done.returncode == 1 and done.stderr.count("\n") == 1 and re.search("run `make (setup`, then|app`)", done.stderr)
+        done.returncode == 1
+        and done.stderr.count("\n") == 1
+        and re.search("run `make (setup`, then|app`)", done.stderr)
     ), done.stderr

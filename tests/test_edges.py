@@ -16,14 +16,18 @@ def expected(lightness):
 
 def test_edges_of_photographs(color_photograph):
     truth = expected(reference.rgb2lab(color_photograph)[..., 0])
-    found = ops.convert_to_numpy(ours(lightness_of(ops.convert_to_tensor(color_photograph[None]))))[0]
+    found = ops.convert_to_numpy(ours(lightness_of(ops.convert_to_tensor(color_photograph[None]))))[
+        0
+    ]
     assert set(np.unique(found)) == {0, 1}
     assert 0.01 < truth.mean() < 0.5
     assert (found != truth).mean() <= 1e-4
 
 
 def test_pictures_of_a_batch_do_not_touch_each_other():
-    batch = np.stack([reference.rgb2lab(data.astronaut()[i : i + 64, i : i + 96])[..., 0] for i in (0, 100, 200)])
+    batch = np.stack(
+        [reference.rgb2lab(data.astronaut()[i : i + 64, i : i + 96])[..., 0] for i in (0, 100, 200)]
+    )
     found = ops.convert_to_numpy(ours(ops.convert_to_tensor(batch.astype("float32"))))
     for lightness, edges in zip(batch, found):
         assert np.array_equal(edges, expected(lightness))

@@ -10,16 +10,18 @@ import pytest
 from skimage import data
 
 from data.preprocess import colorize, lightness_of, network_inputs, resize
-from inference import model_file
-from inference.metadata import mirror_of, sizes_of
 from inference.options import DEFAULT_MODEL
 from inference.view import Predictor
 from models import aciids2020, zhang2016
+from models import file as model_file
+from models.properties import mirror_of, sizes_of
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow"
+    ),
 ]
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +40,12 @@ def saved(tmp_path):
     def save(module, **arguments):
         keras.utils.set_random_seed(0)
         network = module.build(**arguments)
-        metadata = {"arguments": arguments, "size": 64, "saturation": 1.8, "colorize_saturation": 1.3}
+        metadata = {
+            "arguments": arguments,
+            "size": 64,
+            "saturation": 1.8,
+            "colorize_saturation": 1.3,
+        }
         model_file.save(tmp_path / "a.keras", network.name, network.get_weights(), metadata)
         return network
 
@@ -98,13 +105,21 @@ def test_the_bare_network_takes_any_size(tmp_path, saved, module, arguments):
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
     photographs = [data.camera(), data.astronaut()]
     for height, width in ((40, 128), (100, 100), (57, 255), (1, 3)):
-        views = {"lightness": np.stack([lightness_of(resize(p, height, width)) for p in photographs])[..., None]}
+        views = {
+            "lightness": np.stack([lightness_of(resize(p, height, width)) for p in photographs])[
+                ..., None
+            ]
+        }
         if "global_lightness" in network.input:
-            views["global_lightness"] = np.stack([lightness_of(resize(p, 64, 64)) for p in photographs])[..., None]
+            views["global_lightness"] = np.stack(
+                [lightness_of(resize(p, 64, 64)) for p in photographs]
+            )[..., None]
         (found,) = session.run(None, views)
         pad = [(0, 0), (0, -height % 8), (0, -width % 8), (0, 0)]
         filled = views | {"lightness": np.pad(views["lightness"], pad, mode="edge")}
-        expected = keras.ops.convert_to_numpy(network(network_inputs(**filled, names=network.input)))[:, :height, :width]
+        expected = keras.ops.convert_to_numpy(
+            network(network_inputs(**filled, names=network.input))
+        )[:, :height, :width]
         assert found.shape == (2, height, width, 2) and np.abs(found - expected).max() / 128 < 1e-4
 
 
@@ -114,15 +129,29 @@ def test_eight_bits(tmp_path, saved, photographs):
     printed = export(tmp_path / "a.keras", tmp_path / "b.onnx", "--int8", photographs)
     assert printed.returncode == 0, printed.stderr
     assert (tmp_path / "b.onnx").stat().st_size < 0.4 * (tmp_path / "a.onnx").stat().st_size
-    given = {"picture": resize(data.astronaut(), 64, 64)[None], "saturation": np.ones((), np.float32)}
-    one, other = (onnxruntime.InferenceSession(tmp_path / name).run(["ab"], given)[0] for name in ("a.onnx", "b.onnx"))
+    given = {
+        "picture": resize(data.astronaut(), 64, 64)[None],
+        "saturation": np.ones((), np.float32),
+    }
+    one, other = (
+        onnxruntime.InferenceSession(tmp_path / name).run(["ab"], given)[0]
+        for name in ("a.onnx", "b.onnx")
+    )
     assert np.sqrt(np.mean((one - other) ** 2)) < 0.2 * one.std()  # 0.12, random weights
     (tmp_path / "empty").mkdir()
     refused = export(tmp_path / "a.keras", tmp_path / "c.onnx", "--int8", tmp_path / "empty")
-    assert refused.returncode and refused.stderr.count("\n") == 1 and not (tmp_path / "c.onnx").exists(), refused.stderr
+    assert (
+        refused.returncode
+        and refused.stderr.count("\n") == 1
+        and not (tmp_path / "c.onnx").exists()
+    ), refused.stderr
 
 
 def test_what_is_no_network_is_refused(tmp_path):
     (tmp_path / "a.keras").write_text("no network")
     result = export(tmp_path / "a.keras", tmp_path / "a.onnx")
-    assert result.returncode and "Traceback" not in result.stderr and not (tmp_path / "a.onnx").exists()
+    assert (
+        result.returncode
+        and "Traceback" not in result.stderr
+        and not (tmp_path / "a.onnx").exists()
+    )

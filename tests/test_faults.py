@@ -24,10 +24,11 @@ from test_train import SMALL, rows_of, train, weights_of
 import configs
 import train as script
 import utils
-from data import manifest, reader
+from data import manifest
 from data.batches import Batches, Order, crop_and_mirror
-from inference import model_file
 from models import aciids2020
+from models import file as model_file
+from pictures import reader
 from training import checkpoint
 from training.callbacks import Diverged
 from training.dataset import Dataset
@@ -38,7 +39,9 @@ from training.run import RunError
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-NO_DATA = SimpleNamespace(classes=[])  # all that building a network without statistics reads of a Dataset
+NO_DATA = SimpleNamespace(
+    classes=[]
+)  # all that building a network without statistics reads of a Dataset
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,9 @@ def small_disk(tmp_path):
     def mount(size):
         folder = tmp_path / f"disk{len(made)}"
         folder.mkdir()
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True
+        ).returncode:
             pytest.skip("no file system can be mounted here")
         made.append(folder)
         return folder
@@ -90,7 +95,11 @@ def leftovers(folder):
 def ended_well(done):
     """The one line with which train.py met a fault: status 1, no traceback, nothing else but progress bars."""
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    (line,) = (line for line in re.split(r"[\r\n]", done.stderr) if line.strip() and not re.match(r"epoch|scanning", line))
+    (line,) = (
+        line
+        for line in re.split(r"[\r\n]", done.stderr)
+        if line.strip() and not re.match(r"epoch|scanning", line)
+    )
     return line
 
 
@@ -103,7 +112,9 @@ RUN = "import sys, train; sys.argv = sys.argv[1:]; {}; train.main(train.configs.
 def run_patched(patch, *arguments):
     """train.py with a line of Python run before it."""
     command = [sys.executable, "-c", RUN.format(patch), "train.py"]
-    return subprocess.run([*command, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [*command, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+    )
 
 
 POISON = """
@@ -118,14 +129,31 @@ TrainingModel.compute_loss = poisoned
 """
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="a traced step of JAX does not see at which step it is")
-@pytest.mark.parametrize(("step", "every", "kept"), [(7, 500, 5), pytest.param(8, 1, 7, marks=pytest.mark.soak)])
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="a traced step of JAX does not see at which step it is"
+)
+@pytest.mark.parametrize(
+    ("step", "every", "kept"), [(7, 500, 5), pytest.param(8, 1, 7, marks=pytest.mark.soak)]
+)
 def test_a_loss_that_is_no_number_ends_the_run(step, every, kept, photographs, tmp_path):
     """NaN at one step: it and its pictures are named, and what is kept was written before it."""
     run = tmp_path / "run"
-    options = ["--data", photographs, *SMALL, "--epochs", 3, "--checkpoint-steps", every, "--run", run]
+    options = [
+        "--data",
+        photographs,
+        *SMALL,
+        "--epochs",
+        3,
+        "--checkpoint-steps",
+        every,
+        "--run",
+        run,
+    ]
     line = ended_well(run_patched(f"exec({POISON.replace('STEP', str(step))!r})", *options))
-    assert f"the loss is nan at step {step}, of the pictures " in line and f"the last checkpoint is of step {kept};" in line
+    assert (
+        f"the loss is nan at step {step}, of the pictures " in line
+        and f"the last checkpoint is of step {kept};" in line
+    )
     rows = manifest.read_manifest(run / "manifest.csv")
     batches = Batches(manifest.paths(rows, "train"), 64, 4, order=Order(0, 1))
     named = line.partition("pictures ")[2].partition("; ")[0].split(", ")
@@ -140,7 +168,9 @@ def test_the_pictures_named_are_those_of_the_batch(photographs):
     rows = manifest.scan_dataset([photographs], progress=False)
     batches = Batches(manifest.paths(rows, "train"), 32, 4, order=Order(0, 1), steps=range(2, 5))
     for i in range(len(batches)):
-        expected = [crop_and_mirror(reader.read_rgb(path, 32), 32, [0] * 5) for path in batches.paths(i)]
+        expected = [
+            crop_and_mirror(reader.read_rgb(path, 32), 32, [0] * 5) for path in batches.paths(i)
+        ]
         np.testing.assert_array_equal(batches[i][0], np.stack(expected))
 
 
@@ -154,7 +184,9 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path):
         keeper.set_model(model)
         keeper.on_train_batch_end(0, {"loss": 0.5})
         assert checkpoint.read(tmp_path)[1]["step"] == 1
-        variables = {"weights": model.trained.variables, "optimizer": model.optimizer.variables}[kind]
+        variables = {"weights": model.trained.variables, "optimizer": model.optimizer.variables}[
+            kind
+        ]
         variable = next(v for v in variables if len(v.shape) and "float" in v.dtype)
         sound = keras.ops.convert_to_numpy(variable).copy()
         variable.assign(np.full(sound.shape, np.inf))
@@ -180,7 +212,9 @@ def test_a_second_run_in_the_folder_is_refused(begun, photographs, monkeypatch, 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = "import sys, time, utils; held = utils.lock(sys.argv[1]); print('held', flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "lock"], cwd=ROOT, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "lock"], cwd=ROOT, stdout=subprocess.PIPE
+    )
     process.stdout.readline()
     assert utils.lock(tmp_path / "lock") is None
     process.kill()
@@ -197,7 +231,9 @@ def test_leftovers_are_removed_but_not_those_of_a_living_process(tmp_path):
     with utils.atomic(tmp_path / "b.png") as living:
         living.write_bytes(b"half")
         utils.remove_leftovers(tmp_path)
-        assert sorted(os.listdir(tmp_path)) == sorted([living.name, ".partial-of-mine.png", "a.png"])
+        assert sorted(os.listdir(tmp_path)) == sorted(
+            [living.name, ".partial-of-mine.png", "a.png"]
+        )
     assert sorted(os.listdir(tmp_path)) == [".partial-of-mine.png", "a.png", "b.png"]
     utils.remove_leftovers(tmp_path / "nowhere")
 
@@ -228,12 +264,18 @@ def test_a_damaged_run_folder_is_refused(copy, name, change, monkeypatch, capsys
     path = copy / name
     path.unlink() if change is None else path.write_text(change(path.read_text()))
     line = refused("--run", copy, "--resume", monkeypatch=monkeypatch, capsys=capsys)
-    assert name in line and "put back the one of this run, or start anew with another --run" in line and len(line) < 400
+    assert (
+        name in line
+        and "put back the one of this run, or start anew with another --run" in line
+        and len(line) < 400
+    )
 
 
 def test_the_checkpoint_of_another_network_is_refused(copy):
     for width, known in ((1 / 16, True), (1 / 8, False)):
-        model, _ = build_model(configs.make("paper", {"width": width, "size": 64}), 5, NO_DATA, None)
+        model, _ = build_model(
+            configs.make("paper", {"width": width, "size": 64}), 5, NO_DATA, None
+        )
         if known:
             assert checkpoint.restore(copy, model)["step"] == 5
             continue
@@ -273,7 +315,9 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
     checkpoint.write(tmp_path, arrays, {"step": 1})
     with largest_file(40_000), pytest.raises(OSError):
         checkpoint.write(tmp_path, arrays, {"step": 2})
-    assert os.listdir(tmp_path) == ["last.checkpoint"] and checkpoint.read(tmp_path)[1] == {"step": 1}
+    assert os.listdir(tmp_path) == ["last.checkpoint"] and checkpoint.read(tmp_path)[1] == {
+        "step": 1
+    }
     shutil.rmtree(tmp_path)
     with pytest.raises(OSError):
         checkpoint.write(tmp_path, arrays, {"step": 2})
@@ -281,7 +325,9 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
 
 
 def test_a_log_that_cannot_be_written_says_so(tmp_path):
-    row = dict.fromkeys(("loss", "relative_mse", "val_loss", "val_relative_mse", "pictures_per_second"), 0.5) | {"epoch": 1}
+    row = dict.fromkeys(
+        ("loss", "relative_mse", "val_loss", "val_relative_mse", "pictures_per_second"), 0.5
+    ) | {"epoch": 1}
     log = Log(tmp_path)
     log.write([row], data.astronaut()[:64, :64])
     for name, size in (("tensorboard", 12_000), ("log.csv", 10)):
@@ -296,21 +342,33 @@ def test_measuring_on_a_full_disk_is_one_line(command, photographs, tmp_path):
     script, *options = command
     options += ["--data", photographs, "--limit", "1", "--out", tmp_path / "out"]
     with largest_file(100):
-        done = subprocess.run([sys.executable, ROOT / script, *map(str, options)], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, ROOT / script, *map(str, options)], capture_output=True, text=True
+        )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
-    assert line.startswith(f"{script}: ") and line.endswith("File too large") and not leftovers(tmp_path / "out")
+    assert (
+        line.startswith(f"{script}: ")
+        and line.endswith("File too large")
+        and not leftovers(tmp_path / "out")
+    )
 
 
 @pytest.mark.parametrize(
-    "size", [250_000, *(pytest.param(s, marks=pytest.mark.soak) for s in (4_000, 320_000, 700_000, 950_000))]
+    "size",
+    [
+        250_000,
+        *(pytest.param(s, marks=pytest.mark.soak) for s in (4_000, 320_000, 700_000, 950_000)),
+    ],
 )
 def test_training_on_a_full_disk(size, photographs, tmp_path, small_disk):
     """One line, status 1, nothing half written; with room made, the run goes on and ends as it would have."""
     disk = small_disk(size)
     options = ["--data", photographs, *SMALL, "--epochs", 2, "--run", disk / "run"]
     line = ended_well(train(*options))
-    assert line.startswith(f"train.py: {disk / 'run'}: No space left on device; ") and not leftovers(disk)
+    assert line.startswith(
+        f"train.py: {disk / 'run'}: No space left on device; "
+    ) and not leftovers(disk)
     subprocess.run(["mount", "-o", "remount,size=5m", disk], check=True)
     done = train(*options, "--resume")
     assert done.returncode == 0, done.stderr
@@ -318,14 +376,22 @@ def test_training_on_a_full_disk(size, photographs, tmp_path, small_disk):
 
 
 @pytest.mark.soak
-def test_training_into_a_folder_that_vanishes_or_cannot_be_written(photographs, tmp_path, small_disk):
+def test_training_into_a_folder_that_vanishes_or_cannot_be_written(
+    photographs, tmp_path, small_disk
+):
     disk = small_disk("5m")
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    assert "Read-only file system" in ended_well(train("--data", photographs, *SMALL, "--run", disk / "run"))
+    assert "Read-only file system" in ended_well(
+        train("--data", photographs, *SMALL, "--run", disk / "run")
+    )
     run = tmp_path / "run"
     gone = f"lambda self, *_: (self.finite_state(5), shutil.rmtree({str(run)!r}))"
     patch = f"import shutil; train.CheckpointCallback.on_epoch_end = {gone}"
-    line = ended_well(run_patched(patch + "; train.update_batch_norm = None", "--data", photographs, *SMALL, "--run", run))
+    line = ended_well(
+        run_patched(
+            patch + "; train.update_batch_norm = None", "--data", photographs, *SMALL, "--run", run
+        )
+    )
     assert f"{run}: No such file or directory" in line and not run.exists()
 
 
@@ -338,7 +404,9 @@ def kill_at_random(command, watched, rng, began):
     while process.poll() is None and not began():
         time.sleep(0.005)
     until, writing = time.monotonic() + rng.random(), rng.random() < 0.5
-    while process.poll() is None and time.monotonic() < until and not (writing and leftovers(watched)):
+    while (
+        process.poll() is None and time.monotonic() < until and not (writing and leftovers(watched))
+    ):
         time.sleep(0.0002 if writing else 0.01)
     ended = process.poll() is not None
     process.kill()
@@ -348,11 +416,30 @@ def kill_at_random(command, watched, rng, began):
 
 @pytest.mark.soak
 def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
-    options = ["--data", photographs, *SMALL, "--batch", 2, "--preset", "tuned", "--warmup", 2, "--epochs", 60]
+    options = [
+        "--data",
+        photographs,
+        *SMALL,
+        "--batch",
+        2,
+        "--preset",
+        "tuned",
+        "--warmup",
+        2,
+        "--epochs",
+        60,
+    ]
     options += ["--checkpoint-steps", 1]
     whole, run = tmp_path / "whole", tmp_path / "killed"
     assert train(*options, "--run", whole).returncode == 0
-    command = [sys.executable, str(ROOT / "train.py"), *map(str, options), "--run", str(run), "--resume"]
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        *map(str, options),
+        "--run",
+        str(run),
+        "--resume",
+    ]
     rng, kills, in_writing = random.Random(0), 0, 0
     while kills < 30:
         stamp = time.time_ns()
@@ -366,7 +453,9 @@ def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
         assert kill_at_random(command, run, rng, began), f"the run ended after {kills} kills"
         kills += 1
         in_writing += bool(leftovers(run))
-    print(f"{kills} kills, {in_writing} while a file was written, the last after step {checkpoint.read(run)[1]['step']}")
+    print(
+        f"{kills} kills, {in_writing} while a file was written, the last after step {checkpoint.read(run)[1]['step']}"
+    )
     done = train(*options, "--run", run, "--resume")
     assert done.returncode == 0, done.stderr
     assert weights_of(run)[0] == weights_of(whole)[0]
@@ -376,7 +465,10 @@ def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     keras.utils.set_random_seed(0)
-    arguments, path = {"width": 1 / 16, "global_size": 64}, tmp_path_factory.mktemp("network") / "tiny.keras"
+    arguments, path = (
+        {"width": 1 / 16, "global_size": 64},
+        tmp_path_factory.mktemp("network") / "tiny.keras",
+    )
     weights = aciids2020.build(**arguments).get_weights()
     model_file.save(path, "aciids2020", weights, {"arguments": arguments, "size": 64})
     return path
@@ -386,7 +478,9 @@ def copies(folder, count):
     """A folder of so many different gray pictures."""
     folder.mkdir()
     for i in range(count):
-        Image.fromarray(np.roll(data.camera()[::2, ::2], i, axis=1)).save(folder / f"{i:05}.png", compress_level=1)
+        Image.fromarray(np.roll(data.camera()[::2, ::2], i, axis=1)).save(
+            folder / f"{i:05}.png", compress_level=1
+        )
     return folder
 
 
@@ -394,18 +488,36 @@ def copies(folder, count):
 def test_kills_of_colorizing_leave_whole_pictures(kills, network, tmp_path):
     source = copies(tmp_path / "in", 120 * kills)
     out, whole, rng, in_writing, seen = tmp_path / "out", "[!.]*.png", random.Random(0), 0, set()
-    command = [sys.executable, str(ROOT / "test.py"), str(source), str(out), "--model", str(network)]
+    command = [
+        sys.executable,
+        str(ROOT / "test.py"),
+        str(source),
+        str(out),
+        "--model",
+        str(network),
+    ]
     for kill in range(kills):
         stamp = len(seen)
-        assert kill_at_random(command, out, rng, lambda stamp=stamp: len(list(out.glob(whole))) > stamp), f"done at {kill}"
+        assert kill_at_random(
+            command, out, rng, lambda stamp=stamp: len(list(out.glob(whole))) > stamp
+        ), f"done at {kill}"
         in_writing += bool(leftovers(out))
         for path in set(out.glob(whole)) - seen:
             assert reader.read_picture(path).pixels.shape == (256, 256, 3)
             seen.add(path)
-    print(f"{kills} kills, {in_writing} while a file was written, the last after {len(seen)} pictures")
+    print(
+        f"{kills} kills, {in_writing} while a file was written, the last after {len(seen)} pictures"
+    )
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and f"{120 * kills - len(seen)} done, {len(seen)} skipped, 0 failed" in done.stdout
-    assert len(list(out.glob(whole))) == 120 * kills and not leftovers(out) and (in_writing or kills == 1)
+    assert (
+        done.returncode == 0
+        and f"{120 * kills - len(seen)} done, {len(seen)} skipped, 0 failed" in done.stdout
+    )
+    assert (
+        len(list(out.glob(whole))) == 120 * kills
+        and not leftovers(out)
+        and (in_writing or kills == 1)
+    )
 
 
 @pytest.mark.soak
@@ -413,7 +525,14 @@ def test_ten_thousand_pictures_take_no_more_memory_nor_files(network, tmp_path):
     source = copies(tmp_path / "in", 50)
     for i in range(50, 10_000):
         os.link(source / f"{i % 50:05}.png", source / f"{i:05}.png")
-    command = [sys.executable, str(ROOT / "test.py"), str(source), str(tmp_path / "out"), "--model", str(network)]
+    command = [
+        sys.executable,
+        str(ROOT / "test.py"),
+        str(source),
+        str(tmp_path / "out"),
+        "--model",
+        str(network),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     samples = []  # (pictures, bytes, open files)
     while process.poll() is None:
@@ -424,10 +543,16 @@ def test_ten_thousand_pictures_take_no_more_memory_nor_files(network, tmp_path):
             samples.append((len(os.listdir(tmp_path / "out")), int(status[1]) * 4096, files))
         except (OSError, IndexError):
             continue
-    assert process.returncode == 0 and len(os.listdir(tmp_path / "out")) == 10_001  # with .colorized.json
-    early, late = ([s for s in samples if low <= s[0] < high] for low, high in ((500, 2500), (8000, 10_000)))
+    assert (
+        process.returncode == 0 and len(os.listdir(tmp_path / "out")) == 10_001
+    )  # with .colorized.json
+    early, late = (
+        [s for s in samples if low <= s[0] < high] for low, high in ((500, 2500), (8000, 10_000))
+    )
     memory, files = ([max(s[i] for s in part) for part in (early, late)] for i in (1, 2))
-    print(f"memory {memory[0] / 1e6:.0f} and {memory[1] / 1e6:.0f} MB, open files {files[0]} and {files[1]}")
+    print(
+        f"memory {memory[0] / 1e6:.0f} and {memory[1] / 1e6:.0f} MB, open files {files[0]} and {files[1]}"
+    )
     assert memory[1] < 1.05 * memory[0] and files[1] <= files[0]
 
 
@@ -444,10 +569,14 @@ def test_a_tree_with_one_broken_file_in_a_hundred_trains_to_the_end(count, tmp_p
         if i % 100 == 50:
             whole = path.read_bytes()
             path.unlink()
-            broken = (b"", b"text", whole[:300], whole[: len(whole) // 2], os.urandom(1000), None)[i // 100 % 6]
+            broken = (b"", b"text", whole[:300], whole[: len(whole) // 2], os.urandom(1000), None)[
+                i // 100 % 6
+            ]
             os.mkfifo(path) if broken is None else path.write_bytes(broken)
     (tree / "a" / "loop").symlink_to(tree)
-    done = train("--data", tree, *SMALL, "--batch", 16, "--epochs", 2, "--run", tmp_path / "run", timeout=900)
+    done = train(
+        "--data", tree, *SMALL, "--batch", 16, "--epochs", 2, "--run", tmp_path / "run", timeout=900
+    )
     assert done.returncode == 0, done.stderr
     assert f", 0 gray, {count // 100} broken" in done.stdout and len(rows_of(tmp_path / "run")) == 2
 
@@ -455,13 +584,28 @@ def test_a_tree_with_one_broken_file_in_a_hundred_trains_to_the_end(count, tmp_p
 @pytest.mark.soak
 def test_asked_twice_training_stops_at_once(photographs, tmp_path):
     run = tmp_path / "run"
-    command = [sys.executable, str(ROOT / "train.py"), "--data", str(photographs), *SMALL, "--epochs", "500", "--resume"]
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "--data",
+        str(photographs),
+        *SMALL,
+        "--epochs",
+        "500",
+        "--resume",
+    ]
     for number in (signal.SIGTERM, signal.SIGINT):
         process = subprocess.Popen(
-            [*command, "--run", str(run)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*command, "--run", str(run)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         stamp = time.time_ns()
-        while not (run / "last.checkpoint").exists() or (run / "last.checkpoint").stat().st_mtime_ns < stamp:
+        while (
+            not (run / "last.checkpoint").exists()
+            or (run / "last.checkpoint").stat().st_mtime_ns < stamp
+        ):
             time.sleep(0.02)
         process.send_signal(number)
         process.send_signal(number)
@@ -472,5 +616,7 @@ def test_asked_twice_training_stops_at_once(photographs, tmp_path):
 
 def test_damaged_statistics_say_what_to_do(tmp_path):
     (tmp_path / "statistics.json").write_text("[1, 2")
-    with pytest.raises(RunError, match="statistics.json: damaged; it is made anew when it is removed"):
+    with pytest.raises(
+        RunError, match="statistics.json: damaged; it is made anew when it is removed"
+    ):
         Dataset(configs.make("zhang", {}), []).statistics(None, tmp_path)

@@ -15,8 +15,8 @@ import figures
 from data import preprocess
 from evaluation import figures as paper
 from evaluation import page
-from inference import model_file
 from models import aciids2020
+from models import file as model_file
 
 pytestmark = pytest.mark.slow
 
@@ -28,12 +28,22 @@ def networks(tmp_path_factory, broken_gives_no_numbers):
     """LABEL=FILE of untrained networks with strong colours: of T = 2, of T = 1 without edges, of another size, and NaN."""
     folder = tmp_path_factory.mktemp("networks")
     keras.utils.set_random_seed(0)
-    kinds = {"late": (2.0, True, SIZE), "early": (1.0, False, SIZE), "small": (1.8, True, 32), "broken": (1.8, True, SIZE)}
+    kinds = {
+        "late": (2.0, True, SIZE),
+        "early": (1.0, False, SIZE),
+        "small": (1.8, True, 32),
+        "broken": (1.8, True, SIZE),
+    }
     for name, (saturation, edges, size) in kinds.items():
         arguments = {"width": 1 / 16, "global_size": size, "edges": edges}
         *rest, last, _ = aciids2020.build(**arguments).get_weights()
         bias = np.array([0.1, 0.2], np.float32)
-        metadata = {"arguments": arguments, "size": size, "saturation": saturation, "training": {"pictures": 1234}}
+        metadata = {
+            "arguments": arguments,
+            "size": size,
+            "saturation": saturation,
+            "training": {"pictures": 1234},
+        }
         model_file.save(folder / f"{name}.keras", "aciids2020", [*rest, 20 * last, bias], metadata)
     return {name: f"{name}={folder / name}.keras" for name in kinds}
 
@@ -73,21 +83,33 @@ def rows(folder, name, column):
 
 
 @pytest.mark.parametrize(
-    "name, panels", {"saturation": 36, "edges": 20, "results": 12, "comparison": 16, "ink": 2}.items(), ids=str
+    "name, panels",
+    {"saturation": 36, "edges": 20, "results": 12, "comparison": 16, "ink": 2}.items(),
+    ids=str,
 )
 def test_each_figure_is_a_print_with_its_numbers_beside_it(made, name, panels):
     folder = made(name)
-    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.csv", f"{name}.json", f"{name}.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"{name}.csv",
+        f"{name}.json",
+        f"{name}.png",
+    ]
     with Image.open(folder / f"{name}.png") as image:
         image.load()
-        assert round(min(image.info["dpi"])) >= 300 and image.width == page.WIDTH and image.mode == "RGB"
+        assert (
+            round(min(image.info["dpi"])) >= 300
+            and image.width == page.WIDTH
+            and image.mode == "RGB"
+        )
     found = numbers(folder, name)
     assert found["panels"] == panels and found["pictures"] == (1 if name == "ink" else 6)
     assert str(found["pictures"]) in found["title"]
     assert {network["target"] for network in found["networks"].values()} <= {"T = 1", "T = 2"}
 
 
-@pytest.mark.parametrize("name, column", [("saturation", "target, T = 1.6"), ("comparison", "late"), ("ink", "late")])
+@pytest.mark.parametrize(
+    "name, column", [("saturation", "target, T = 1.6"), ("comparison", "late"), ("ink", "late")]
+)
 def test_the_means_are_those_of_the_rows(made, name, column):
     measured, means = rows(made(name), name, column), numbers(made(name), name)["means"][column]
     for metric in ("cf",) if name == "ink" else ("cf", "psnr", "bleed"):
@@ -100,17 +122,34 @@ def test_the_means_are_those_of_the_rows(made, name, column):
 def test_the_rows_are_those_of_the_pictures(made, photographs):
     for row in rows(made("saturation"), "saturation", "target, T = 1.6"):
         small = preprocess.resize(np.asarray(Image.open(photographs / row["picture"])), SIZE, SIZE)
-        result = preprocess.colorize(small, keras.ops.convert_to_numpy(preprocess.target(small[None], 1.6))[0])
-        assert float(row["psnr"]) == pytest.approx(metrics.peak_signal_noise_ratio(small, result), abs=1e-6)
+        result = preprocess.colorize(
+            small, keras.ops.convert_to_numpy(preprocess.target(small[None], 1.6))[0]
+        )
+        assert float(row["psnr"]) == pytest.approx(
+            metrics.peak_signal_noise_ratio(small, result), abs=1e-6
+        )
         red, green, blue = np.moveaxis(result.astype(float), -1, 0)
         opponents = red - green, (red + green) / 2 - blue
-        cf = np.hypot(*(x.std() for x in opponents)) + 0.3 * np.hypot(*(x.mean() for x in opponents))
+        cf = np.hypot(*(x.std() for x in opponents)) + 0.3 * np.hypot(
+            *(x.mean() for x in opponents)
+        )
         assert float(row["cf"]) == pytest.approx(cf, abs=1e-3)
 
 
 def test_networks_score_as_in_evaluate(made, networks, photographs, tmp_path):
     file = networks["late"].partition("=")[2]
-    arguments = ["--data", photographs, "--limit", 6, "--model", file, "--out", tmp_path, "--size", SIZE]
+    arguments = [
+        "--data",
+        photographs,
+        "--limit",
+        6,
+        "--model",
+        file,
+        "--out",
+        tmp_path,
+        "--size",
+        SIZE,
+    ]
     evaluate.main(evaluate.parse([str(argument) for argument in arguments]))
     table = json.loads((tmp_path / "summary.json").read_text())["protocols"]["squashed"]
     expected = next(found for name, found in table.items() if name.endswith("late"))
@@ -123,10 +162,19 @@ def test_colourfulness_rises_with_t(made):
         "early, T = 1", "late, T = 2", *(f"target, T = {t}" for t in (1, 1.4, 1.6, 1.8, 2))
     ]  # fmt: skip
     targets = [step for step in found["rise"] if step["first"].startswith("target")]
-    assert len(targets) == 4 and targets[0]["low"] > 0 and all(step["difference"] > 0 for step in targets)
+    assert (
+        len(targets) == 4
+        and targets[0]["low"] > 0
+        and all(step["difference"] > 0 for step in targets)
+    )
     for step in found["rise"]:
-        means = found["means"][step["second"]]["cf"]["mean"] - found["means"][step["first"]]["cf"]["mean"]
-        assert step["low"] <= step["difference"] <= step["high"] and step["difference"] == pytest.approx(means)
+        means = (
+            found["means"][step["second"]]["cf"]["mean"]
+            - found["means"][step["first"]]["cf"]["mean"]
+        )
+        assert step["low"] <= step["difference"] <= step["high"] and step[
+            "difference"
+        ] == pytest.approx(means)
 
 
 def test_targets_need_no_network_and_no_data(tmp_path, monkeypatch):
@@ -134,14 +182,22 @@ def test_targets_need_no_network_and_no_data(tmp_path, monkeypatch):
     monkeypatch.setattr(paper.demo, "photographs", lambda: crops)
     figures.main(["saturation", "--out", str(tmp_path)])
     found = numbers(tmp_path, "saturation")
-    assert found["panels"] == 2 * 6 and found["shown"] == ["a.png", "b.png"] and found["data"] is None
+    assert (
+        found["panels"] == 2 * 6 and found["shown"] == ["a.png", "b.png"] and found["data"] is None
+    )
 
 
 def test_the_difference_that_edges_make(made):
     found = numbers(made("edges"), "edges")
-    bleed = [[float(row["bleed"]) for row in rows(made("edges"), "edges", name)] for name in ("with EDN", "without EDN")]
+    bleed = [
+        [float(row["bleed"]) for row in rows(made("edges"), "edges", name)]
+        for name in ("with EDN", "without EDN")
+    ]
     assert found["difference"]["bleed"]["difference"] == pytest.approx(np.mean(np.subtract(*bleed)))
-    assert found["networks"]["without EDN"]["target"] == "T = 1" and found["networks"]["with EDN"]["target"] == "T = 2"
+    assert (
+        found["networks"]["without EDN"]["target"] == "T = 1"
+        and found["networks"]["with EDN"]["target"] == "T = 2"
+    )
     assert found["enlarged"]["picture"] in found["shown"]
 
 
@@ -150,7 +206,10 @@ def test_the_window_in_which_two_pictures_differ_most():
     slightly, strongly = plain.copy(), plain.copy()
     slightly[10:20, 10:20] = (255, 0, 0)
     strongly[70:100, 140:190] = (255, 0, 0)
-    assert paper.where_they_differ([(plain, plain), (plain, slightly), (plain, strongly)]) == (2, (70, 140, 30, 50))
+    assert paper.where_they_differ([(plain, plain), (plain, slightly), (plain, strongly)]) == (
+        2,
+        (70, 140, 30, 50),
+    )
 
 
 # --- what is shown
@@ -165,8 +224,13 @@ def test_the_pictures_shown_are_drawn_by_the_seed():
 @pytest.mark.parametrize("columns", [1, 3, 7])
 def test_nothing_on_a_page_overlaps(columns):
     tiles = [np.zeros((80, width, 3), np.uint8) for width in (40, 80, 160)]
-    captions = [[name, "", "AuC, rebalanced 100.0 [99.9, 100.0]"] for name in ("$short", "a name of WIDE LETTERS/" * 3)]
-    block = page.Block([[tile] * columns for tile in tiles], [captions[i % 2] for i in range(columns)])
+    captions = [
+        [name, "", "AuC, rebalanced 100.0 [99.9, 100.0]"]
+        for name in ("$short", "a name of WIDE LETTERS/" * 3)
+    ]
+    block = page.Block(
+        [[tile] * columns for tile in tiles], [captions[i % 2] for i in range(columns)]
+    )
     sheet = page.draw("A title that is longer than one line of a page can be, " * 4, [block, block])
     renderer = page.FigureCanvasAgg(sheet).get_renderer()
     boxes = [text.get_window_extent(renderer).extents for text in sheet.texts]
@@ -195,11 +259,19 @@ def test_paintings_may_be_gray_or_not_and_become_gray(networks, tmp_path, capsys
     Image.fromarray(data.camera()[:90, :120]).save(folder / "gray.png")
     Image.fromarray(data.coffee()[:90, :120]).save(folder / "tinted.png")
     (folder / "torn.png").write_bytes((folder / "gray.png").read_bytes()[:500])
-    arguments = figures.parse(["ink", "--data", str(folder), "--model", networks["late"], "--out", str(tmp_path)])
+    arguments = figures.parse(
+        ["ink", "--data", str(folder), "--model", networks["late"], "--out", str(tmp_path)]
+    )
     found = dict(paper.paintings(arguments))
-    assert list(found) == ["paintings/gray.png", "paintings/tinted.png"] and "torn.png" in capsys.readouterr().err
+    assert (
+        list(found) == ["paintings/gray.png", "paintings/tinted.png"]
+        and "torn.png" in capsys.readouterr().err
+    )
     assert all(np.ptp(painting.astype(int), axis=-1).max() <= 1 for painting in found.values())
-    assert np.abs(found["paintings/gray.png"][..., 0].astype(int) - data.camera()[:90, :120]).max() <= 1
+    assert (
+        np.abs(found["paintings/gray.png"][..., 0].astype(int) - data.camera()[:90, :120]).max()
+        <= 1
+    )
 
 
 # --- what is refused
@@ -217,8 +289,14 @@ def test_paintings_may_be_gray_or_not_and_become_gray(networks, tmp_path, capsys
         ("comparison --model {late} {late}", "--model late=...: this label is taken"),
         ("comparison --model gray=nothing.keras", "--model gray=...: this label is taken"),
         ("comparison --model {late} {small}", "see sizes 32, 64"),
-        ("edges --model {late}", "takes a network without edge detection and one with it, not 0 and 1"),
-        ("results --runs nowhere", "nowhere/t1.8/best.keras: no such file; make figures-train makes it"),
+        (
+            "edges --model {late}",
+            "takes a network without edge detection and one with it, not 0 and 1",
+        ),
+        (
+            "results --runs nowhere",
+            "nowhere/t1.8/best.keras: no such file; make figures-train makes it",
+        ),
         ("results --model {late} --data nowhere", "nowhere: no such folder"),
         ("results --model {late} --data empty", "empty: no colour photographs in it"),
         ("ink --model {late} --data empty", "empty: no pictures in it"),

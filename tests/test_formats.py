@@ -13,9 +13,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from data.formats import extensions
-from data.reader import BadPicture, Picture, read_picture
-from data.writer import FORMATS, write_picture
+from pictures.formats import extensions
+from pictures.reader import BadPicture, Picture, read_picture
+from pictures.writer import FORMATS, write_picture
 from tests.samples import ALPHA, COLOUR, COLOUR16, P3
 
 ROOT = Path(__file__).parent.parent
@@ -47,14 +47,18 @@ def by_pillow(path, *options, mode="RGBA", **given):
 def avif(path):
     """Two files, because none of the writers here puts 10 bits and metadata into one."""
     by_pillow(path.with_stem("metadata"), "exif", "icc_profile", "xmp")
-    cv2.imwrite(str(path), cv2.cvtColor(COLOUR16 >> 6, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_AVIF_DEPTH, 10])
+    cv2.imwrite(
+        str(path), cv2.cvtColor(COLOUR16 >> 6, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_AVIF_DEPTH, 10]
+    )
 
 
 def heic(path):
     pillow_heif = pytest.importorskip("pillow_heif")
     pillow_heif.register_heif_opener()
     by_pillow(path.with_stem("metadata"), "exif", "icc_profile", "xmp")
-    pillow_heif.encode("RGBA;16", (60, 40), np.dstack([COLOUR16, COLOUR16[..., 0]]).tobytes(), path, quality=-1)
+    pillow_heif.encode(
+        "RGBA;16", (60, 40), np.dstack([COLOUR16, COLOUR16[..., 0]]).tobytes(), path, quality=-1
+    )
 
 
 def jxl(path):
@@ -71,8 +75,15 @@ def psd(path):
     size = len(P3)
     resources = b"8BIM" + struct.pack(">HHI", 1039, 0, size) + P3 + bytes(size % 2)
     layers = struct.pack(">Ih", 2, -1)
-    planes = b"".join(np.ascontiguousarray(c).tobytes() for c in (*np.moveaxis(COLOUR, -1, 0), ALPHA))
-    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 4, 40, 60, 8, 3) + struct.pack(">II", 0, len(resources)) + resources
+    planes = b"".join(
+        np.ascontiguousarray(c).tobytes() for c in (*np.moveaxis(COLOUR, -1, 0), ALPHA)
+    )
+    head = (
+        b"8BPS"
+        + struct.pack(">H6xHIIHH", 1, 4, 40, 60, 8, 3)
+        + struct.pack(">II", 0, len(resources))
+        + resources
+    )
     path.write_bytes(head + struct.pack(">I", len(layers)) + layers + bytes(2) + planes)
 
 
@@ -83,7 +94,9 @@ def gif(path):
 
 def fits(path):
     values = {"SIMPLE": "T", "BITPIX": 16, "NAXIS": 2, "NAXIS1": 60, "NAXIS2": 40, "BZERO": 32768}
-    cards = "".join(f"{name:8}= {value:>20}".ljust(80) for name, value in values.items()) + "END".ljust(80)
+    cards = "".join(
+        f"{name:8}= {value:>20}".ljust(80) for name, value in values.items()
+    ) + "END".ljust(80)
     body = (COLOUR16[..., 0].astype(np.int32) - 32768).astype(">i2").tobytes()
     path.write_bytes(cards.ljust(2880).encode() + body + bytes(-len(body) % 2880))
 
@@ -92,8 +105,15 @@ def raw(path):
     """A linear DNG with a preview, which LibRaw develops."""
     pytest.importorskip("rawpy")
     mosaic = np.kron(COLOUR16[..., 1] >> 4, np.ones((4, 4), np.uint16))
-    cfa = [(33421, "H", 2, (2, 2), True), (33422, "B", 4, b"\0\1\1\2", True), (50706, "B", 4, b"\1\4\0\0", True)]
-    cfa += [(50721, "2i", 9, (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1), True), (271, "s", 0, "Maker", True)]
+    cfa = [
+        (33421, "H", 2, (2, 2), True),
+        (33422, "B", 4, b"\0\1\1\2", True),
+        (50706, "B", 4, b"\1\4\0\0", True),
+    ]
+    cfa += [
+        (50721, "2i", 9, (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1), True),
+        (271, "s", 0, "Maker", True),
+    ]
     cfa += [(50717, "I", 1, 4095, True), (50728, "2I", 3, (1, 1, 1, 1, 1, 1), True)]
     tifffile.imwrite(path, mosaic, photometric=32803, extratags=cfa, metadata=None)
 
@@ -116,16 +136,26 @@ FILES = {
     "GIF": ("gif", gif),
     "BMP": ("bmp", bmp),
     "TGA": ("tga", by_pillow),
-    "PNM": ("ppm", lambda path: path.write_bytes(b"P6 60 40 65535\n" + COLOUR16.astype(">u2").tobytes())),
+    "PNM": (
+        "ppm",
+        lambda path: path.write_bytes(b"P6 60 40 65535\n" + COLOUR16.astype(">u2").tobytes()),
+    ),
     "FITS": ("fits", fits),
 }
-HEAD, _, *ROWS = re.findall(r"^\| (.+) \|$", (ROOT / "docs/formats.md").read_text().split("\n## ")[0], re.M)
+HEAD, _, *ROWS = re.findall(
+    r"^\| (.+) \|$", (ROOT / "docs/formats.md").read_text().split("\n## ")[0], re.M
+)
 TABLE = [dict(zip(HEAD.split(" | "), row.split(" | "))) for row in ROWS]
 
 
 def test_the_table_holds_every_format_once():
     assert [row["format"] for row in TABLE] == list(FILES)
-    assert {row["format"] for row in TABLE if row["written"] == "yes"} == {"PNG", "TIFF, BigTIFF", "JPEG", "WebP"}
+    assert {row["format"] for row in TABLE if row["written"] == "yes"} == {
+        "PNG",
+        "TIFF, BigTIFF",
+        "JPEG",
+        "WebP",
+    }
     assert {suffix for suffix, _ in FILES.values()} <= {suffix[1:] for suffix in extensions()}
 
 
@@ -150,7 +180,9 @@ def test_cells(tmp_path, row):
     found |= {"format": row["format"], "read": "yes", "bits": str(found["bits"])}
     found["written"] = "yes" if "." + suffix in FORMATS else "no"
     package = re.fullmatch(r"with `(.+)`", row["read"])
-    assert found == row | {"read": "yes"} and (package is None) == (row["format"] not in ("HEIC", "JPEG XL", "camera raw"))
+    assert found == row | {"read": "yes"} and (package is None) == (
+        row["format"] not in ("HEIC", "JPEG XL", "camera raw")
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +196,9 @@ def test_cells(tmp_path, row):
     ],
 )
 def test_a_missing_package_is_named(tmp_path, head, package, monkeypatch):
-    if package.startswith("pillow") and importlib.util.find_spec(package.replace("-plugin", "").replace("-", "_")):
+    if package.startswith("pillow") and importlib.util.find_spec(
+        package.replace("-plugin", "").replace("-", "_")
+    ):
         pytest.skip("it is installed")
     monkeypatch.setitem(sys.modules, "rawpy", None)
     (tmp_path / "a").write_bytes(head + bytes(300))

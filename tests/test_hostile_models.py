@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 
 import configs
-from inference import model_file
 from models import aciids2020
+from models import file as model_file
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,9 @@ def test_a_sound_file_is_read(saved, copy):
     with zipfile.ZipFile(saved) as archive:
         exchange(copy, WEIGHTS, archive.read(WEIGHTS), compress_type=zipfile.ZIP_DEFLATED)
     expected, found = (model_file.load(path)[0].get_weights() for path in (saved, copy))
-    assert len(found) == 55 and all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert len(found) == 55 and all(
+        np.array_equal(a, b) for a, b in zip(found, expected, strict=True)
+    )
 
 
 def test_weights_in_half_precision_are_read(copy):
@@ -114,7 +116,9 @@ def test_weights_in_half_precision_are_read(copy):
 
     edit_weights(copy, halve)
     kernel = model_file.load(copy)[0].get_layer("cn_conv1").get_weights()[0]
-    assert kernel.dtype == "float32" and kernel.any() and np.array_equal(kernel, kernel.astype("f2"))
+    assert (
+        kernel.dtype == "float32" and kernel.any() and np.array_equal(kernel, kernel.astype("f2"))
+    )
 
 
 # ---- code
@@ -142,7 +146,10 @@ def test_a_pickle_is_not_unpickled(tmp_path, suffix):
 
 def test_a_pickle_in_the_archive_is_not_unpickled(copy, tmp_path):
     exchange(copy, WEIGHTS, pickle.dumps(Trap(tmp_path / "ran")))
-    assert "damaged, or not weights that Keras wrote" in refusal(copy) and not (tmp_path / "ran").exists()
+    assert (
+        "damaged, or not weights that Keras wrote" in refusal(copy)
+        and not (tmp_path / "ran").exists()
+    )
 
 
 def test_pickled_objects_among_the_weights_are_not_unpickled(copy, tmp_path):
@@ -156,12 +163,21 @@ def test_pickled_objects_among_the_weights_are_not_unpickled(copy, tmp_path):
 
 @pytest.mark.parametrize("kind", ["Lambda", "__lambda__", "module"])
 def test_a_layer_of_code_is_refused_and_not_run(copy, tmp_path, kind, nothing_is_built):
-    code = compile(f"lambda x: open({str(tmp_path / 'ran')!r}, 'w').close() or x", "trap", "eval").co_consts[0]
+    code = compile(
+        f"lambda x: open({str(tmp_path / 'ran')!r}, 'w').close() or x", "trap", "eval"
+    ).co_consts[0]
     types.FunctionType(code, {"__builtins__": __builtins__})(None)
     os.remove(tmp_path / "ran")  # the trap works
     entry = {
-        "Lambda": {"module": "keras.layers", "class_name": "Lambda", "config": {"function": {"class_name": "__lambda__"}}},
-        "__lambda__": {"class_name": "__lambda__", "config": {"code": base64.b64encode(marshal.dumps(code)).decode()}},
+        "Lambda": {
+            "module": "keras.layers",
+            "class_name": "Lambda",
+            "config": {"function": {"class_name": "__lambda__"}},
+        },
+        "__lambda__": {
+            "class_name": "__lambda__",
+            "config": {"code": base64.b64encode(marshal.dumps(code)).decode()},
+        },
         "module": {"module": "os", "class_name": "system", "config": f"touch {tmp_path / 'ran'}"},
     }[kind]
     edit(copy, "config.json", lambda config: config["config"]["layers"].append(entry))
@@ -191,9 +207,11 @@ def test_a_member_that_climbs_out_is_refused(copy, name, nothing_is_built):
 def test_zip_bombs(copy, name, method, nothing_is_built):
     exchange(copy, name, b" " * 60_000_000, compress_type=method)
     assert os.path.getsize(copy) < 1e6
-    assert ("would unpack to 60,000,000 bytes" if method == zipfile.ZIP_DEFLATED else "is packed by method") in refusal(
-        copy
-    )
+    assert (
+        "would unpack to 60,000,000 bytes"
+        if method == zipfile.ZIP_DEFLATED
+        else "is packed by method"
+    ) in refusal(copy)
 
 
 @pytest.mark.parametrize("declared", [100, 270_000])
@@ -201,7 +219,9 @@ def test_a_bomb_that_lies_about_its_size(copy, declared, nothing_is_built):
     """The sizes in the archive's directory are the attacker's as well: reading ends there."""
     exchange(copy, model_file.METADATA, b" " * 60_000_000, compress_type=zipfile.ZIP_DEFLATED)
     content = bytearray(copy.read_bytes())
-    for place in (i for i in range(len(content)) if content[i : i + 4] == struct.pack("<I", 60_000_000)):
+    for place in (
+        i for i in range(len(content)) if content[i : i + 4] == struct.pack("<I", 60_000_000)
+    ):
         content[place : place + 4] = struct.pack("<I", declared)
     copy.write_bytes(content)
     assert "CRC" in refusal(copy)
@@ -214,7 +234,9 @@ def huge(file):
 
 def huge_packed(file):
     del file[KERNEL]
-    file.create_dataset(KERNEL, data=np.zeros((3, 3, 1, 4), "f4"), chunks=(3, 3, 1, 4), compression="gzip")
+    file.create_dataset(
+        KERNEL, data=np.zeros((3, 3, 1, 4), "f4"), chunks=(3, 3, 1, 4), compression="gzip"
+    )
 
 
 def filtered(file):
@@ -459,11 +481,17 @@ def test_weights_changed_on_purpose_are_refused_or_numbers(saved, tmp_path, coun
     rng, path = random.Random(1), tmp_path / "changed.keras"
     with zipfile.ZipFile(saved) as archive:
         weights = archive.read(WEIGHTS)
-    structure = [i for i in range(len(weights)) if i < 4096 or weights[i : i + 4] in (b"TREE", b"HEAP", b"SNOD")]
+    structure = [
+        i
+        for i in range(len(weights))
+        if i < 4096 or weights[i : i + 4] in (b"TREE", b"HEAP", b"SNOD")
+    ]
     for _ in range(count):
         content = bytearray(weights)
         for _ in range(rng.randrange(1, 4)):
-            content[min(rng.choice(structure) + rng.randrange(64), len(content) - 1)] = rng.randrange(256)
+            content[min(rng.choice(structure) + rng.randrange(64), len(content) - 1)] = (
+                rng.randrange(256)
+            )
         shutil.copy(saved, path)
         exchange(path, WEIGHTS, content)
         try:

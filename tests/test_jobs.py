@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from data.gray import gray
 from data.gray import main as gray_main
-from data.jobs import output_names
+from PIL import Image
+
+from inference.jobs import output_names
 from tests.samples import COLOUR, GRAY, same, save
 from utils import find_files
 
@@ -22,12 +22,19 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_output_names_never_collide():
-    assert output_names(["a.jpg", "b.tif", "c"], ".png") == {"a.jpg": "a.png", "b.tif": "b.png", "c": "c.png"}
+    assert output_names(["a.jpg", "b.tif", "c"], ".png") == {
+        "a.jpg": "a.png",
+        "b.tif": "b.png",
+        "c": "c.png",
+    }
     assert output_names(["a.jpg", "a.png"], ".png") == {"a.jpg": "a.jpg.png", "a.png": "a.png.png"}
     assert output_names(["A.jpg", "a.png"], ".png") == {"A.jpg": "A.jpg.png", "a.png": "a.png.png"}
     rng = random.Random(0)
     for _ in range(300):
-        names = {"".join(rng.choice(["a", ".jpg", ".png"]) for _ in range(rng.randrange(1, 4))) for _ in range(6)}
+        names = {
+            "".join(rng.choice(["a", ".jpg", ".png"]) for _ in range(rng.randrange(1, 4)))
+            for _ in range(6)
+        }
         outputs = output_names(sorted(names), ".png")
         assert len(set(outputs.values())) == len(names)
         assert output_names(sorted(names, reverse=True), ".png") == outputs
@@ -35,9 +42,23 @@ def test_output_names_never_collide():
 
 def test_results_keep_the_format_where_it_can_be_written():
     names = ["a.JPG", "b.jpeg", "c.tif", "d.webp", "e.png", "f.gif", "g.heic", "h.nef", "nameless"]
-    kept = ["a.JPG", "b.jpeg", "c.tif", "d.webp", "e.png", "f.png", "g.png", "h.png", "nameless.png"]
+    kept = [
+        "a.JPG",
+        "b.jpeg",
+        "c.tif",
+        "d.webp",
+        "e.png",
+        "f.png",
+        "g.png",
+        "h.png",
+        "nameless.png",
+    ]
     assert list(output_names(names).values()) == kept
-    assert output_names(["a.jpg", "a.png", "a.tif"]) == {"a.jpg": "a.jpg", "a.png": "a.png", "a.tif": "a.tif"}
+    assert output_names(["a.jpg", "a.png", "a.tif"]) == {
+        "a.jpg": "a.jpg",
+        "a.png": "a.png",
+        "a.tif": "a.tif",
+    }
     assert output_names(["a.bmp", "a.png"]) == {"a.bmp": "a.bmp.png", "a.png": "a.png.png"}
 
 
@@ -54,7 +75,9 @@ def test_several_inputs(tmp_path, capsys):
     assert run("a.jpg", "x", "y", "y/b.bmp")[0] == 0
     made = sorted(str(path.relative_to(out)) for path in find_files(out))
     assert made == ["a.jpg", "b.png", "x/b.png", "x/deep/c.tif", "y/a.jpg", "y/b.png"]
-    assert run("a.jpg", "x", "y", "y/b.bmp")[1].out == "0 done, 6 skipped, 0 failed, 0 passed over\n"
+    assert (
+        run("a.jpg", "x", "y", "y/b.bmp")[1].out == "0 done, 6 skipped, 0 failed, 0 passed over\n"
+    )
     for names, words in (
         (("a.jpg", "y/a.jpg"), "would both become"),
         (("a.jpg", "gone"), "no such file or folder"),
@@ -80,13 +103,18 @@ def test_stdin_and_stdout(tmp_path, format):
         return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, **options)
 
     done = run("-", "-", input=path.read_bytes())
-    assert done.returncode == 0 and done.stderr.decode() == "1 done, 0 skipped, 0 failed, 0 passed over\n"
+    assert (
+        done.returncode == 0
+        and done.stderr.decode() == "1 done, 0 skipped, 0 failed, 0 passed over\n"
+    )
     with Image.open(io.BytesIO(done.stdout)) as image:
         assert image.format == ("PNG" if format == "BMP" else format) and image.size == (60, 40)
     done = run(path, "-", "--format", "tiff")
     assert done.returncode == 0 and done.stdout.startswith(b"II*\0")
     done = run("-", tmp_path / "b.png", input=path.read_bytes())
-    assert done.returncode == 0 and done.stdout.startswith(b"1 done") and (tmp_path / "b.png").exists()
+    assert (
+        done.returncode == 0 and done.stdout.startswith(b"1 done") and (tmp_path / "b.png").exists()
+    )
     done = run("-", "-", input=b"no picture")
     assert done.returncode == 1 and not done.stdout and b"not a picture" in done.stderr
     for wrong in (["-", "-", "--json"], [tmp_path, "-"]):
@@ -106,14 +134,25 @@ def test_json_and_verbose(tmp_path, capsys):
     found = json.loads(printed.out)
     assert [found[kind] for kind in ("done", "skipped", "failed", "passed_over")] == [2, 0, 1, 1]
     files = {os.path.basename(entry["input"]): entry for entry in found["files"]}
-    assert files["a.png"] == {"input": f"{source}/a.png", "status": "done", "note": "", "result": f"{out}/a.png"}
-    assert files["b.tif"]["note"] == "first of 2 frames" and files["b.tif"]["result"] == f"{out}/b.tif"
+    assert files["a.png"] == {
+        "input": f"{source}/a.png",
+        "status": "done",
+        "note": "",
+        "result": f"{out}/a.png",
+    }
+    assert (
+        files["b.tif"]["note"] == "first of 2 frames" and files["b.tif"]["result"] == f"{out}/b.tif"
+    )
     assert files["c.jpg"]["status"] == "failed" and "not a picture" in files["c.jpg"]["note"]
     assert files["c.jpg"]["result"] is None and files["notes.txt"]["status"] == "passed over"
     assert "notes.txt: not a picture, passed over" in printed.err
     gray_main([source, out, "--json"])
     printed = capsys.readouterr()
-    assert {entry["status"] for entry in json.loads(printed.out)["files"]} == {"skipped", "failed", "passed over"}
+    assert {entry["status"] for entry in json.loads(printed.out)["files"]} == {
+        "skipped",
+        "failed",
+        "passed over",
+    }
     assert "notes.txt" not in printed.err
 
 

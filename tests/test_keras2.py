@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from inference import keras2, model_file
-from models import aciids2020
+from models import aciids2020, keras2
+from models import file as model_file
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +37,14 @@ def literal_network(usual=True, with_edges=True):
 
     def conv(x, filters, stride=1, kernel=3, activation="relu"):
         bias = keras.initializers.RandomUniform(0, 0.2)
-        return layers.Conv2D(filters, kernel, strides=stride, padding="same", activation=activation, bias_initializer=bias)(
-            x
-        )
+        return layers.Conv2D(
+            filters,
+            kernel,
+            strides=stride,
+            padding="same",
+            activation=activation,
+            bias_initializer=bias,
+        )(x)
 
     def features(x):
         for filters, stride in ((64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1)):
@@ -65,7 +70,9 @@ def literal_network(usual=True, with_edges=True):
     x = layers.UpSampling2D(2)(conv(x, units(128)))
     x = layers.UpSampling2D(2)(conv(x, units(64)))
     x = conv(conv(conv(x, units(32)), units(16)), 2, activation="tanh")
-    return keras.Model([local, whole, edges] if with_edges else [local, whole], layers.UpSampling2D(2)(x))
+    return keras.Model(
+        [local, whole, edges] if with_edges else [local, whole], layers.UpSampling2D(2)(x)
+    )
 
 
 def write_keras2(model, path, seed=None):
@@ -77,8 +84,18 @@ def write_keras2(model, path, seed=None):
             config["batch_input_shape"] = config.pop("batch_shape")
             sources = []
         else:
-            sources = [[[t._keras_history.operation.name, 0, 0, {}] for t in keras.tree.flatten(layer.input)]]
-        return {"class_name": type(layer).__name__, "config": config, "name": layer.name, "inbound_nodes": sources}
+            sources = [
+                [
+                    [t._keras_history.operation.name, 0, 0, {}]
+                    for t in keras.tree.flatten(layer.input)
+                ]
+            ]
+        return {
+            "class_name": type(layer).__name__,
+            "config": config,
+            "name": layer.name,
+            "inbound_nodes": sources,
+        }
 
     members = list(model.layers)
     if seed is not None:
@@ -87,7 +104,11 @@ def write_keras2(model, path, seed=None):
         "input_layers": [[tensor._keras_history.operation.name, 0, 0] for tensor in model.inputs],
         "output_layers": [[tensor._keras_history.operation.name, 0, 0] for tensor in model.outputs],
     }
-    config = {"name": "model_1", "trainable": True, "layers": [entry(layer) for layer in members]} | ends
+    config = {
+        "name": "model_1",
+        "trainable": True,
+        "layers": [entry(layer) for layer in members],
+    } | ends
     with h5py.File(path, "w") as file:
         group = file.create_group("model_weights")
         for node in file, group:
@@ -192,7 +213,9 @@ def test_a_lambda_layer_is_not_executed(saved, copy, tmp_path):
 
 
 def set_config(kind, **values):
-    return lambda path: edit_config(path, lambda entries: first(kind, entries)["config"].update(values))
+    return lambda path: edit_config(
+        path, lambda entries: first(kind, entries)["config"].update(values)
+    )
 
 
 def drop_convolution(path):
@@ -362,7 +385,9 @@ def test_other_files_are_not_keras2(tmp_path):
 
 def test_a_network_wider_than_the_limit_is_refused_before_it_is_built(copy, monkeypatch):
     monkeypatch.setattr(model_file, "MAX_WIDTH", 0.2)
-    with pytest.raises(model_file.BadModel, match="0.25 times as wide as the paper's, the limit is 0.2") as caught:
+    with pytest.raises(
+        model_file.BadModel, match="0.25 times as wide as the paper's, the limit is 0.2"
+    ) as caught:
         model_file.load(copy)
     assert str(caught.value).count(str(copy)) == 1
 
@@ -375,7 +400,9 @@ def packed(file, path, name, array):
     file.create_dataset(name, data=array, chunks=True, compression="gzip")
 
 
-@pytest.mark.parametrize(("make", "message"), [(integers, "floating-point"), (packed, "not in one piece")])
+@pytest.mark.parametrize(
+    ("make", "message"), [(integers, "floating-point"), (packed, "not in one piece")]
+)
 def test_only_plain_numbers_are_read(copy, make, message):
     replace_kernel(make)(copy)
     with pytest.raises(model_file.BadModel, match=message):

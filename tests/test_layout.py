@@ -12,8 +12,14 @@ LAYERS = [{"configs", "utils"}, {"data"}, {"models"}, {"training", "inference"},
 
 def modules():
     """{module's name: its file} of everything outside tests and benchmarks."""
-    paths = [*ROOT.glob("*.py"), *(path for layer in LAYERS[1:] for room in layer for path in (ROOT / room).glob("*.py"))]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    paths = [
+        *ROOT.glob("*.py"),
+        *(path for layer in LAYERS[1:] for room in layer for path in (ROOT / room).glob("*.py")),
+    ]
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in paths
+    }
 
 
 def imported(path, known):
@@ -39,14 +45,20 @@ def test_imports_run_one_way():
     list(TopologicalSorter(graph).static_order())  # raises where modules import each other
     for name, others in graph.items():
         for other in others:
-            same_room = name.partition(".")[0] == other.partition(".")[0] and level(name) < len(LAYERS)
-            assert level(other) < level(name) or same_room or {name, other} == {"configs", "utils"}, (name, other)
+            same_room = name.partition(".")[0] == other.partition(".")[0] and level(name) < len(
+                LAYERS
+            )
+            assert (
+                level(other) < level(name) or same_room or {name, other} == {"configs", "utils"}
+            ), (name, other)
 
 
 def test_generic_files_name_no_network():
     """What is a fact of one network stands in its module; the figures compare the networks by name."""
-    known = set(NETWORKS) | {layer for module in NETWORKS.values() for layer in module.BRANCHES.values()}
-    special = {"configs", "inference.keras2", "evaluation.figures"}
+    known = set(NETWORKS) | {
+        layer for module in NETWORKS.values() for layer in module.BRANCHES.values()
+    }
+    special = {"configs", "models.keras2", "evaluation.figures"}
     for name, path in modules().items():
         if name not in special and not name.startswith("models"):
             assert not [word for word in known if word in path.read_text()], name

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from data.line_art import is_line_art
+from inference.line_art import is_line_art
 
 
 def page(seed, kind, height=900, width=640):
@@ -30,12 +30,16 @@ def test_pages_are_line_art(kind, seed):
     assert is_line_art(cv2.resize(drawn, None, fx=3, fy=3))
 
 
-@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee", "rocket", "camera", "coins", "moon", "clock"])
+@pytest.mark.parametrize(
+    "name", ["astronaut", "chelsea", "coffee", "rocket", "camera", "coins", "moon", "clock"]
+)
 def test_photographs_are_not(name):
     picture = getattr(data, name)()
     gray = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     assert not is_line_art(gray.astype(np.uint8))
-    bright = (200 + gray.astype(np.float32) / 255 * 55).astype(np.uint8)  # faded to near white, it is shaded still
+    bright = (200 + gray.astype(np.float32) / 255 * 55).astype(
+        np.uint8
+    )  # faded to near white, it is shaded still
     assert not is_line_art(bright)
 
 

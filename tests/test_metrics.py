@@ -33,7 +33,9 @@ def pair():
 def test_ab_mse():
     reference = np.zeros((4, 5, 2), np.float32)
     assert m.ab_mse(reference, reference) == 0
-    assert m.ab_mse(reference + np.float32([64, 0]), reference) == pytest.approx(0.125)  # (1/4 + 0) / 2
+    assert m.ab_mse(reference + np.float32([64, 0]), reference) == pytest.approx(
+        0.125
+    )  # (1/4 + 0) / 2
 
 
 def test_psnr(pair):
@@ -100,21 +102,31 @@ def test_prior_and_rarity():
     inside = 0.6827  # of a Gaussian of sigma 5, what a cell of side 10 keeps along one axis
     assert p[11, 11] / (p[11, 10] + p[11, 11] + p[11, 12]) == pytest.approx(inside, abs=0.02)
     assert m.rarity(ab, p)[0, 25] == pytest.approx(2 * m.rarity(ab, p)[0, 0], rel=1e-3)
-    assert m.rarity(ab + np.float32([4.9, -4.9]), p)[0, 0] == m.rarity(ab, p)[0, 0] != m.rarity(ab + 5.1, p)[0, 0]
+    assert (
+        m.rarity(ab + np.float32([4.9, -4.9]), p)[0, 0]
+        == m.rarity(ab, p)[0, 0]
+        != m.rarity(ab + 5.1, p)[0, 0]
+    )
     assert m.ab_counts(ab).sum() == 600 and m.ab_counts(ab)[155, 95] == 200
 
 
 def test_every_srgb_colour_has_a_rarity():
-    values = np.stack(np.meshgrid(*[np.arange(0, 256, 5, dtype=np.uint8)] * 3), axis=-1).reshape(1, -1, 3)
+    values = np.stack(np.meshgrid(*[np.arange(0, 256, 5, dtype=np.uint8)] * 3), axis=-1).reshape(
+        1, -1, 3
+    )
     p = m.prior(m.ab_counts(np.zeros((1, 1, 2), np.float32)))
     assert np.isfinite(m.rarity(lab_of(values)[..., 1:], p)).all()
 
 
 def test_ciede2000(pair):
     first, second = (skcolor.rgb2lab(x) for x in pair)
-    assert np.allclose(m.ciede2000(first, second), skcolor.deltaE_ciede2000(first, second), atol=1e-6)
+    assert np.allclose(
+        m.ciede2000(first, second), skcolor.deltaE_ciede2000(first, second), atol=1e-6
+    )
     assert m.ciede2000(first[..., :], first).max() == 0
-    sharma = np.array([[50, 2.6772, -79.7751], [50, 0, -82.7485]])  # the first pair of Sharma et al. (2005), table 1
+    sharma = np.array(
+        [[50, 2.6772, -79.7751], [50, 0, -82.7485]]
+    )  # the first pair of Sharma et al. (2005), table 1
     assert m.ciede2000(sharma[:1], sharma[1:])[0] == pytest.approx(2.0425, abs=5e-5)
 
 
@@ -138,7 +150,9 @@ def test_out_of_gamut_on_either_side(lab):
 def two_objects(height=64, width=96):
     """L and ab of two flat regions that differ in both, the border in the middle."""
     left = np.arange(width)[None, :, None] < width // 2
-    lab = np.where(left, np.float32([40, 30, 20]), np.float32([75, -20, 35])) * np.ones((height, 1, 1), np.float32)
+    lab = np.where(left, np.float32([40, 30, 20]), np.float32([75, -20, 35])) * np.ones(
+        (height, 1, 1), np.float32
+    )
     return np.ascontiguousarray(lab[..., 0]), np.ascontiguousarray(lab[..., 1:])
 
 
@@ -178,7 +192,9 @@ def test_bleed_of_no_colour():
 def test_bleed_shifted_off_the_edge():
     """A colour that ends 8 px beside its object changes there alone; one that ends at the edge does not bleed."""
     lightness, ab = two_objects()
-    assert m.bleed(np.roll(ab, 8, axis=1)[:, 16:-16], ab[:, 16:-16], lightness[:, 16:-16].copy()) > 95
+    assert (
+        m.bleed(np.roll(ab, 8, axis=1)[:, 16:-16], ab[:, 16:-16], lightness[:, 16:-16].copy()) > 95
+    )
     assert m.bleed(ab[:, ::-1].copy(), ab, lightness) == pytest.approx(0, abs=1e-3)
 
 
@@ -190,8 +206,12 @@ def test_interval_of_a_known_distribution():
     value, low, high = statistics.interval([values])
     half = 1.96 * values.std() / 20
     assert value == pytest.approx(values.mean())
-    assert low == pytest.approx(value - half, abs=0.03) and high == pytest.approx(value + half, abs=0.03)
-    assert statistics.interval([values]) == (value, low, high) != statistics.interval([values], seed=1)
+    assert low == pytest.approx(value - half, abs=0.03) and high == pytest.approx(
+        value + half, abs=0.03
+    )
+    assert (
+        statistics.interval([values]) == (value, low, high) != statistics.interval([values], seed=1)
+    )
     assert statistics.interval([[3.0]]) == (3, 3, 3)
 
 
@@ -208,7 +228,9 @@ def test_columns_share_the_samples():
     assert (value, low, high) == pytest.approx((0.5, 0.5, 0.5))
     mse = np.random.default_rng(1).random(50)
     assert statistics.interval([mse, gray], np.divide)[0] == pytest.approx(mse.sum() / gray.sum())
-    assert statistics.interval([mse / gray], weights=gray)[0] == pytest.approx(mse.sum() / gray.sum())
+    assert statistics.interval([mse / gray], weights=gray)[0] == pytest.approx(
+        mse.sum() / gray.sum()
+    )
 
 
 def test_r_is_that_of_all_pixels_of_all_pictures():
@@ -216,9 +238,13 @@ def test_r_is_that_of_all_pixels_of_all_pictures():
     ab, reference = rng.normal(3, 20, (2, 5, 8, 6, 2)).astype(np.float32)
     ab += 0.7 * reference + np.linspace(-30, 30, 5, dtype=np.float32)[:, None, None, None]
     found = statistics.summarise([m.moments(x, y) for x, y in zip(ab, reference)])["r"]
-    assert found["mean"] == pytest.approx(np.corrcoef(ab.ravel(), reference.ravel())[0, 1], abs=1e-6)
+    assert found["mean"] == pytest.approx(
+        np.corrcoef(ab.ravel(), reference.ravel())[0, 1], abs=1e-6
+    )
     assert -1 <= found["low"] < found["mean"] < found["high"] <= 1
-    assert statistics.summarise([m.moments(2 * y, y) for y in reference])["r"]["low"] == pytest.approx(1)
+    assert statistics.summarise([m.moments(2 * y, y) for y in reference])["r"][
+        "low"
+    ] == pytest.approx(1)
     assert np.isnan(statistics.summarise([m.moments(0 * y, y) for y in reference])["r"]["mean"])
 
 
@@ -227,14 +253,18 @@ def rows(**columns):
 
 
 def test_summary_of_infinite_and_missing_numbers():
-    found = statistics.summarise(rows(psnr=[np.inf] * 4, ssim=[1.0] * 4, ciede2000=[1, 2, np.nan, 3]))
+    found = statistics.summarise(
+        rows(psnr=[np.inf] * 4, ssim=[1.0] * 4, ciede2000=[1, 2, np.nan, 3])
+    )
     assert found["psnr"] == {"mean": np.inf, "low": np.inf, "high": np.inf}
     assert found["ssim"] == {"mean": 1, "low": 1, "high": 1}
     assert np.isnan(found["ciede2000"]["mean"]) and set(found) == {"psnr", "ssim", "ciede2000"}
 
 
 def test_a_mean_is_over_the_rows_that_have_the_column():
-    found = statistics.summarise([{"psnr": 1.0}, {"psnr": 2.0, "ssim": 0.5}, {"psnr": 6.0, "ssim": 0.7}])
+    found = statistics.summarise(
+        [{"psnr": 1.0}, {"psnr": 2.0, "ssim": 0.5}, {"psnr": 6.0, "ssim": 0.7}]
+    )
     assert found["psnr"]["mean"] == 3 and found["ssim"]["mean"] == pytest.approx(0.6)
 
 
@@ -258,7 +288,9 @@ def test_comparison_in_pairs():
     rng = np.random.default_rng(0)
     base = rng.normal(24, 5, 100)
     first = rows(psnr=base, bleed=base)
-    second = rows(psnr=base + 0.2 + rng.normal(0, 0.1, 100), bleed=base + rng.normal(0, 0.1, 100) - 0.001)
+    second = rows(
+        psnr=base + 0.2 + rng.normal(0, 0.1, 100), bleed=base + rng.normal(0, 0.1, 100) - 0.001
+    )
     found = statistics.compare(first, second)
     assert found["psnr"]["differs"] and found["psnr"]["difference"] == pytest.approx(0.2, abs=0.05)
     assert statistics.compare(second, first)["psnr"]["differs"]

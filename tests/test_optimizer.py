@@ -24,7 +24,9 @@ def gradients(shape, count=3):
 
 
 def test_on_a_matrix_muon_is_that_of_keras():
-    found, expected = (step(kind(1e-2), (24, 40), gradients((24, 40))) for kind in (Muon, keras.optimizers.Muon))
+    found, expected = (
+        step(kind(1e-2), (24, 40), gradients((24, 40))) for kind in (Muon, keras.optimizers.Muon)
+    )
     assert np.abs(expected).max() > 1e-3 and np.allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -32,20 +34,35 @@ def test_on_a_matrix_muon_is_that_of_keras():
 @pytest.mark.parametrize("shape", [(3, 3, 16, 32), (3, 3, 32, 16)])
 def test_the_step_of_a_kernel_has_singular_values_near_one_another(shape, products):
     rate = 0.1
-    gradient = gradients(shape, 1)[0] * np.linspace(0.2, 3, shape[-1], dtype="float32")  # some directions weak
-    change = step(Muon(rate, products=products, weight_decay=None, adam_weight_decay=None), shape, [gradient])
-    values, raw = (np.linalg.svd(x.reshape(-1, shape[-1]), compute_uv=False) for x in (change, gradient))
+    gradient = gradients(shape, 1)[0] * np.linspace(
+        0.2, 3, shape[-1], dtype="float32"
+    )  # some directions weak
+    change = step(
+        Muon(rate, products=products, weight_decay=None, adam_weight_decay=None), shape, [gradient]
+    )
+    values, raw = (
+        np.linalg.svd(x.reshape(-1, shape[-1]), compute_uv=False) for x in (change, gradient)
+    )
     assert values.max() / values.min() < 1.8 < raw.max() / raw.min()
     rows = shape[0] * shape[1] * shape[2]
-    assert np.median(values) == pytest.approx(rate * 0.2 * max(rows, shape[-1]) ** 0.5, rel=0.3)  # Moonlight's scale
+    assert np.median(values) == pytest.approx(
+        rate * 0.2 * max(rows, shape[-1]) ** 0.5, rel=0.3
+    )  # Moonlight's scale
 
 
 def test_all_else_is_left_to_adamw():
     network = aciids2020.build(global_size=64)
     optimizer = make_optimizer("muon", 1e-3, total_steps=10, own_rate=aciids2020.OWN_RATE)
     optimizer.build(network.trainable_variables)
-    adamw = {v.path for v, second in zip(network.trainable_variables, optimizer.adam_velocities) if second is not None}
-    inner = {f"{name}/kernel" for name in [f"lfn_conv{i}" for i in range(2, 7)] + [f"color_conv{i}" for i in range(1, 5)]}
+    adamw = {
+        v.path
+        for v, second in zip(network.trainable_variables, optimizer.adam_velocities)
+        if second is not None
+    }
+    inner = {
+        f"{name}/kernel"
+        for name in [f"lfn_conv{i}" for i in range(2, 7)] + [f"color_conv{i}" for i in range(1, 5)]
+    }
     assert {v.path for v in network.trainable_variables} - adamw == inner
 
 
@@ -67,8 +84,12 @@ def test_adam_with_decay_adds_it_to_the_gradient():
 
 
 def test_the_rate_falls_after_each_milestone():
-    rate = make_optimizer("sgd", 0.1, total_steps=99, schedule="steps", milestones=(10, 30))._learning_rate
-    assert [float(rate(step)) for step in (0, 10, 11, 30, 31)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+    rate = make_optimizer(
+        "sgd", 0.1, total_steps=99, schedule="steps", milestones=(10, 30)
+    )._learning_rate
+    assert [float(rate(step)) for step in (0, 10, 11, 30, 31)] == pytest.approx(
+        [0.1, 0.1, 0.01, 0.01, 0.001]
+    )
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from data import batches, manifest, reader
+from data import batches, manifest
 from data.as_published import resize_nearest
 from data.batches import Batches, Order
 from data.preprocess import resize
+from pictures import reader
 
 
 def splits(rows):
@@ -25,7 +26,9 @@ def mixed(photographs, tmp_path):
     (folder / "a").mkdir(parents=True)
     (folder / "good").symlink_to(photographs, target_is_directory=True)
     Image.fromarray(data.camera()).save(folder / "a" / "gray.png")
-    Image.fromarray(np.stack([data.camera()] * 3, axis=-1)).save(folder / "a" / "gray.jpg", quality=80)
+    Image.fromarray(np.stack([data.camera()] * 3, axis=-1)).save(
+        folder / "a" / "gray.jpg", quality=80
+    )
     Image.fromarray(data.coffee()).save(folder / "a" / "no_suffix", format="webp")
     whole = (folder / "a" / "no_suffix").read_bytes()
     (folder / "a" / "cut.webp").write_bytes(whole[: len(whole) // 2])
@@ -36,7 +39,11 @@ def mixed(photographs, tmp_path):
 def test_scan(mixed):
     rows = manifest.scan_dataset([mixed], progress=False)
     assert splits(rows) == {"train": 23, "val": 2, "gray": 2, "broken": 1}
-    assert {row["path"] for row in rows if row["split"] in ("gray", "broken")} == {"a/gray.png", "a/gray.jpg", "a/cut.webp"}
+    assert {row["path"] for row in rows if row["split"] in ("gray", "broken")} == {
+        "a/gray.png",
+        "a/gray.jpg",
+        "a/cut.webp",
+    }
     assert rows == manifest.scan_dataset([mixed], progress=False)
     other = manifest.scan_dataset([mixed], seed=1, progress=False)
     assert splits(other) == splits(rows) and other != rows
@@ -49,7 +56,11 @@ def test_pipes_devices_and_loops_do_not_hang_the_scan(photographs, tmp_path):
     (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "good").symlink_to(photographs, target_is_directory=True)
-    assert splits(manifest.scan_dataset([tmp_path], progress=False)) == {"train": 22, "val": 2, "broken": 3}
+    assert splits(manifest.scan_dataset([tmp_path], progress=False)) == {
+        "train": 22,
+        "val": 2,
+        "broken": 3,
+    }
 
 
 def test_scan_with_folders_for_validation(mixed, photographs):
@@ -105,13 +116,17 @@ def test_the_order_depends_on_seed_and_epoch_alone(photographs):
         return np.stack([batches[i][0] for i in range(len(batches))])
 
     assert np.array_equal(pictures(0, 1), pictures(0, 1))
-    assert np.array_equal(pictures(0, 1, range(2, 4)), pictures(0, 1)[2:4])  # what a resumed run sees
+    assert np.array_equal(
+        pictures(0, 1, range(2, 4)), pictures(0, 1)[2:4]
+    )  # what a resumed run sees
     assert not np.array_equal(pictures(0, 1), pictures(0, 2))
     assert not np.array_equal(pictures(0, 1), pictures(1, 1))
 
 
 def test_crop_and_mirror():
-    picture = np.indices((60, 90)).astype(np.uint8).transpose(1, 2, 0)[..., [0, 1, 1]]  # each pixel holds its own place
+    picture = (
+        np.indices((60, 90)).astype(np.uint8).transpose(1, 2, 0)[..., [0, 1, 1]]
+    )  # each pixel holds its own place
     turned = []
     for seed in range(200):
         out = batches.crop_and_mirror(
@@ -140,8 +155,12 @@ def test_nearest_resizing_is_that_of_keras(tmp_path):
 
     for name in ("coffee", "chelsea"):
         Image.fromarray(getattr(data, name)()).save(tmp_path / f"{name}.jpg", quality=95)
-        expected = np.asarray(keras.utils.load_img(tmp_path / f"{name}.jpg", target_size=(256, 256)))
-        assert np.array_equal(resize_nearest(reader.read_rgb(tmp_path / f"{name}.jpg", 99_999), 256, 256), expected)
+        expected = np.asarray(
+            keras.utils.load_img(tmp_path / f"{name}.jpg", target_size=(256, 256))
+        )
+        assert np.array_equal(
+            resize_nearest(reader.read_rgb(tmp_path / f"{name}.jpg", 99_999), 256, 256), expected
+        )
         (batch,) = Batches([tmp_path / f"{name}.jpg"], 256, 1, Order(0, 0), nearest=True)[0]
         assert np.array_equal(batch[0], expected)
 
@@ -161,10 +180,15 @@ def test_a_window_of_the_loaded_picture(photographs):
         ]  # fmt: skip
         assert found
         places.add(found[0])
-    assert len({top for top, *_ in places}) > 3 and {turned for *_, turned in places} == {True, False}
+    assert len({top for top, *_ in places}) > 3 and {turned for *_, turned in places} == {
+        True,
+        False,
+    }
 
 
 def test_the_short_last_batch_is_trained_on_where_asked(photographs):
     files = sorted(photographs.rglob("*.png"))
     sizes = [len(batch[0]) for batch in Batches(files, 32, 10, Order(0, 0, short_batch=True))]
-    assert sizes == [10, 10, 4] and [len(batch[0]) for batch in Batches(files, 32, 10, Order(0, 0))] == [10, 10]
+    assert sizes == [10, 10, 4] and [
+        len(batch[0]) for batch in Batches(files, 32, 10, Order(0, 0))
+    ] == [10, 10]

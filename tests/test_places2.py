@@ -67,8 +67,13 @@ def test_names_exist_in_places365_and_stand_once():
 
 
 def test_docstring_counts_are_those_of_the_lists():
-    counts = {group: int(count) for count, group in re.findall(r"^ +(\d+)  (.+)$", places2.__doc__, re.MULTILINE)}
-    assert counts == {group: len(names) for group, names in places2.NATURAL.items()} | {"in total": len(NATURAL)}
+    counts = {
+        group: int(count)
+        for count, group in re.findall(r"^ +(\d+)  (.+)$", places2.__doc__, re.MULTILINE)
+    }
+    assert counts == {group: len(names) for group, names in places2.NATURAL.items()} | {
+        "in total": len(NATURAL)
+    }
 
 
 @pytest.mark.parametrize(

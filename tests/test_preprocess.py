@@ -9,7 +9,15 @@ from skimage import data
 from skimage.feature import canny
 
 from data import preprocess
-from data.preprocess import colorize, lightness_of, network_inputs, resize, target, to_float, training_inputs
+from data.preprocess import (
+    colorize,
+    lightness_of,
+    network_inputs,
+    resize,
+    target,
+    to_float,
+    training_inputs,
+)
 from models import aciids2020
 
 PHOTOGRAPH = data.astronaut()[:256, :256]
@@ -35,7 +43,9 @@ def test_training_and_colorizing_give_the_network_the_same_input():
         assert np.abs(a - b).max() < 1e-3 if name != "edges" else (a != b).mean() < 1e-4
     lightness = reference.rgb2lab(PHOTOGRAPH)[..., 0]
     assert np.abs(ops.convert_to_numpy(trained["lightness"])[0, ..., 0] - lightness).max() < 2e-3
-    assert (ops.convert_to_numpy(trained["edges"])[0, ..., 0] != canny(lightness, mode="constant")).mean() < 1e-4
+    assert (
+        ops.convert_to_numpy(trained["edges"])[0, ..., 0] != canny(lightness, mode="constant")
+    ).mean() < 1e-4
 
 
 @pytest.mark.parametrize("factor, clip", [(1.0, False), (1.8, False), (1.8, True)])
@@ -67,13 +77,17 @@ def test_lightness_survives_any_chroma(saturation):
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_fit(dtype):
-    picture = (to_float(data.coffee()) * {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]).astype(dtype)
+    picture = (
+        to_float(data.coffee()) * {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    ).astype(dtype)
     for shape in ((400, 600), (256, 256), (100, 700), (800, 100)):
         out = resize(picture, *shape)
         assert out.shape == (*shape, 3) and out.dtype == dtype
         assert to_float(out).mean() == pytest.approx(to_float(picture).mean(), rel=0.01)
     checker = np.indices((64, 64)).sum(0) % 2 * 200
-    assert np.array_equal(np.unique(resize(checker.astype(np.uint8), 16, 16)), [100])  # averaged, nothing aliases
+    assert np.array_equal(
+        np.unique(resize(checker.astype(np.uint8), 16, 16)), [100]
+    )  # averaged, nothing aliases
 
 
 @pytest.mark.parametrize("guided", [False, True])
@@ -97,8 +111,17 @@ def test_a_guide_brings_back_the_edges_of_the_colors():
     gray = np.where(np.arange(256) < 130, 90, 170).astype("uint8") * np.ones((256, 1), "uint8")
     truth = np.where((gray < 128)[..., None], (-30, 30), (30, -20)).astype("float32")
     small = cv2.resize(truth, (32, 32), interpolation=cv2.INTER_AREA)
-    smooth, guided = (reference.rgb2lab(colorize(gray, small, guided=g))[..., 1:] for g in (False, True))
-    assert np.abs(np.diff(smooth[..., 0], axis=1)).max() < 12 < 40 < np.abs(np.diff(guided[..., 0], axis=1)).max()
+    smooth, guided = (
+        reference.rgb2lab(colorize(gray, small, guided=g))[..., 1:] for g in (False, True)
+    )
+    assert (
+        np.abs(np.diff(smooth[..., 0], axis=1)).max()
+        < 12
+        < 40
+        < np.abs(np.diff(guided[..., 0], axis=1)).max()
+    )
     assert np.abs(guided - truth).mean() < 0.3 * np.abs(smooth - truth).mean()
     flat = np.full((32, 32, 2), (12, -7), "float32")
-    assert np.abs(reference.rgb2lab(colorize(gray, flat, guided=True))[..., 1:] - (12, -7)).max() < 1
+    assert (
+        np.abs(reference.rgb2lab(colorize(gray, flat, guided=True))[..., 1:] - (12, -7)).max() < 1
+    )

@@ -10,10 +10,10 @@ from PIL import Image
 import test as colorizing
 from data import demo, preprocess
 from evaluation.methods import load
-from inference import model_file
 from inference.options import DEFAULT_MODEL, parse
 from inference.view import Predictor
 from models import aciids2020
+from models import file as model_file
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,9 @@ def network():
 @pytest.fixture(scope="module")
 def pictures(network):
     side = network[1]["size"]
-    return np.stack([preprocess.resize(picture, side, side) for picture in demo.photographs().values()])
+    return np.stack(
+        [preprocess.resize(picture, side, side) for picture in demo.photographs().values()]
+    )
 
 
 def outputs(network, pictures, layer="ab"):
@@ -50,7 +52,10 @@ def test_its_branches_tell_pictures_apart(network, pictures):
 
 
 def test_it_colours_better_than_gray(network, pictures):
-    ab, goal = outputs(network[0], pictures), keras.ops.convert_to_numpy(preprocess.target(pictures, 1.8))
+    ab, goal = (
+        outputs(network[0], pictures),
+        keras.ops.convert_to_numpy(preprocess.target(pictures, 1.8)),
+    )
     error = np.square(ab.repeat(2, axis=1).repeat(2, axis=2) - goal).mean()
     assert error < 0.95 * np.square(goal).mean()
 
@@ -60,9 +65,16 @@ def test_without_a_model_named_it_is_taken(tmp_path, network):
     assert colorizing.main(*parse([str(tmp_path / "gray.png"), str(tmp_path / "color.png")])) == 0
     result = np.asarray(Image.open(tmp_path / "color.png"))
     factor = network[1]["colorize_saturation"]
-    command = [str(tmp_path / "gray.png"), str(tmp_path / "same.png"), "--model", str(DEFAULT_MODEL)]
+    command = [
+        str(tmp_path / "gray.png"),
+        str(tmp_path / "same.png"),
+        "--model",
+        str(DEFAULT_MODEL),
+    ]
     assert colorizing.main(*parse([*command, "--saturation", str(factor)])) == 0
-    assert np.ptp(result, axis=-1).mean() > 5 and np.array_equal(result, np.asarray(Image.open(tmp_path / "same.png")))
+    assert np.ptp(result, axis=-1).mean() > 5 and np.array_equal(
+        result, np.asarray(Image.open(tmp_path / "same.png"))
+    )
 
 
 def test_the_card_names_the_file_that_is_there(network):

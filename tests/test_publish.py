@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from inference import model_file
 from models import aciids2020
+from models import file as model_file
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +26,22 @@ def published(tmp_path_factory):
     arguments = {"width": 1 / 4, "global_size": 64, "input_scale": 0.01, "input_offset": -0.5}
     *rest, kernel, bias = aciids2020.build(**arguments).get_weights()
     weights = [*rest, 8 * kernel, bias + (0.3, -0.4)]
-    training = {"init_from": "/home/me/a/start.keras", "pictures": 7, "before": {"init_from": "/home/me/b/start.keras"}}
+    training = {
+        "init_from": "/home/me/a/start.keras",
+        "pictures": 7,
+        "before": {"init_from": "/home/me/b/start.keras"},
+    }
     card = {"arguments": arguments, "size": 64, "training": training}
     model_file.save(folder / "own.keras", "aciids2020", weights, card)
-    command = [sys.executable, "-m", "inference.publish", folder / "own.keras", folder / "out.keras", "--size", "72"]
+    command = [
+        sys.executable,
+        "-m",
+        "inference.publish",
+        folder / "own.keras",
+        folder / "out.keras",
+        "--size",
+        "72",
+    ]
     command += ["--saturation", "0.25", "0.5", "1", "--mirror"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "out.keras" in done.stdout, done.stderr
@@ -43,7 +55,9 @@ def test_the_published_file_is_small_and_loads_anywhere(published):
     for network in (model_file.load(path)[0], keras.saving.load_model(path)):
         assert network.dtype == "float32"
         found = network.get_weights()
-        assert all(np.allclose(a, b, rtol=2**-11, atol=1e-7) for a, b in zip(found, weights, strict=True))
+        assert all(
+            np.allclose(a, b, rtol=2**-11, atol=1e-7) for a, b in zip(found, weights, strict=True)
+        )
         assert any(not np.array_equal(a, b) for a, b in zip(found, weights))  # they were rounded
 
 
@@ -51,12 +65,18 @@ def test_it_tells_how_it_was_trained_and_no_folder(published):
     metadata = model_file.load(published[1])[1]
     assert metadata["size"] == 64 and metadata["sizes"] == [72] and metadata["mirror"] is True
     training = metadata["training"]
-    assert training == {"init_from": "start.keras", "pictures": 7, "before": {"init_from": "start.keras"}}
+    assert training == {
+        "init_from": "start.keras",
+        "pictures": 7,
+        "before": {"init_from": "start.keras"},
+    }
 
 
 def test_the_checksum_is_what_sha256sum_checks(published):
     _, path = published
-    done = subprocess.run(["sha256sum", "-c", f"{path.name}.sha256"], cwd=path.parent, capture_output=True, text=True)
+    done = subprocess.run(
+        ["sha256sum", "-c", f"{path.name}.sha256"], cwd=path.parent, capture_output=True, text=True
+    )
     assert done.returncode == 0 and "out.keras: OK" in done.stdout
 
 
@@ -66,7 +86,9 @@ def test_a_changed_byte_is_found_out(place, published, tmp_path):
     content = bytearray(path.read_bytes())
     content[int(place * len(content)) if place > 0 else place] ^= 1
     (tmp_path / path.name).write_bytes(content)
-    model_file.checksum_of(tmp_path / path.name).write_text(model_file.checksum_of(path).read_text())
+    model_file.checksum_of(tmp_path / path.name).write_text(
+        model_file.checksum_of(path).read_text()
+    )
     with pytest.raises(model_file.BadModel, match="its SHA-256 is not that in out.keras.sha256"):
         model_file.load(tmp_path / path.name)
 
@@ -76,7 +98,14 @@ def test_it_brings_its_own_saturation(published, tmp_path):
     Image.fromarray(data.camera()[::8, ::8]).save(tmp_path / "gray.png")
     results = {}
     for options in ((), ("--saturation", "natural"), ("--saturation", "vivid")):
-        command = [sys.executable, ROOT / "test.py", tmp_path / "gray.png", tmp_path / "out.png", "--overwrite", *options]
+        command = [
+            sys.executable,
+            ROOT / "test.py",
+            tmp_path / "gray.png",
+            tmp_path / "out.png",
+            "--overwrite",
+            *options,
+        ]
         done = subprocess.run([*command, "--model", path], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         results[options] = np.asarray(Image.open(tmp_path / "out.png")).astype(int)

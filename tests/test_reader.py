@@ -15,11 +15,11 @@ import tifffile
 from PIL import EpsImagePlugin, Image, ImageCms
 from skimage import data
 
-from data import reader
-from data.formats import looks_like_picture
 from data.preprocess import resize
-from data.reader import BadPicture, read_picture, read_rgb
-from data.writer import write_picture
+from pictures import reader
+from pictures.formats import looks_like_picture
+from pictures.reader import BadPicture, read_picture, read_rgb
+from pictures.writer import write_picture
 from tests.samples import ADOBE, ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, same, save
 from utils import find_files
 
@@ -28,12 +28,19 @@ def test_plain_modes(tmp_path):
     same(read_picture(save(tmp_path / "l.png", GRAY)).pixels, GRAY)
     same(read_picture(save(tmp_path / "rgb.png", COLOUR)).pixels, COLOUR)
     same(read_picture(save(tmp_path / "gray_as_rgb.png", np.dstack([GRAY] * 3))).pixels, GRAY)
-    same(read_picture(save(tmp_path / "1.tiff", GRAY > 127)).pixels, np.where(GRAY > 127, 255, 0).astype(np.uint8))
+    same(
+        read_picture(save(tmp_path / "1.tiff", GRAY > 127)).pixels,
+        np.where(GRAY > 127, 255, 0).astype(np.uint8),
+    )
     palette = Image.fromarray(COLOUR).quantize(16)
     same(read_picture(save(tmp_path / "p.gif", palette)).pixels, np.asarray(palette.convert("RGB")))
     ycc = Image.fromarray(COLOUR).convert("YCbCr")
-    found = read_picture(save(tmp_path / "ycc.tiff", ycc, compression="tiff_deflate")).pixels.astype(int)
-    assert np.abs(found - np.asarray(ycc.convert("RGB"))).max() <= 1  # libtiff rounds in its own way
+    found = read_picture(
+        save(tmp_path / "ycc.tiff", ycc, compression="tiff_deflate")
+    ).pixels.astype(int)
+    assert (
+        np.abs(found - np.asarray(ycc.convert("RGB"))).max() <= 1
+    )  # libtiff rounds in its own way
     cmyk = Image.fromarray(COLOUR).convert("CMYK")
     same(read_picture(save(tmp_path / "cmyk.tiff", cmyk)).pixels, np.asarray(cmyk.convert("RGB")))
 
@@ -41,7 +48,9 @@ def test_plain_modes(tmp_path):
 def test_resolution(tmp_path):
     for kind in ("png", "jpg", "tiff"):
         assert read_picture(save(tmp_path / f"a.{kind}", GRAY)).dpi is None
-        assert read_picture(save(tmp_path / f"b.{kind}", GRAY, dpi=(300, 72))).dpi == pytest.approx((300, 72), abs=0.02)
+        assert read_picture(save(tmp_path / f"b.{kind}", GRAY, dpi=(300, 72))).dpi == pytest.approx(
+            (300, 72), abs=0.02
+        )
 
 
 def test_training_takes_the_upright_pixels_of_a_reduced_jpeg(tmp_path):
@@ -59,13 +68,18 @@ def test_training_takes_the_upright_pixels_of_a_reduced_jpeg(tmp_path):
 
 def test_cielab_tiff(tmp_path):
     lab = ImageCms.profileToProfile(
-        Image.fromarray(COLOUR), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+        Image.fromarray(COLOUR),
+        ImageCms.createProfile("sRGB"),
+        ImageCms.createProfile("LAB"),
+        outputMode="LAB",
     )
     pixels = read_picture(save(tmp_path / "lab.tiff", lab)).pixels
     assert np.abs(pixels.astype(int) - COLOUR).mean() < 2  # 8-bit Lab is coarse
 
 
-@pytest.mark.parametrize("mode", ["LA", "PA", "RGBA", "P with one clear colour", "L with one clear level"])
+@pytest.mark.parametrize(
+    "mode", ["LA", "PA", "RGBA", "P with one clear colour", "L with one clear level"]
+)
 def test_transparency(tmp_path, mode):
     if mode == "P with one clear colour":
         path, alpha = tmp_path / "a.png", np.where(GRAY == 7, 0, 255)
@@ -75,7 +89,10 @@ def test_transparency(tmp_path, mode):
         save(path, image, transparency=7)
     elif mode == "L with one clear level":
         clear = int(GRAY[0, 0])
-        path, alpha = save(tmp_path / "a.png", GRAY, transparency=clear), np.where(clear == GRAY, 0, 255)
+        path, alpha = (
+            save(tmp_path / "a.png", GRAY, transparency=clear),
+            np.where(clear == GRAY, 0, 255),
+        )
     else:
         path, alpha = tmp_path / "a.tiff", ALPHA
         save(path, np.dstack([GRAY, GRAY, GRAY, ALPHA]), mode)
@@ -93,7 +110,12 @@ def test_sixteen_bits(tmp_path, order):
     ):
         tifffile.imwrite(tmp_path / f"{name}.tif", pixels, byteorder=order, **options)
         same(read_picture(tmp_path / f"{name}.tif").pixels, pixels)
-    tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(COLOUR16, -1, 0), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(
+        tmp_path / "planes.tif",
+        np.moveaxis(COLOUR16, -1, 0),
+        photometric="rgb",
+        planarconfig="separate",
+    )
     same(read_picture(tmp_path / "planes.tif").pixels, COLOUR16)
     if order == "<":  # Pillow reads this kind in this order alone
         tifffile.imwrite(tmp_path / "white0.tif", GRAY16, photometric="miniswhite")
@@ -143,13 +165,19 @@ def test_wide_values_say_how_they_are_scaled(tmp_path):
 def test_orientation_is_applied_once(tmp_path, orientation, kind):
     stored = np.zeros((48, 64), np.uint8)
     stored[:16, :16], stored[:16, -16:] = 255, 128  # marks in two corners tell all eight apart
-    upright = Image.fromarray(stored).transpose(TURNS[orientation]) if orientation > 1 else Image.fromarray(stored)
+    upright = (
+        Image.fromarray(stored).transpose(TURNS[orientation])
+        if orientation > 1
+        else Image.fromarray(stored)
+    )
     exif = Image.Exif()
     exif[0x0112], exif[271] = orientation, "Maker"
     path = tmp_path / f"a.{kind[-4:].strip()}"
     if kind == "16-bit tiff":
         deep = np.dstack([stored, stored, stored // 2]).astype(np.uint16) * 257
-        tifffile.imwrite(path, deep, photometric="rgb", extratags=[(0x0112, "H", 1, orientation, True)])
+        tifffile.imwrite(
+            path, deep, photometric="rgb", extratags=[(0x0112, "H", 1, orientation, True)]
+        )
     else:
         save(path, np.dstack([stored, stored, stored // 2]), exif=exif)
     picture = read_picture(path)
@@ -181,7 +209,9 @@ TURNS = dict(
 
 def test_first_of_several_frames(tmp_path):
     frames = [Image.fromarray(np.roll(GRAY, 10 * i)) for i in range(3)]
-    picture = read_picture(save(tmp_path / "a.tiff", frames[0], save_all=True, append_images=frames[1:]))
+    picture = read_picture(
+        save(tmp_path / "a.tiff", frames[0], save_all=True, append_images=frames[1:])
+    )
     same(picture.pixels, GRAY)
     assert picture.note == "first of 3 frames"
 
@@ -195,9 +225,14 @@ def test_content_decides_and_not_the_name(tmp_path):
 def test_first_frame_of_an_animation(tmp_path, kind):
     frames = [Image.fromarray(np.roll(COLOUR, 10 * i)) for i in range(3)]
     options = {"WEBP": {"lossless": True}}.get(kind, {})
-    path = save(tmp_path / "a", frames[0], format=kind, save_all=True, append_images=frames[1:], **options)
+    path = save(
+        tmp_path / "a", frames[0], format=kind, save_all=True, append_images=frames[1:], **options
+    )
     picture = read_picture(path)
-    assert picture.note == "first of 3 frames" and np.abs(picture.pixels.astype(int) - COLOUR).mean() < 12
+    assert (
+        picture.note == "first of 3 frames"
+        and np.abs(picture.pixels.astype(int) - COLOUR).mean() < 12
+    )
 
 
 def test_less_usual_jpegs(tmp_path):
@@ -215,7 +250,9 @@ def test_less_usual_jpegs(tmp_path):
         expected = np.asarray(image.convert("RGB"))
     same(read_picture(tmp_path / "ycck.jpg").pixels, expected)
     content = bytearray(save(tmp_path / "gray.jpg", GRAY).read_bytes())
-    content[content.index(b"\xff\xc0") + 1] = 0xC9  # its Huffman codes, read as an arithmetic code, are some picture
+    content[content.index(b"\xff\xc0") + 1] = (
+        0xC9  # its Huffman codes, read as an arithmetic code, are some picture
+    )
     (tmp_path / "arithmetic.jpg").write_bytes(content)
     try:
         assert read_picture(tmp_path / "arithmetic.jpg").pixels.shape == GRAY.shape
@@ -250,7 +287,12 @@ def test_broken_files_are_one_line(tmp_path):
     bad |= {f"head.{kind}": content[:20] for kind, content in whole.items()}
     png = bytearray(whole["PNG"])
     png[len(png) // 2] ^= 255
-    bad |= {"flipped.png": bytes(png), "text.jpg": b"hello", "empty.png": b"", "zeros.tif": bytes(1000)}
+    bad |= {
+        "flipped.png": bytes(png),
+        "text.jpg": b"hello",
+        "empty.png": b"",
+        "zeros.tif": bytes(1000),
+    }
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadPicture) as error:
@@ -281,7 +323,9 @@ def test_noise_never_escapes_as_another_error(tmp_path):
 def test_too_large_is_refused_by_the_header(tmp_path):
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
     chunk = b"IHDR" + header
-    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    )
     bomb += struct.pack(">I", 10) + b"IDAT" + bytes(14)
     (tmp_path / "bomb.png").write_bytes(bomb)
     with pytest.raises(BadPicture, match="too large"):

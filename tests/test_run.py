@@ -34,7 +34,9 @@ def test_folders_of_runs_are_left_out(photographs, tmp_path, capsys):
     assert manifest.scan_dataset([folder], progress=False) == plain
 
 
-@pytest.mark.parametrize("kind", ["link to a picture", "link to a folder", "copy", "hard link", "none"])
+@pytest.mark.parametrize(
+    "kind", ["link to a picture", "link to a folder", "copy", "hard link", "none"]
+)
 def test_one_file_in_both_splits_is_said(photographs, tmp_path, kind, capsys):
     val = tmp_path / "val"
     val.mkdir()
@@ -43,15 +45,21 @@ def test_one_file_in_both_splits_is_said(photographs, tmp_path, kind, capsys):
         (val / "in").symlink_to(photographs / "0")
     elif kind != "none":
         for path in sorted((photographs / "0").iterdir()):
-            {"link to a picture": os.symlink, "copy": shutil.copy, "hard link": os.link}[kind](path, val / path.name)
+            {"link to a picture": os.symlink, "copy": shutil.copy, "hard link": os.link}[kind](
+                path, val / path.name
+            )
     rows = manifest.scan_dataset([photographs], [val])
     assert len(splits(rows, "val")) == (1 if kind == "none" else 9)
     found = capsys.readouterr().err
-    assert ("8 of 9 validation pictures are training pictures as well, by content or link: " in found) == (kind != "none")
+    assert (
+        "8 of 9 validation pictures are training pictures as well, by content or link: " in found
+    ) == (kind != "none")
 
 
 def test_pictures_that_are_gone_are_one_line(tmp_path, capsys, photographs):
-    with pytest.raises(OSError, match=r"none of the pictures can be read any more; .*0\.jpg: no longer decodes"):
+    with pytest.raises(
+        OSError, match=r"none of the pictures can be read any more; .*0\.jpg: no longer decodes"
+    ):
         Batches([f"{tmp_path}/gone/{i}.jpg" for i in range(2000)], 64, 64)[0]
     assert capsys.readouterr().out == ""
     good = sorted(photographs.rglob("*.png"))[0]
@@ -73,13 +81,17 @@ def test_a_moved_folder_is_named_on_resume(photographs, tmp_path):
     old.rename(new)
     done = train("--run", run, "--resume")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
-    assert f"{old}: no such folder" in done.stderr and "--data NEW names the new place" in done.stderr
+    assert (
+        f"{old}: no such folder" in done.stderr and "--data NEW names the new place" in done.stderr
+    )
     few = tmp_path / "few"
     shutil.copytree(new / "0", few / "0")
     done = train("--run", run, "--resume", "--data", few)
     assert done.returncode == 2 and "of 24 pictures are not there, such as" in done.stderr
     done = train("--run", run, "--resume", "--data", new, "--dry-run")
-    assert done.returncode == 0 and json.loads((run / "config.json").read_text())["data"] == [str(old)]
+    assert done.returncode == 0 and json.loads((run / "config.json").read_text())["data"] == [
+        str(old)
+    ]
     done = train("--run", run, "--resume", "--data", new)
     assert done.returncode == 0 and "resumed after step 3" in done.stdout, done.stderr
     assert json.loads((run / "config.json").read_text())["data"] == [str(new)]

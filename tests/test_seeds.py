@@ -34,7 +34,11 @@ def test_the_interval_holds_what_it_says(sd_seeds, sd_photographs):
     """Of 1,000 draws of 4 seeds and 30 photographs, each with an effect of its own: 95 % contain the true mean, 0."""
     rng, held = RNG(0), 0
     for _ in range(1000):
-        effects = rng.normal(0, sd_seeds, (4, 1)) + rng.normal(0, sd_photographs, 30) + rng.normal(size=(4, 30))
+        effects = (
+            rng.normal(0, sd_seeds, (4, 1))
+            + rng.normal(0, sd_photographs, 30)
+            + rng.normal(size=(4, 30))
+        )
         value, half, _ = seeds.interval([effects])
         held += abs(value) <= half
     assert 930 <= held <= 985
@@ -55,8 +59,14 @@ def measured(tmp_path):
         {"picture": picture, "protocol": protocol, "method": f"{variant}{seed}", "ab_mse": errors[variant][seed]} | columns
         for protocol in ("squashed", "own") for picture in "xx" for variant in errors for seed in (0, 1)
     ]  # fmt: skip
-    methods = {f"{variant}{seed}": {"file": f"runs/{seed}/{variant}/best.keras"} for variant in errors for seed in (0, 1)}
-    (tmp_path / "summary.json").write_text(json.dumps({"methods": methods | {"gray": {"file": None}}}))
+    methods = {
+        f"{variant}{seed}": {"file": f"runs/{seed}/{variant}/best.keras"}
+        for variant in errors
+        for seed in (0, 1)
+    }
+    (tmp_path / "summary.json").write_text(
+        json.dumps({"methods": methods | {"gray": {"file": None}}})
+    )
     with open(tmp_path / "metrics.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -72,16 +82,21 @@ def run(monkeypatch, *arguments):
 def test_tables(measured, monkeypatch, capsys):
     run(monkeypatch, measured)
     header, _, a, b = capsys.readouterr().out.splitlines()
-    assert header.startswith("| | seeds | relative MSE | PSNR | CIEDE2000 | bleed | saturation | CF |")
+    assert header.startswith(
+        "| | seeds | relative MSE | PSNR | CIEDE2000 | bleed | saturation | CF |"
+    )
     assert a.startswith("| a | 2 | 0.5 ± 0, SD 0 | 1 ± 0, SD 0 |")
-    assert b.startswith("| b | 2 | 0.5 ± 1.3, SD 0.14 |")  # t of 1 degree of freedom: 12.706 * 0.1414 / sqrt(2)
+    assert b.startswith(
+        "| b | 2 | 0.5 ± 1.3, SD 0.14 |"
+    )  # t of 1 degree of freedom: 12.706 * 0.1414 / sqrt(2)
     run(monkeypatch, measured, "--against", "a")
     *_, only = capsys.readouterr().out.splitlines()
     assert only.startswith("| b | 2 | +0 ± 1.3 (+0 ± 2.5e+02 %), SD 0.14 |")
 
 
 @pytest.mark.parametrize(
-    "arguments, said", [(["nowhere"], "No such file"), ([".", "--against", "c"], "--against c: measured are a, b")]
+    "arguments, said",
+    [(["nowhere"], "No such file"), ([".", "--against", "c"], "--against c: measured are a, b")],
 )
 def test_refused(measured, monkeypatch, arguments, said):
     monkeypatch.chdir(measured)
@@ -105,4 +120,6 @@ def test_seeds_that_are_no_pairs(measured, monkeypatch):
 
 
 def test_pictures_of_one_name_in_two_folders_are_two(measured):
-    assert all(len(rows) == 2 for of_seeds in seeds.read(measured).values() for rows in of_seeds.values())
+    assert all(
+        len(rows) == 2 for of_seeds in seeds.read(measured).values() for rows in of_seeds.values()
+    )

@@ -8,7 +8,10 @@ import pytest
 
 from inference.settings import Record
 
-OLD, NEW = {"version": 1, "saturation": 1.0, "size": 64}, {"version": 1, "saturation": 1.2, "size": 64}
+OLD, NEW = (
+    {"version": 1, "saturation": 1.0, "size": 64},
+    {"version": 1, "saturation": 1.2, "size": 64},
+)
 
 
 def write(path):
@@ -40,7 +43,10 @@ def test_equal_settings_go_on(out):
 
 def test_other_settings_are_named(out):
     assert Record(out, NEW).differences() == "saturation 1.0, now 1.2"
-    assert Record(out, NEW | {"guided": True}).differences() == "saturation 1.0, now 1.2, guided None, now True"
+    assert (
+        Record(out, NEW | {"guided": True}).differences()
+        == "saturation 1.0, now 1.2, guided None, now True"
+    )
 
 
 def test_a_stopped_replacement_goes_on(out):
@@ -51,7 +57,11 @@ def test_a_stopped_replacement_goes_on(out):
     time.sleep(0.02)
     write(out / "a.png")
     later = Record(out, NEW)
-    assert later.differences() == "" and not later.is_outdated(out / "a.png") and later.is_outdated(out / "b.png")
+    assert (
+        later.differences() == ""
+        and not later.is_outdated(out / "a.png")
+        and later.is_outdated(out / "b.png")
+    )
     Record(out, NEW, overwrite=True).begin()  # another share begins
     assert not Record(out, NEW).is_outdated(out / "a.png")
     later.begin()
@@ -73,7 +83,10 @@ def test_an_emptied_folder_is_new(out):
     for name in ("a.png", "b.png"):
         os.unlink(out / name)
     Record(out, NEW).begin()
-    assert json.loads((out / ".colorized.json").read_text()) == {"settings": NEW, "replacing": False}
+    assert json.loads((out / ".colorized.json").read_text()) == {
+        "settings": NEW,
+        "replacing": False,
+    }
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"settings": 3, "replacing": 1}', "\0" * 99])

@@ -18,7 +18,9 @@ def test_find_files_order_links_and_loops(tmp_path):
     (tmp_path / "a/loop").symlink_to(tmp_path)
     (tmp_path / "again").symlink_to(tmp_path / "b")
     (tmp_path / "self").symlink_to(tmp_path / "self")
-    found = [str(path.relative_to(tmp_path)) for path in find_files(tmp_path, exclude=tmp_path / "skip")]
+    found = [
+        str(path.relative_to(tmp_path)) for path in find_files(tmp_path, exclude=tmp_path / "skip")
+    ]
     assert found == [".hidden.png", "self", "z.png", "a/x.png", "again/10.png", "again/2.png"]
 
 
@@ -34,7 +36,11 @@ def test_unreadable_folders_are_reported(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     heard = []
-    found = list(find_files(tmp_path, unreadable=lambda folder, error: heard.append((folder, error.strerror))))
+    found = list(
+        find_files(
+            tmp_path, unreadable=lambda folder, error: heard.append((folder, error.strerror))
+        )
+    )
     assert found == [tmp_path / "a.png"] and heard == [(tmp_path / "shut", "Permission denied")]
 
 
@@ -42,7 +48,11 @@ def test_atomic(tmp_path):
     path = tmp_path / ("é" * 100 + ".weights.h5")  # as long as a name may be
     with utils.atomic(path) as temporary:
         temporary.write_text("new")
-        assert temporary.parent == tmp_path and temporary.name.endswith(".weights.h5") and not path.exists()
+        assert (
+            temporary.parent == tmp_path
+            and temporary.name.endswith(".weights.h5")
+            and not path.exists()
+        )
     assert path.read_text() == "new" and len(os.listdir(tmp_path)) == 1
     with pytest.raises(KeyboardInterrupt), utils.atomic(path) as temporary:
         temporary.write_text("half")
@@ -57,6 +67,11 @@ def test_memory_left_keeps_to_the_limit_of_the_process():
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
         "resource.setrlimit(resource.RLIMIT_AS, (size + 50_000_000,) * 2); print(utils.memory_left())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(utils.__file__).parent, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(utils.__file__).parent,
+        capture_output=True,
+        text=True,
+    )
     free, limited = map(int, done.stdout.split())
     assert 0 < limited <= 50_000_000 < free

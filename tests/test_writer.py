@@ -9,13 +9,15 @@ import pytest
 import tifffile
 from PIL import Image, IptcImagePlugin
 
-from data.reader import Picture, eight_bits, read_picture
-from data.writer import write_picture
+from pictures.reader import Picture, eight_bits, read_picture
+from pictures.writer import write_picture
 from tests.samples import ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, SRGB, same
 
 
 @pytest.mark.parametrize("format", ["png", "tiff"])
-@pytest.mark.parametrize("pixels", [GRAY, COLOUR, GRAY16, COLOUR16], ids=["gray", "colour", "gray16", "colour16"])
+@pytest.mark.parametrize(
+    "pixels", [GRAY, COLOUR, GRAY16, COLOUR16], ids=["gray", "colour", "gray16", "colour16"]
+)
 @pytest.mark.parametrize("alpha", [False, True])
 def test_lossless_formats_keep_everything(tmp_path, format, pixels, alpha):
     top = np.iinfo(pixels.dtype).max
@@ -36,7 +38,11 @@ def test_lossless_formats_keep_everything(tmp_path, format, pixels, alpha):
     assert back.dpi == pytest.approx((300, 150), abs=0.02)
     kept = Image.Exif()
     kept.load(back.exif)
-    assert (kept[271], kept.get_ifd(0x8769)[36867], kept.get_ifd(0x8825)[1]) == ("Maker", "2001:02:03 04:05:06", "N")
+    assert (kept[271], kept.get_ifd(0x8769)[36867], kept.get_ifd(0x8825)[1]) == (
+        "Maker",
+        "2001:02:03 04:05:06",
+        "N",
+    )
     if format == "tiff":  # a second reader
         values = tifffile.imread(path)
         if alpha:
@@ -46,7 +52,9 @@ def test_lossless_formats_keep_everything(tmp_path, format, pixels, alpha):
 
 
 @pytest.mark.parametrize("format", ["jpg", "webp"])
-@pytest.mark.parametrize("pixels", [GRAY, COLOUR, GRAY16, COLOUR16], ids=["gray", "colour", "gray16", "colour16"])
+@pytest.mark.parametrize(
+    "pixels", [GRAY, COLOUR, GRAY16, COLOUR16], ids=["gray", "colour", "gray16", "colour16"]
+)
 @pytest.mark.parametrize("alpha", [False, True])
 def test_lossy_formats_keep_eight_bits(tmp_path, format, pixels, alpha):
     path, smooth = tmp_path / f"a.{format}", cv2.blur(pixels, (9, 9))  # noise would not survive
@@ -64,13 +72,23 @@ def test_jpeg_is_444_and_keeps_what_it_can(tmp_path):
     exif = Image.Exif()
     exif[271] = "Maker"
     like = Picture(COLOUR16, GRAY16, exif.tobytes(), SRGB, (300.0, 300.0))
-    assert write_picture(tmp_path / "a.jpg", COLOUR16, like, "jpg") == "jpg cannot hold 16 bits and transparency"
+    assert (
+        write_picture(tmp_path / "a.jpg", COLOUR16, like, "jpg")
+        == "jpg cannot hold 16 bits and transparency"
+    )
     with Image.open(tmp_path / "a.jpg") as image:
         assert image.format == "JPEG" and [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
-        assert image.info["dpi"] == (300, 300) and image.info["icc_profile"] == SRGB and image.getexif()[271] == "Maker"
+        assert (
+            image.info["dpi"] == (300, 300)
+            and image.info["icc_profile"] == SRGB
+            and image.getexif()[271] == "Maker"
+        )
     sizes = {}
     for quality in (20, 95):
-        assert write_picture(tmp_path / f"{quality}.jpg", COLOUR, Picture(COLOUR), "jpg", quality) == ""
+        assert (
+            write_picture(tmp_path / f"{quality}.jpg", COLOUR, Picture(COLOUR), "jpg", quality)
+            == ""
+        )
         sizes[quality] = (tmp_path / f"{quality}.jpg").stat().st_size
     assert sizes[20] < sizes[95]
 
@@ -145,7 +163,9 @@ def test_metadata_too_long_for_jpeg_are_named(tmp_path):
 def test_nothing_remains_of_a_failed_write(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(b"before")
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space"):
         write_picture(path, GRAY, Picture(GRAY))
     assert path.read_bytes() == b"before" and os.listdir(tmp_path) == ["a.png"]

@@ -12,7 +12,7 @@ from keras import ops
 
 from data import color
 from data.preprocess import target
-from inference import model_file
+from models import file as model_file
 from models import zhang2016
 from training import run as runs
 from training.dataset import Dataset
@@ -27,7 +27,11 @@ FLAT = np.ones(313)
 
 
 def lightness(height=64, width=64, count=2, seed=0):
-    return {"lightness": np.random.default_rng(seed).uniform(0, 100, (count, height, width, 1)).astype("float32")}
+    return {
+        "lightness": np.random.default_rng(seed)
+        .uniform(0, 100, (count, height, width, 1))
+        .astype("float32")
+    }
 
 
 def run(model, x):
@@ -37,26 +41,50 @@ def run(model, x):
 def small_model(optimizer=None, counts=FLAT):
     keras.utils.set_random_seed(0)
     network = zhang2016.build(width=WIDTH)
-    model = TrainingModel(network, zhang2016.make_loss(counts), 1.0, loss_layer=zhang2016.LOSS_LAYER)
-    model.compile(optimizer=optimizer or make_optimizer("sgd", 0.1, total_steps=10), run_eagerly=True)
+    model = TrainingModel(
+        network, zhang2016.make_loss(counts), 1.0, loss_layer=zhang2016.LOSS_LAYER
+    )
+    model.compile(
+        optimizer=optimizer or make_optimizer("sgd", 0.1, total_steps=10), run_eagerly=True
+    )
     return model
 
 
 def test_parameters_and_shapes_of_the_paper():
     network = zhang2016.build()
-    blocks = {1: (64, 128, 2), 2: (128, 64, 2), 3: (256, 32, 3), 8: (256, 64, 3)}  # filters, side, convolutions
+    blocks = {
+        1: (64, 128, 2),
+        2: (128, 64, 2),
+        3: (256, 32, 3),
+        8: (256, 64, 3),
+    }  # filters, side, convolutions
     blocks = dict(sorted((blocks | dict.fromkeys((4, 5, 6, 7), (512, 32, 3))).items()))
     shapes = keras.Model(network.input, {n: network.get_layer(f"norm{n}").output for n in blocks})
     found = shapes.compute_output_shape({"lightness": (1, 256, 256, 1)})
-    assert {n: tuple(shape) for n, shape in found.items()} == {n: (1, s, s, f) for n, (f, s, _) in blocks.items()}
-    dilations = [network.get_layer(f"conv{n}_{i}").dilation_rate for n in blocks for i in range(1, blocks[n][2] + 1)]
-    assert [d == (2, 2) for d in dilations] == [n in (5, 6) for n in blocks for _ in range(blocks[n][2])]
+    assert {n: tuple(shape) for n, shape in found.items()} == {
+        n: (1, s, s, f) for n, (f, s, _) in blocks.items()
+    }
+    dilations = [
+        network.get_layer(f"conv{n}_{i}").dilation_rate
+        for n in blocks
+        for i in range(1, blocks[n][2] + 1)
+    ]
+    assert [d == (2, 2) for d in dilations] == [
+        n in (5, 6) for n in blocks for _ in range(blocks[n][2])
+    ]
     expected, channels = 0, 1
     for filters, _, convolutions in blocks.values():
-        expected += 9 * channels * filters + (convolutions - 1) * 9 * filters**2 + convolutions * filters + 2 * filters
+        expected += (
+            9 * channels * filters
+            + (convolutions - 1) * 9 * filters**2
+            + convolutions * filters
+            + 2 * filters
+        )
         channels = filters
     expected += 256 * 313 + 313  # logits
-    assert network.count_params() == expected + 2 * 313 == 31_319_019  # the centres of the bins, which are not learned
+    assert (
+        network.count_params() == expected + 2 * 313 == 31_319_019
+    )  # the centres of the bins, which are not learned
     assert network.compute_output_shape({"lightness": (1, 256, 256, 1)}) == (1, 256, 256, 2)
 
 
@@ -69,11 +97,15 @@ def test_the_bins_are_the_313_of_the_paper():
         assert bins[bins[:, 0] == a, 1].tolist() == list(range(low, high + 1, 10))
     rgb = np.random.default_rng(0).random((100_000, 3)).astype(np.float32)
     cells = np.unique(np.rint(color.lab_from_srgb(rgb)[:, 1:] / 10) * 10, axis=0)
-    assert {tuple(cell) for cell in cells} <= {tuple(centre) for centre in bins}  # every colour has its cell
+    assert {tuple(cell) for cell in cells} <= {
+        tuple(centre) for centre in bins
+    }  # every colour has its cell
 
 
 def test_encoding_is_that_of_the_five_nearest_bins():
-    ab = np.random.default_rng(0).uniform(-120, 120, (4, 5, 2)).astype("float32")  # of which many leave the gamut
+    ab = (
+        np.random.default_rng(0).uniform(-120, 120, (4, 5, 2)).astype("float32")
+    )  # of which many leave the gamut
     found = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(ab)))
     expected = np.zeros((20, 313))
     for row, point in zip(expected, ab.reshape(-1, 2).astype("float64")):
@@ -86,7 +118,9 @@ def test_encoding_is_that_of_the_five_nearest_bins():
 
 
 def test_far_from_all_bins_the_encoding_is_finite():
-    z = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(np.full((1, 2), 300, "float32"))))
+    z = ops.convert_to_numpy(
+        zhang2016.encode(ops.convert_to_tensor(np.full((1, 2), 300, "float32")))
+    )
     assert np.isfinite(z).all() and z.sum() == pytest.approx(1)
 
 
@@ -109,7 +143,9 @@ def test_rebalancing():
     seen = counts > 0
     mixed = 0.5 * p + 0.5 * seen / seen.sum()
     assert np.allclose((weights * mixed)[seen], (weights * mixed)[seen][0], rtol=1e-4)
-    assert (weights[~seen] == weights[seen].max()).all()  # what did not occur weighs as the rarest that did
+    assert (
+        weights[~seen] == weights[seen].max()
+    ).all()  # what did not occur weighs as the rarest that did
     assert np.allclose(zhang2016.rebalancing(FLAT), 1, atol=0.2)
 
 
@@ -118,7 +154,10 @@ def test_pictures_without_colour_are_left_out_of_the_loss():
     logits = rng.standard_normal((2, 4, 4, 313)).astype("float32")
     target = rng.uniform(-4, 4, (2, 16, 16, 2)).astype("float32")
     target[1] *= 10
-    found = run(lambda x: zhang2016.make_loss(FLAT)(x, ops.convert_to_tensor(target)), ops.convert_to_tensor(logits))
+    found = run(
+        lambda x: zhang2016.make_loss(FLAT)(x, ops.convert_to_tensor(target)),
+        ops.convert_to_tensor(logits),
+    )
     assert found[0] == 0 < found[1]
 
 
@@ -130,13 +169,26 @@ def test_the_data_decide_the_initial_weights():
         zhang2016.initialize(network, x["lightness"], seed)
     for name in ("conv1_2", "conv3_3", "conv6_1", "conv8_3"):
         layer = first.get_layer(name)
-        options = {"strides": layer.strides, "padding": "same", "dilation_rate": layer.dilation_rate}
+        options = {
+            "strides": layer.strides,
+            "padding": "same",
+            "dilation_rate": layer.dilation_rate,
+        }
         seen = keras.Model(first.input, layer.input).predict(x, verbose=0)
-        values = ops.convert_to_numpy(ops.conv(seen, layer.kernel, **options) + layer.bias).reshape(-1, layer.filters)
-        assert np.abs(values.mean(axis=0)).max() < 0.3 and np.abs(values.std(axis=0) - 1).max() < 0.3, name
-    kernels = [[layer.get_weights() for layer in n.layers if layer.name.startswith("conv")] for n in (first, again)]
+        values = ops.convert_to_numpy(ops.conv(seen, layer.kernel, **options) + layer.bias).reshape(
+            -1, layer.filters
+        )
+        assert (
+            np.abs(values.mean(axis=0)).max() < 0.3 and np.abs(values.std(axis=0) - 1).max() < 0.3
+        ), name
+    kernels = [
+        [layer.get_weights() for layer in n.layers if layer.name.startswith("conv")]
+        for n in (first, again)
+    ]
     assert all(np.array_equal(a, b) for pair in zip(*kernels) for a, b in zip(*pair))
-    assert not np.array_equal(first.get_layer("conv4_1").get_weights()[0], other.get_layer("conv4_1").get_weights()[0])
+    assert not np.array_equal(
+        first.get_layer("conv4_1").get_weights()[0], other.get_layer("conv4_1").get_weights()[0]
+    )
 
 
 def plain(color_of, count=2):
@@ -179,7 +231,9 @@ def test_the_compiled_loss_and_ratio():
     expected = (zhang2016.rebalancing(counts)[z.argmax(axis=-1)] * entropy).mean()
     found = model.evaluate(rgb, batch_size=2, return_dict=True, verbose=0)
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
-    assert found["relative_mse"] == pytest.approx(((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4)
+    assert found["relative_mse"] == pytest.approx(
+        ((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4
+    )
 
 
 def test_one_step_changes_every_trainable_weight():
@@ -188,7 +242,9 @@ def test_one_step_changes_every_trainable_weight():
     model.train_on_batch(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8))
     assert len(model.trainable_variables) == 2 * 22 + 2
     for variable, old in zip(model.network.variables, before):  # all but the centres of the bins
-        assert np.array_equal(ops.convert_to_numpy(variable), old) == (variable.path == "ab/kernel"), variable.path
+        assert np.array_equal(ops.convert_to_numpy(variable), old) == (
+            variable.path == "ab/kernel"
+        ), variable.path
 
 
 def test_the_annealed_mean_lies_between_mean_and_mode():
@@ -217,7 +273,9 @@ def test_any_size_divisible_by_eight_and_the_quarter():
 
 def test_mixed_precision_keeps_the_read_out_in_float32():
     network = zhang2016.build(width=WIDTH, precision="mixed_bfloat16")
-    assert {network.get_layer(n).compute_dtype for n in ("logits", "annealed", "probabilities", "ab")} == {"float32"}
+    assert {
+        network.get_layer(n).compute_dtype for n in ("logits", "annealed", "probabilities", "ab")
+    } == {"float32"}
     assert network.get_layer("conv8_3").compute_dtype == "bfloat16"
 
 
@@ -234,7 +292,9 @@ def test_a_saved_file_gives_the_same_output(tmp_path):
 
 
 def command(script, *arguments):
-    done = subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, arguments)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -242,7 +302,9 @@ def command(script, *arguments):
 def test_train_and_colorize_from_the_command_line(photographs, tmp_path):
     run_folder = tmp_path / "run"
     options = ["--preset", "zhang", "--width", WIDTH, "--size", 64, "--batch", 8, "--epochs", 2]
-    said = command("train.py", "--data", photographs, *options, "--ema-decay", 0.5, "--run", run_folder)
+    said = command(
+        "train.py", "--data", photographs, *options, "--ema-decay", 0.5, "--run", run_folder
+    )
     assert "variation -" in said
     counts = json.loads((run_folder / "statistics.json").read_text())
     assert len(counts) == 313 and sum(counts) == 22 * 16 * 16

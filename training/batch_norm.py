@@ -27,5 +27,12 @@ def update_batch_norm(model, batches):
 
 def batch_norms(model):
     """The batch normalisations of a model, those of the models in it included."""
-    inner = [norm for layer in model.layers if isinstance(layer, keras.Model) for norm in batch_norms(layer)]
-    return inner + [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    inner = [
+        norm
+        for layer in model.layers
+        if isinstance(layer, keras.Model)
+        for norm in batch_norms(layer)
+    ]
+    return inner + [
+        layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]

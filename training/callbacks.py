@@ -20,7 +20,11 @@ class Diverged(ArithmeticError):
 
 
 def advice(progress):
-    kept = f"the last checkpoint is of step {progress['step']}" if progress["step"] else "there is no checkpoint yet"
+    kept = (
+        f"the last checkpoint is of step {progress['step']}"
+        if progress["step"]
+        else "there is no checkpoint yet"
+    )
     return f"{kept}; a new run with a smaller --learning-rate or other pictures may go further"
 
 
@@ -30,10 +34,15 @@ class Plateau:
     def __init__(self, model, config, state):
         self.callback = None
         if config.schedule == "plateau":
-            self.callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.1, patience=10, verbose=1)
+            self.callback = keras.callbacks.ReduceLROnPlateau(
+                "val_loss", factor=0.1, patience=10, verbose=1
+            )
             self.callback.set_model(model)
             self.callback.on_train_begin()
-            self.callback.best, self.callback.wait = state or (self.callback.best, self.callback.wait)
+            self.callback.best, self.callback.wait = state or (
+                self.callback.best,
+                self.callback.wait,
+            )
 
     def step(self, epoch, val_loss):
         if self.callback:
@@ -75,7 +84,13 @@ class CheckpointCallback(keras.callbacks.Callback):
     def __init__(self, run, progress, batches, means, last, every, interrupt, write=True):
         """`means`: the state of the metrics of an epoch that is taken up in its middle; `last`: the step it ends with."""
         super().__init__()
-        self.run, self.progress, self.batches, self.means, self.last = run, progress, batches, means, last
+        self.run, self.progress, self.batches, self.means, self.last = (
+            run,
+            progress,
+            batches,
+            means,
+            last,
+        )
         self.write = write
         self.every, self.interrupt = every, interrupt
         self.first, self.stopped, self.losses = progress["step"], False, []
@@ -121,7 +136,9 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def give_up(self, step, reason):
         pictures = ", ".join(map(printable, self.batches.paths(step - self.first - 1)))
-        raise Diverged(f"{reason} at step {step}, of the pictures {pictures}; {advice(self.progress)}")
+        raise Diverged(
+            f"{reason} at step {step}, of the pictures {pictures}; {advice(self.progress)}"
+        )
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -138,13 +155,18 @@ class ProgressBar(keras.callbacks.Callback):
         )  # fmt: skip
         self.batch = batch
         self.last = (
-            f", val_loss {history[-1]['val_loss']:.4f} relative {history[-1]['val_relative_mse']:.3f}" if history else ""
+            f", val_loss {history[-1]['val_loss']:.4f} relative {history[-1]['val_relative_mse']:.3f}"
+            if history
+            else ""
         )
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.bar.update(self.batch):  # drawn just now: only then are the numbers fetched from the device
+        if self.bar.update(
+            self.batch
+        ):  # drawn just now: only then are the numbers fetched from the device
             self.bar.set_postfix_str(
-                f"loss {float(logs['loss']):.4f} relative {float(logs['relative_mse']):.3f}{self.last}", False
+                f"loss {float(logs['loss']):.4f} relative {float(logs['relative_mse']):.3f}{self.last}",
+                False,
             )
 
     def __enter__(self):

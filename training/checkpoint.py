@@ -26,7 +26,11 @@ def write(folder, arrays, progress):
         arrays: dict of lists of numpy arrays, such as {"weights": [...], "optimizer": [...]}.
         progress: JSON-serialisable dict.
     """
-    flat = {f"{group}/{i}": array for group, members in arrays.items() for i, array in enumerate(members)}
+    flat = {
+        f"{group}/{i}": array
+        for group, members in arrays.items()
+        for i, array in enumerate(members)
+    }
     buffer = io.BytesIO()
     np.savez(buffer, progress=np.frombuffer(json.dumps(progress).encode(), np.uint8), **flat)
     last, previous = (Path(folder, name) for name in NAMES)
@@ -68,7 +72,10 @@ def read(folder):
 
 def state_of(model):
     """All numbers of a compiled TrainingModel that a step changes, as lists of arrays by kind: what `write` takes."""
-    return {kind: [keras.ops.convert_to_numpy(v) for v in variables] for kind, variables in variables_of(model).items()}
+    return {
+        kind: [keras.ops.convert_to_numpy(v) for v in variables]
+        for kind, variables in variables_of(model).items()
+    }
 
 
 def variables_of(model):

@@ -28,19 +28,30 @@ class Dataset:
         self.config, self.share = config, (process, processes)
         self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
         self.classes = manifest.class_names(rows) if config.labels_from_folders else []
-        self.labels = {s: manifest.labels(rows, s, self.classes) if self.classes else None for s in ("train", "val")}
+        self.labels = {
+            s: manifest.labels(rows, s, self.classes) if self.classes else None
+            for s in ("train", "val")
+        }
         self.steps_per_epoch = steps_of(len(self.train), config.batch, config.as_published)
 
     def batches(self, epoch, steps=None):
         """The batches of an epoch, or those of its range of `steps`."""
         config = self.config
-        order = Order(config.seed, epoch, config.crop, config.mirror, config.load_size, config.as_published)
+        order = Order(
+            config.seed, epoch, config.crop, config.mirror, config.load_size, config.as_published
+        )
         labels, nearest = self.labels["train"], config.as_published
-        return Batches(self.train, config.size, config.batch, order, steps, labels, self.share, nearest)
+        return Batches(
+            self.train, config.size, config.batch, order, steps, labels, self.share, nearest
+        )
 
     def validation(self):
         config = self.config
-        options = {"labels": self.labels["val"], "share": self.share, "nearest": config.as_published}
+        options = {
+            "labels": self.labels["val"],
+            "share": self.share,
+            "nearest": config.as_published,
+        }
         return Validation(self.val, config.size, config.batch, **options)
 
     def pictures_seen(self, step):
@@ -67,7 +78,9 @@ class Dataset:
         chosen = np.random.default_rng([config.seed, 4]).permutation(len(self.train))[:COUNTED]
         batches, total = Batches([self.train[i] for i in chosen], config.size, 16), 0
         for i in tqdm(range(len(batches)), "statistics of the training pictures", leave=False):
-            total = total + function(target(batches[i][0], config.saturation, config.clip_saturation))
+            total = total + function(
+                target(batches[i][0], config.saturation, config.clip_saturation)
+            )
         if path:
             with atomic(path) as temporary:
                 temporary.write_text(json.dumps(total.tolist()))

@@ -27,7 +27,9 @@ class Devices:
         kind = "GPU" if self.names[0].startswith(("gpu", "cuda")) else "CPU"
         if kind == "CPU" and len(self.names) == 1:
             return "the CPU (no GPU found)"
-        return f"{len(self.names)} {kind}" + f" of {self.processes} processes" * (self.processes > 1)
+        return f"{len(self.names)} {kind}" + f" of {self.processes} processes" * (
+            self.processes > 1
+        )
 
     def scope(self):
         """Around the making of a model that is to be trained."""
@@ -94,12 +96,15 @@ def use(count=None, coordinator=None, process=None):
     number, processes = process or (0, 1)
     if coordinator:
         if backend != "jax":
-            raise ValueError("--coordinator: several processes train on JAX alone: KERAS_BACKEND=jax")
+            raise ValueError(
+                "--coordinator: several processes train on JAX alone: KERAS_BACKEND=jax"
+            )
         _join(coordinator, number, processes)
     names = keras.distribution.list_devices()
     if count is not None and (coordinator or not 1 <= count <= len(names)):
         raise ValueError(
-            f"--devices {count}: " + (f"there are {len(names)}" if not coordinator else "goes with one process")
+            f"--devices {count}: "
+            + (f"there are {len(names)}" if not coordinator else "goes with one process")
         )
     names = names[:count]
     strategy = None
@@ -108,7 +113,9 @@ def use(count=None, coordinator=None, process=None):
 
         strategy = tf.distribute.MirroredStrategy(names)
     elif len(names) > 1:
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names, auto_shard_dataset=False))
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+        )
     return Devices(names, strategy, number, processes)
 
 

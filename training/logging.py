@@ -39,18 +39,28 @@ class Samples:
             return {}
         self.network.set_weights(weights)
         batches = (self.pictures[i : i + SAMPLES] for i in range(0, len(self.pictures), SAMPLES))
-        parts = [self.branches.predict_on_batch(training_inputs(batch, self.branches.input)) for batch in batches]
-        return {f"variation_{name}": variation(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+        parts = [
+            self.branches.predict_on_batch(training_inputs(batch, self.branches.input))
+            for batch in batches
+        ]
+        return {
+            f"variation_{name}": variation(np.concatenate([part[name] for part in parts]))
+            for name in parts[0]
+        }
 
     def sheet(self, weights):
         """Pictures in two columns of three: gray, colorized, truth. uint8 (rows, columns, 3)."""
         self.network.set_weights(weights)
         tiles, rgb = [], self.pictures[:SAMPLES]
-        for picture, ab in zip(rgb, self.network.predict_on_batch(training_inputs(rgb, self.network.input))):
+        for picture, ab in zip(
+            rgb, self.network.predict_on_batch(training_inputs(rgb, self.network.input))
+        ):
             gray, colored = colorize(picture, np.zeros_like(ab)), colorize(picture, ab)
             tiles.append(np.concatenate([gray, colored, picture], axis=1))
         tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)
-        return np.concatenate([np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles), 2)])
+        return np.concatenate(
+            [np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles), 2)]
+        )
 
 
 class Log:
@@ -60,7 +70,9 @@ class Log:
         self.run = run
         (run / "samples").mkdir(exist_ok=True)
         (run / "tensorboard").mkdir(exist_ok=True)
-        self.events = run / "tensorboard" / f"events.out.tfevents.{time.time():.6f}"  # a file of its own for each start
+        self.events = (
+            run / "tensorboard" / f"events.out.tfevents.{time.time():.6f}"
+        )  # a file of its own for each start
         self.add(Event(file_version="brain.Event:2"))
 
     def add(self, event):
@@ -80,13 +92,22 @@ class Log:
         with atomic(self.run / "samples" / f"epoch-{row['epoch']:03d}.png") as temporary:
             temporary.write_bytes(png.getvalue())
         image = Summary.Image(
-            height=picture.shape[0], width=picture.shape[1], colorspace=3, encoded_image_string=png.getvalue()
+            height=picture.shape[0],
+            width=picture.shape[1],
+            colorspace=3,
+            encoded_image_string=png.getvalue(),
         )
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "epoch"]
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name != "epoch"
+        ]
         values.append(Summary.Value(tag="samples", image=image))
         self.add(Event(step=row["epoch"], summary=Summary(value=values)))
 
-        variations = " ".join(f"{name[10:]} {v:.2g}" for name, v in row.items() if name.startswith("variation_"))
+        variations = " ".join(
+            f"{name[10:]} {v:.2g}" for name, v in row.items() if name.startswith("variation_")
+        )
         print(
             f"epoch {row['epoch']}: loss {row['loss']:.5f} (relative MSE {row['relative_mse']:.4f}), "
             f"val_loss {row['val_loss']:.5f} (relative MSE {row['val_relative_mse']:.4f}), "
@@ -94,7 +115,9 @@ class Log:
         )
         for name, value in row.items():
             if name.startswith("variation_") and value < DEAD:
-                print(f"warning: branch {name[10:]} is dead, its output is the same for every picture")
+                print(
+                    f"warning: branch {name[10:]} is dead, its output is the same for every picture"
+                )
 
 
 def variation(features):

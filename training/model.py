@@ -28,7 +28,9 @@ class RelativeMSE(keras.metrics.Metric):
 
     def update_state(self, ab, target, sample_weight=None):
         for total, difference in ((self.error, ab - target), (self.gray, target)):
-            errors = ops.mean(ops.square(difference / 128), axis=(1, 2, 3))  # / 128: sums stay small
+            errors = ops.mean(
+                ops.square(difference / 128), axis=(1, 2, 3)
+            )  # / 128: sums stay small
             total.assign_add(ops.sum(errors if sample_weight is None else errors * sample_weight))
 
     def result(self):
@@ -68,11 +70,20 @@ class TrainingModel(keras.Model):
             seed: of the faults.
         """
         super().__init__()
-        self.network, self.picture_loss, self.classification_weight = network, loss, classification_weight
-        outputs = {"ab": network.output, "compared": network.get_layer(loss_layer).output if loss_layer else network.output}
+        self.network, self.picture_loss, self.classification_weight = (
+            network,
+            loss,
+            classification_weight,
+        )
+        outputs = {
+            "ab": network.output,
+            "compared": network.get_layer(loss_layer).output if loss_layer else network.output,
+        }
         if classifier is not None:
             outputs["classes"] = classifier
-        self.trained = keras.Model(network.input, outputs)  # the network and the classifier: all that is learned
+        self.trained = keras.Model(
+            network.input, outputs
+        )  # the network and the classifier: all that is learned
         self.saturation, self.clip_saturation = saturation, clip_saturation
         self.degraded_share, self.seeds = degraded_share, keras.random.SeedGenerator(seed)
         self.relative_mse = RelativeMSE()
@@ -82,7 +93,9 @@ class TrainingModel(keras.Model):
 
     def call(self, rgb, training=None):
         faults = {"degrade": self.degrade} if training and self.degraded_share else {}
-        outputs = self.trained(training_inputs(rgb, self.network.input, **faults), training=training)
+        outputs = self.trained(
+            training_inputs(rgb, self.network.input, **faults), training=training
+        )
         return outputs | {"target": target(rgb, self.saturation, self.clip_saturation)}
 
     def degrade(self, lightness):
@@ -93,7 +106,9 @@ class TrainingModel(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses = self.picture_loss(y_pred["compared"], y_pred["target"])
         if "classes" in y_pred:
-            entropy = keras.losses.sparse_categorical_crossentropy(y, y_pred["classes"], from_logits=True)
+            entropy = keras.losses.sparse_categorical_crossentropy(
+                y, y_pred["classes"], from_logits=True
+            )
             losses += self.classification_weight * entropy
         # TensorFlow's optimizer adds up the gradients of the devices, each of which sees its share of the batch alone.
         return ops.mean(losses if sample_weight is None else losses * sample_weight) / replicas()
@@ -150,7 +165,12 @@ def build_model(config, total_steps, dataset, folder):
     model.compile(optimizer=optimizer, jit_compile=compiles())
     model.build((None, config.size, config.size, 3))
     optimizer.build(model.trainable_variables)
-    metadata = {"arguments": arguments, "size": config.size, "saturation": config.saturation, "training": asdict(config)}
+    metadata = {
+        "arguments": arguments,
+        "size": config.size,
+        "saturation": config.saturation,
+        "training": asdict(config),
+    }
     metadata |= {"statistics": statistics} if statistics else {}
     metadata |= {"classes": len(classes), "scenes": classes} if classes else {}
     return model, metadata

@@ -37,7 +37,9 @@ class Muon(keras.optimizers.Muon):
     def zeropower_via_newtonschulz5(self, x, steps):
         matrix = ops.reshape(x, (-1, x.shape[-1]))
         matrix = ops.cast(matrix / (ops.norm(matrix) + 1e-7), self.products)
-        return ops.reshape(ops.cast(super().zeropower_via_newtonschulz5(matrix, steps), x.dtype), x.shape)
+        return ops.reshape(
+            ops.cast(super().zeropower_via_newtonschulz5(matrix, steps), x.dtype), x.shape
+        )
 
     def lr_adjust(self, x):
         return x * (self.rms_rate * math.sqrt(max(math.prod(x.shape[:-1]), x.shape[-1])))

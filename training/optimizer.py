@@ -36,18 +36,27 @@ def make_optimizer(
         precision: of the training, a Keras dtype policy; float16, whose gradients underflow otherwise, scales the loss.
     """
     optimizers = keras.optimizers
-    kinds = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.AdamW, "muon": Muon}
+    kinds = {
+        "sgd": optimizers.SGD,
+        "adam": optimizers.Adam,
+        "adamw": optimizers.AdamW,
+        "muon": Muon,
+    }
     kinds |= {"adadelta": optimizers.Adadelta}
     penalty = weight_decay if name == "adam" else 0.0
 
     class PerBranch(kinds[name]):
         def build(self, variables):
             super().build(variables)
-            self.factors = [own_rate_factor if v.path.startswith(tuple(own_rate)) else 1.0 for v in variables]
+            self.factors = [
+                own_rate_factor if v.path.startswith(tuple(own_rate)) else 1.0 for v in variables
+            ]
 
         def update_step(self, gradient, variable, rate):
             gradient = gradient + penalty * variable if penalty else gradient
-            super().update_step(gradient, variable, rate * self.factors[self._get_variable_index(variable)])
+            super().update_step(
+                gradient, variable, rate * self.factors[self._get_variable_index(variable)]
+            )
 
     rate = learning_rate
     if schedule == "cosine":
@@ -61,7 +70,10 @@ def make_optimizer(
     options = {"use_ema": True, "ema_momentum": ema_decay} if ema_decay else {}
     options |= {"beta_2": beta_2} if name in ("adam", "adamw") else {}
     if name == "muon":
-        options |= {"exclude_layers": ["dense", *(f"^{prefix}" for prefix in own_rate)], "adam_weight_decay": weight_decay}
+        options |= {
+            "exclude_layers": ["dense", *(f"^{prefix}" for prefix in own_rate)],
+            "adam_weight_decay": weight_decay,
+        }
         options["products"] = keras.DTypePolicy(precision).compute_dtype
     optimizer = PerBranch(rate, weight_decay=None if penalty else weight_decay, **options)
     return optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer

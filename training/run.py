@@ -25,7 +25,9 @@ class Run:
     config: configs.Config
     rows: list[dict]  # of the manifest
     lock: object = None  # held as long as this process lives
-    scanned: list[str] = field(default_factory=list)  # data and val as manifest.csv names them, if they were moved
+    scanned: list[str] = field(
+        default_factory=list
+    )  # data and val as manifest.csv names them, if they were moved
 
 
 def start(options, devices):
@@ -38,10 +40,14 @@ def start(options, devices):
     Raises:
         RunError: the folder's run contradicts the options, is damaged, or is at work.
     """
-    asked = {name: [str(f.resolve()) for f in getattr(options, name) or []] for name in ("data", "val")}
+    asked = {
+        name: [str(f.resolve()) for f in getattr(options, name) or []] for name in ("data", "val")
+    }
     if options.run and (options.run / "config.json").exists():
         if not options.resume and not options.dry_run:
-            raise RunError(f"{options.run} holds a run: --resume goes on with it, another --run starts a new one")
+            raise RunError(
+                f"{options.run} holds a run: --resume goes on with it, another --run starts a new one"
+            )
         run = read(options.run)
         asked = {name: value for name, value in asked.items() if value} | configs.given(options)
         asked |= {"preset": options.preset} if options.preset else {}
@@ -60,7 +66,12 @@ def start(options, devices):
         try:
             config = configs.make(preset, configs.given(options))
             rows = manifest.scan_dataset(
-                asked["data"], asked["val"], config.validation, config.seed, config.limit, config.places2_natural
+                asked["data"],
+                asked["val"],
+                config.validation,
+                config.seed,
+                config.limit,
+                config.places2_natural,
             )
             if config.labels_from_folders:
                 manifest.class_names(rows)
@@ -73,7 +84,9 @@ def start(options, devices):
         )
     trained, validated = (len(manifest.paths(run.rows, split)) for split in ("train", "val"))
     if trained < run.config.batch or not validated:
-        raise RunError(f"too few pictures: {trained} to train on at batch {run.config.batch}, {validated} to validate on")
+        raise RunError(
+            f"too few pictures: {trained} to train on at batch {run.config.batch}, {validated} to validate on"
+        )
     return run
 
 
@@ -89,7 +102,9 @@ def _find_data(run, asked, options):
             try:
                 run.rows = manifest.moved(run.rows, old, new)
             except ValueError as error:
-                raise RunError(f"--{name} {' '.join(new)}: does not hold the pictures of {options.run}: {error}") from error
+                raise RunError(
+                    f"--{name} {' '.join(new)}: does not hold the pictures of {options.run}: {error}"
+                ) from error
             setattr(run, name, new)
             run.scanned = scanned
     for name in ("data", "val"):

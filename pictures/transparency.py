@@ -30,7 +30,9 @@ def has_alpha(image):
         for _ in range(2):  # colour table, resources
             image.fp.seek(struct.unpack(">I", image.fp.read(4))[0], 1)
         layers, _, count = struct.unpack(">IIh", image.fp.read(10).ljust(10, b"\0"))
-        return layers > 0 and count < 0  # negative: the first extra channel is the picture's transparency
+        return (
+            layers > 0 and count < 0
+        )  # negative: the first extra channel is the picture's transparency
     return True
 
 
@@ -56,7 +58,9 @@ def fill_transparent(pixels, alpha):
     seen = (~hidden).astype(np.float32)[..., None]
     sums = np.where(hidden[..., None], 0, pixels.reshape(height, width, -1)).astype(np.float32)
     filled = _fill(_reduce(sums, size), _reduce(seen, size))
-    filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR).reshape(pixels.shape)
+    filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR).reshape(
+        pixels.shape
+    )
     result = pixels.copy()
     result[hidden] = np.rint(filled[hidden]).astype(pixels.dtype)
     return result

@@ -6,7 +6,25 @@ import struct
 
 from PIL import Image
 
-EXIF_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, 40091, 40092, 40093, 40094, 40095)
+EXIF_TAGS = (
+    270,
+    271,
+    272,
+    282,
+    283,
+    296,
+    305,
+    306,
+    315,
+    316,
+    18246,
+    33432,
+    40091,
+    40092,
+    40093,
+    40094,
+    40095,
+)
 EXIF_BLOCKS, _SIZE_AND_INTEROP = (0x8769, 0x8825), (0xA002, 0xA003, 0xA005)
 XMP, IPTC, PHOTOSHOP = 700, 33723, 34377  # tags of TIFF
 PNG_IPTC = "Raw profile type iptc"  # the key of ImageMagick and ExifTool
@@ -65,7 +83,9 @@ def read_iptc(image):
         if image.format == "JPEG":
             return bytes(image.info.get("photoshop", {}).get(0x0404, b""))
         if image.format == "TIFF":
-            return image.info.get(IPTC, b"").rstrip(b"\0") or resources(image.info.get(PHOTOSHOP, b"")).get(0x0404, b"")
+            return image.info.get(IPTC, b"").rstrip(b"\0") or resources(
+                image.info.get(PHOTOSHOP, b"")
+            ).get(0x0404, b"")
         if text := image.info.get(PNG_IPTC):
             _, size, *digits = str(text).split()
             records = bytes.fromhex("".join(digits))[: int(size)]
@@ -87,4 +107,6 @@ def resources(data):
 
 def resource(number, content):
     """One image resource of Photoshop, without a name."""
-    return b"8BIM" + struct.pack(">HHI", number, 0, len(content)) + content + bytes(len(content) % 2)
+    return (
+        b"8BIM" + struct.pack(">HHI", number, 0, len(content)) + content + bytes(len(content) % 2)
+    )

@@ -8,7 +8,7 @@ import stat
 
 from PIL import Image
 
-from data import raw, tiff
+from pictures import raw, tiff
 from utils import PARTIAL
 
 _JPEG = b"\xff\xd8\xff"
@@ -25,7 +25,9 @@ _SIGNATURES = (
 )
 _POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 _HEIF, _JXL = "pillow-heif", "pillow-jxl-plugin"
-_BRANDS = dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), _HEIF)  # of the ISO base media format
+_BRANDS = dict.fromkeys(
+    (b"heic", b"heix", b"hevc", b"mif1", b"msf1"), _HEIF
+)  # of the ISO base media format
 # Suffixes of formats that are read with an optional package, or not at all: each file is named where that fails.
 _UNREADABLE = {".eps", ".ps", ".heic", ".heif", ".hif", ".jxl", *raw.SUFFIXES}
 
@@ -46,20 +48,26 @@ def pillow_formats():
             plugin = importlib.import_module(_module(package))
             getattr(plugin, "register_heif_opener", lambda: None)()
     kinds = dict.fromkeys(["JPEG", "PNG", "TIFF", *Image.OPEN])
-    return [kind for kind in kinds if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
+    return [
+        kind for kind in kinds if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+    ]
 
 
 @functools.cache
 def extensions():
     """The suffixes of picture files, in lower case with the dot."""
     known = pillow_formats()
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in known} | _UNREADABLE
+    return {
+        suffix for suffix, kind in Image.registered_extensions().items() if kind in known
+    } | _UNREADABLE
 
 
 def looks_like_picture(path):
     """Whether the file has the suffix of a picture or begins like one."""
     name = os.path.basename(path)
-    if name.startswith((PARTIAL, "._")):  # macOS stores "._a.jpg" beside a.jpg on other file systems
+    if name.startswith(
+        (PARTIAL, "._")
+    ):  # macOS stores "._a.jpg" beside a.jpg on other file systems
         return False
     if os.path.splitext(name)[1].lower() in extensions():
         return True
@@ -70,7 +78,12 @@ def looks_like_picture(path):
             head = file.read(16)
     except OSError:
         return False
-    known = _package(head) or raw.is_raw(head) or head[8:12] == b"WEBP" or head[4:12] in (b"ftypavif", b"ftypavis")
+    known = (
+        _package(head)
+        or raw.is_raw(head)
+        or head[8:12] == b"WEBP"
+        or head[4:12] in (b"ftypavif", b"ftypavis")
+    )
     return bool(known) or head.startswith(_SIGNATURES)
 
 
@@ -89,7 +102,9 @@ def why_unknown(head):
     if head.startswith(_POSTSCRIPT):
         return "not a picture that can be read, but PostScript, a program that would have to be run"
     if head.startswith(b"8BPS"):
-        return "not a picture that can be read: a PSD of 16 or 32 bits, or one broken at its beginning"
+        return (
+            "not a picture that can be read: a PSD of 16 or 32 bits, or one broken at its beginning"
+        )
     if head.startswith(_JPEG):
         return "not a picture that can be read: a JPEG of 12 bits or without loss, or one broken at its beginning"
     return "not a picture that can be read, or broken at its beginning"

@@ -9,7 +9,9 @@ import re
 import cv2
 import numpy as np
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the reader says in one line what cannot be read
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # the reader says in one line what cannot be read
 
 
 class BadPicture(Exception):
@@ -78,33 +80,54 @@ def separate_alpha(values):
 def deep_bits(image):
     """Bits of a sample where a file holds more than Pillow keeps, or more than 8 and fewer than 16; else 0.
 
-    image: of Pillow, opened and not yet loaded. TIFF is not looked at, see data/tiff.py.
+    image: of Pillow, opened and not yet loaded. TIFF is not looked at, see pictures/tiff.py.
     """
     layout = image.tile
     if image.format in ("PNG", "SGI"):
-        return 16 if image.mode in ("RGB", "RGBA", "LA", "L") and "16" in str([tile[0::3] for tile in layout]) else 0
+        return (
+            16
+            if image.mode in ("RGB", "RGBA", "LA", "L")
+            and "16" in str([tile[0::3] for tile in layout])
+            else 0
+        )
     if image.format == "PPM" and image.mode == "RGB":
-        maximum = layout[0].args if layout[0].codec_name.startswith("ppm") else 65535 * ("16" in str(layout))
+        maximum = (
+            layout[0].args
+            if layout[0].codec_name.startswith("ppm")
+            else 65535 * ("16" in str(layout))
+        )
         maximum = maximum[-1] if isinstance(maximum, tuple) else maximum
         return 16 if isinstance(maximum, int) and maximum > 255 else 0
     if image.format in ("JPEG2000", "AVIF"):
         head = _content(image)[:65536]
         if image.format == "AVIF":
             flags = head.find(b"av1C") + 6
-            return 0 if flags < 6 or len(head) <= flags or not head[flags] & 0x40 else 12 if head[flags] & 0x20 else 10
+            return (
+                0
+                if flags < 6 or len(head) <= flags or not head[flags] & 0x40
+                else 12
+                if head[flags] & 0x20
+                else 10
+            )
         start = head.find(b"\xff\x4f\xff\x51")
         bits = (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 0
         return bits if bits > 8 and (image.mode != "I;16" or bits < 16) else 0
     if image.format == "HEIF":
         return image.info.get("bit_depth", 8) if image.info.get("bit_depth", 8) > 8 else 0
-    return 16 * (image.format == "JXL" and importlib.util.find_spec("imagecodecs") is not None)  # unknown before decoding
+    return 16 * (
+        image.format == "JXL" and importlib.util.find_spec("imagecodecs") is not None
+    )  # unknown before decoding
 
 
 def read_deep(image, bits, notes):
     """Pixels and alpha, uint16, of a file for which `deep_bits` gives `bits`; None (with a note) if only 8 can be read."""
     try:
-        values = {"PPM": _read_ppm, "HEIF": _read_heif, "JXL": _read_jxl}.get(image.format, _read_by_opencv)(image)
-    except Exception:  # of any type, on broken data; the 8 bits may still be read, or say what is wrong
+        values = {"PPM": _read_ppm, "HEIF": _read_heif, "JXL": _read_jxl}.get(
+            image.format, _read_by_opencv
+        )(image)
+    except (
+        Exception
+    ):  # of any type, on broken data; the 8 bits may still be read, or say what is wrong
         values = None
     if values is None or values.dtype != np.uint16 or values.shape[:2] != image.size[::-1]:
         if image.format != "JXL" or values is None:
@@ -116,7 +139,9 @@ def read_deep(image, bits, notes):
     pixels, alpha = separate_alpha(values if values.ndim == 3 else values[..., None])
     clear = image.info.get("transparency")
     if isinstance(clear, tuple) and pixels.ndim == 3:  # PNG: one colour is transparent
-        alpha = np.where((pixels == np.array(clear, np.uint16)).all(axis=-1), 0, top).astype(np.uint16)
+        alpha = np.where((pixels == np.array(clear, np.uint16)).all(axis=-1), 0, top).astype(
+            np.uint16
+        )
     return tuple(a if a is None else scale_integers(a, bits, notes) for a in (pixels, alpha))
 
 
@@ -144,7 +169,9 @@ def _read_ppm(image):
     count = image.width * image.height * 3
     content = _content(image)
     if tile.codec_name == "ppm_plain":
-        values = np.array(re.sub(rb"#[^\r\n]*", b"", content[tile.offset :]).split(None, count)[:count], np.int64)
+        values = np.array(
+            re.sub(rb"#[^\r\n]*", b"", content[tile.offset :]).split(None, count)[:count], np.int64
+        )
     else:
         values = np.frombuffer(content, ">u2", count, tile.offset)
     values = values.reshape(image.height, image.width, 3)
@@ -162,7 +189,11 @@ def _read_jxl(image):
     import imagecodecs
 
     values = imagecodecs.jpegxl_decode(_content(image))
-    return np.rint(np.clip(values, 0, 1) * 65535).astype(np.uint16) if values.dtype.kind == "f" else values
+    return (
+        np.rint(np.clip(values, 0, 1) * 65535).astype(np.uint16)
+        if values.dtype.kind == "f"
+        else values
+    )
 
 
 def read_fits(image, notes):
@@ -173,12 +204,18 @@ def read_fits(image, notes):
         name, is_value, value = content[start : start + 80].partition(b"=")
         if is_value:
             cards[name.strip()] = value.partition(b"/")[0].strip()
-    bits, zero, scale = int(cards[b"BITPIX"]), float(cards.get(b"BZERO", 0)), float(cards.get(b"BSCALE", 1))
+    bits, zero, scale = (
+        int(cards[b"BITPIX"]),
+        float(cards.get(b"BZERO", 0)),
+        float(cards.get(b"BSCALE", 1)),
+    )
     kind = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[bits]
     count = image.width * image.height
     values = np.frombuffer(content, kind, count, offset).reshape(image.height, image.width)[::-1]
     if bits < 0:
         return scale_floats(values.astype(np.float64) * scale + zero, notes)
     if bits > 8 and zero == 2.0 ** (bits - 1):  # how FITS holds unsigned integers
-        values = (values.astype(f"u{bits // 8}") ^ np.array(2 ** (bits - 1), f"u{bits // 8}")).astype(f"u{bits // 8}")
+        values = (
+            values.astype(f"u{bits // 8}") ^ np.array(2 ** (bits - 1), f"u{bits // 8}")
+        ).astype(f"u{bits // 8}")
     return scale_integers(values, bits, notes)

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 import h5py
 from keras import saving
 
-from inference.hdf5 import member, numbers, opened, text
-from inference.keras2 import is_keras2, load_keras2
-from inference.metadata import MAX_SIDE, BadModel, check_metadata
 from models import NETWORKS
+from models.hdf5 import member, numbers, opened, text
+from models.keras2 import is_keras2, load_keras2
+from models.properties import MAX_SIDE, BadModel, check_metadata
 from utils import atomic
 
 METADATA = "colorizer.json"  # beside Keras' own members in the archive
@@ -33,7 +33,9 @@ def save(path, network, weights, metadata):
         metadata: JSON-serialisable dict that travels in the file: "arguments" (of the network's `build`, without
             precision), "size" (side of the training pictures) and whatever else describes the training.
     """
-    model = NETWORKS[network].build(**metadata["arguments"])  # float32, whatever the precision of the training was
+    model = NETWORKS[network].build(
+        **metadata["arguments"]
+    )  # float32, whatever the precision of the training was
     model.set_weights(weights)
     with atomic(path) as temporary:
         saving.save_model(model, temporary)
@@ -59,8 +61,13 @@ def load(path, precision="float32"):
         raise BadModel(f"{path}: no such file")
     try:
         checksum = checksum_of(path)
-        if checksum.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != checksum.read_text().split()[0]:
-            raise BadModel(f"its SHA-256 is not that in {checksum.name}: damaged, or not the file that was published")
+        if (
+            checksum.exists()
+            and hashlib.sha256(path.read_bytes()).hexdigest() != checksum.read_text().split()[0]
+        ):
+            raise BadModel(
+                f"its SHA-256 is not that in {checksum.name}: damaged, or not the file that was published"
+            )
         if is_keras2(path):
             return load_keras2(path, precision, MAX_WIDTH)
         with zipfile.ZipFile(path) as archive:
@@ -69,7 +76,9 @@ def load(path, precision="float32"):
         reason = str(error).removeprefix(f"{path}: ")
     except Exception as error:  # zipfile, json, h5py and Keras each have their own
         reason = f"not a network that train.py saved, or damaged ({str(error).strip() or type(error).__name__})"
-    raise BadModel(f"{path}: {' '.join(reason.split())[:300]}")  # names in it are the file's, and may be of any length
+    raise BadModel(
+        f"{path}: {' '.join(reason.split())[:300]}"
+    )  # names in it are the file's, and may be of any length
 
 
 def checksum_of(path):
@@ -96,7 +105,9 @@ def initial_weights(path, network, arguments):
     module = NETWORKS[network]
     differ = [name for name in own if name not in module.FREE and its.get(name) != own[name]]
     if differ:
-        raise BadModel(f"{path}: has {differ[0]} {its.get(differ[0])}, the new network {own[differ[0]]}")
+        raise BadModel(
+            f"{path}: has {differ[0]} {its.get(differ[0])}, the new network {own[differ[0]]}"
+        )
     try:
         return module.enlarge(source, arguments), metadata.get("training")
     except ValueError as error:
@@ -111,7 +122,9 @@ def _from_archive(archive, precision, limit):
         arguments["global_size"] = arguments.pop("whole")
     _check_arguments(module.build, arguments)
     if type(side) is not int or side % 8 or not 8 <= side <= MAX_SIDE:
-        raise BadModel(f"its metadata says size {side!r}, expected a multiple of 8 up to {MAX_SIDE}")
+        raise BadModel(
+            f"its metadata says size {side!r}, expected a multiple of 8 up to {MAX_SIDE}"
+        )
     _check_training(metadata)
     stored = io.BytesIO(_unpacked(archive, "model.weights.h5", limit))
     model = module.build(**arguments, precision=precision)
@@ -124,11 +137,17 @@ def _unpacked(archive, name, limit):
     """The bytes of a member. Python unpacks "deflated" piece by piece, the other methods by any amount at once."""
     info = archive.getinfo(name)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadModel(f"{name} is packed by method {info.compress_type}, only stored and deflated are read")
+        raise BadModel(
+            f"{name} is packed by method {info.compress_type}, only stored and deflated are read"
+        )
     if info.file_size > limit:
-        raise BadModel(f"{name} would unpack to {info.file_size:,} bytes, the limit for this file is {limit:,}")
+        raise BadModel(
+            f"{name} would unpack to {info.file_size:,} bytes, the limit for this file is {limit:,}"
+        )
     with archive.open(info) as file:
-        return file.read(info.file_size)  # not read(): that unpacks all there is before it looks at the size
+        return file.read(
+            info.file_size
+        )  # not read(): that unpacks all there is before it looks at the size
 
 
 def _refuse_code(archive, description):
@@ -141,14 +160,23 @@ def _refuse_code(archive, description):
         item = waiting.pop()
         if isinstance(item, dict):
             kind, source = item.get("class_name"), item.get("module") or "keras"
-            if kind in ("Lambda", "__lambda__", "function") or str(source).partition(".")[0] != "keras":
+            if (
+                kind in ("Lambda", "__lambda__", "function")
+                or str(source).partition(".")[0] != "keras"
+            ):
                 raise BadModel(f"its description asks to run code of its own ({source}.{kind})")
-        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        waiting += (
+            item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        )
 
 
 def _check_arguments(build, arguments):
     """Arguments are of the kinds that `build` has as defaults, and in a range that makes a network of a usual size."""
-    defaults = {name: p.default for name, p in inspect.signature(build).parameters.items() if name != "precision"}
+    defaults = {
+        name: p.default
+        for name, p in inspect.signature(build).parameters.items()
+        if name != "precision"
+    }
     for name, value in arguments.items():
         kind, own = type(defaults.get(name)), type(value)
         fits = own is kind or (kind is float and own is int)
@@ -158,7 +186,9 @@ def _check_arguments(build, arguments):
     if not 0 < width <= MAX_WIDTH:
         raise BadModel(f"its metadata says width {width}, expected up to {MAX_WIDTH}")
     if not 0 < global_size <= MAX_SIDE or global_size % 8:
-        raise BadModel(f"its metadata says global_size {global_size}, expected a multiple of 8 up to {MAX_SIDE}")
+        raise BadModel(
+            f"its metadata says global_size {global_size}, expected a multiple of 8 up to {MAX_SIDE}"
+        )
 
 
 def _check_training(metadata):
@@ -167,7 +197,9 @@ def _check_training(metadata):
     training = metadata.get("training")
     while training is not None:
         kinds = {"pictures": int, "clip_saturation": bool}
-        if type(training) is not dict or any(type(training.get(name, kind())) is not kind for name, kind in kinds.items()):
+        if type(training) is not dict or any(
+            type(training.get(name, kind())) is not kind for name, kind in kinds.items()
+        ):
             raise BadModel("what its metadata says of the training is not what train.py writes")
         training = training.get("before")
 
@@ -178,7 +210,9 @@ def _layers(group, seen):
     for name in group:
         inner = member(group, name, h5py.Group)
         if name == "vars" and len(inner):
-            found[text(inner.attrs["name"])] = [member(inner, str(i), h5py.Dataset) for i in range(len(inner))]
+            found[text(inner.attrs["name"])] = [
+                member(inner, str(i), h5py.Dataset) for i in range(len(inner))
+            ]
         elif (address := h5py.h5o.get_info(inner.id).addr) not in seen:  # a group may hold itself
             seen.add(address)
             found |= _layers(inner, seen)
@@ -191,11 +225,18 @@ def _fill(model, layers):
     for variable in model.variables:
         variables.setdefault(variable.path.rpartition("/")[0], []).append(variable)
     if missing := variables.keys() ^ layers.keys():
-        raise BadModel(f"layer {min(missing)} is not in both the file and the network that its metadata describes")
+        raise BadModel(
+            f"layer {min(missing)} is not in both the file and the network that its metadata describes"
+        )
     for name, own in variables.items():
-        shapes, expected = [dataset.shape for dataset in layers[name]], [tuple(v.shape) for v in own]
+        shapes, expected = (
+            [dataset.shape for dataset in layers[name]],
+            [tuple(v.shape) for v in own],
+        )
         if shapes != expected:
-            raise BadModel(f"layer {name}: the weights have the shapes {shapes}, expected {expected}")
+            raise BadModel(
+                f"layer {name}: the weights have the shapes {shapes}, expected {expected}"
+            )
     for name, own in variables.items():
         for variable, dataset in zip(own, layers[name]):
             variable.assign(numbers(dataset))

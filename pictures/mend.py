@@ -7,10 +7,14 @@ import zlib
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # 64 MiB: editing histories in XMP exceed 1 MiB
+PngImagePlugin.MAX_TEXT_CHUNK = (
+    PngImagePlugin.MAX_TEXT_MEMORY
+)  # 64 MiB: editing histories in XMP exceed 1 MiB
 
 _END = b"\xff\xd9"
-_NOISE = bytes(np.random.default_rng(0).integers(1, 255, 65536, np.uint8))  # no 255, which begins a marker
+_NOISE = bytes(
+    np.random.default_rng(0).integers(1, 255, 65536, np.uint8)
+)  # no 255, which begins a marker
 _TEXT_AND_ANIMATION = (b"tEXt", b"zTXt", b"iTXt", b"acTL", b"fcTL", b"fdAT")
 
 
@@ -59,8 +63,12 @@ def _pixels_alone(content):
     """A PNG without text, animation and damaged metadata."""
     kept = []
     for kind, start, end in png_chunks(content):
-        is_sound = zlib.crc32(content[start + 4 : end - 4]) == int.from_bytes(content[end - 4 : end], "big")
+        is_sound = zlib.crc32(content[start + 4 : end - 4]) == int.from_bytes(
+            content[end - 4 : end], "big"
+        )
         is_needed = kind[:1].isupper() or kind == b"tRNS"  # a capital: critical
         if is_needed or (is_sound and kind not in _TEXT_AND_ANIMATION):
             kept.append(content[start:end])
-    return content[:8] + b"".join(kept), "its text, animation or metadata is damaged or very long and left out"
+    return content[:8] + b"".join(
+        kept
+    ), "its text, animation or metadata is damaged or very long and left out"

@@ -5,7 +5,9 @@ import numpy as np
 from data.preprocess import resize
 
 SIDE = 256  # of the longer side at which a picture is restored, at most: no network sees more
-NARROW = 140  # codes between the 1st and the 99th percentile, below which a picture is taken for faded
+NARROW = (
+    140  # codes between the 1st and the 99th percentile, below which a picture is taken for faded
+)
 
 
 def restored(gray):
@@ -28,8 +30,14 @@ def restored(gray):
 def shrink(pixels, side):
     """A picture whose longer side is at most `side`, the aspect kept."""
     whole = max(pixels.shape[:2]) // side
-    if 1 < whole <= min(pixels.shape[:2]):  # by a whole number first, which OpenCV does five times as fast
+    if (
+        1 < whole <= min(pixels.shape[:2])
+    ):  # by a whole number first, which OpenCV does five times as fast
         height, width = (n // whole for n in pixels.shape[:2])
         pixels = resize(pixels[: height * whole, : width * whole], height, width)
     scale = side / max(pixels.shape[:2])
-    return pixels if scale >= 1 else resize(pixels, *(max(1, round(scale * n)) for n in pixels.shape[:2]))
+    return (
+        pixels
+        if scale >= 1
+        else resize(pixels, *(max(1, round(scale * n)) for n in pixels.shape[:2]))
+    )

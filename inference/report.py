@@ -11,7 +11,16 @@ from tqdm import tqdm
 
 from utils import one_line, printable, remove_leftovers
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTCONN, errno.ESTALE}
+_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTCONN,
+    errno.ESTALE,
+}
 
 
 class Report:
@@ -23,7 +32,7 @@ class Report:
     def __init__(self, jobs, verbose=False, listed=False):
         """
         Args:
-            jobs: data.jobs.Jobs.
+            jobs: inference.jobs.Jobs.
             verbose: name the files that are passed over.
             listed: keep what became of each file, for `print_json`.
         """
@@ -48,7 +57,9 @@ class Report:
         self.bar.close()
 
     def __str__(self):
-        return ", ".join(f"{self.counts[kind]} {kind}" for kind in ("done", "skipped", "failed", "passed over"))
+        return ", ".join(
+            f"{self.counts[kind]} {kind}" for kind in ("done", "skipped", "failed", "passed over")
+        )
 
     def note(self, text):
         """A line on stderr that does not tear the progress bar."""
@@ -72,7 +83,10 @@ class Report:
 
     def print_json(self, text):
         """Print one object on stdout: the counts, the text that ends the job, and what became of each file."""
-        counts = {kind.replace(" ", "_"): self.counts[kind] for kind in ("done", "skipped", "failed", "passed over")}
+        counts = {
+            kind.replace(" ", "_"): self.counts[kind]
+            for kind in ("done", "skipped", "failed", "passed over")
+        }
         print(json.dumps(counts | {"message": text, "files": self.files}, indent=1))
 
     @contextlib.contextmanager
@@ -96,7 +110,9 @@ class Report:
         """
         for folder in {target.parent for _, target in jobs.pairs}:
             remove_leftovers(folder)
-        todo = [pair for pair in jobs.pairs if overwrite or not pair[1].exists() or outdated(pair[1])]
+        todo = [
+            pair for pair in jobs.pairs if overwrite or not pair[1].exists() or outdated(pair[1])
+        ]
         self.counts["skipped"] = len(jobs.pairs) - len(todo)
         if self.files is not None:
             left = {source for source, _ in todo}

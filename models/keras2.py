@@ -13,9 +13,9 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from inference.hdf5 import member, numbers, opened, text
-from inference.metadata import BadModel
 from models import aciids2020
+from models.hdf5 import member, numbers, opened, text
+from models.properties import BadModel
 
 
 class _Layer(NamedTuple):
@@ -50,7 +50,17 @@ _BRANCHES = {
     "cn": [*_LFN, _conv(), _conv(), _conv(), _conv(), _FLATTEN, _DENSE, _DENSE],
     "edn": [_conv(2), _conv(2), _conv(2)],
 }
-_COLOR = [_conv(kernel=1), _conv(), _UP, _conv(), _UP, _conv(), _conv(), _conv(activation="tanh"), _UP]
+_COLOR = [
+    _conv(kernel=1),
+    _conv(),
+    _UP,
+    _conv(),
+    _UP,
+    _conv(),
+    _conv(),
+    _conv(activation="tanh"),
+    _UP,
+]
 _BRANCH_BY_CONVOLUTIONS = {6: "lfn", 10: "cn", 3: "edn"}
 # What may stand between CN's vector and the concatenation. However it is written, it repeats the vector at every place.
 _REPEAT = {"RepeatVector", "Reshape", "UpSampling2D", "Lambda", "TFOpLambda", "TensorFlowOpLayer"}
@@ -72,7 +82,9 @@ def read_keras2(path) -> dict[str, list[np.ndarray]]:
         BadModel: not a whole-model file of Keras 2, damaged, not the paper's network, or reaching outside the file.
         OSError: `path` cannot be opened.
     """
-    with open(path, "rb") as stream:  # h5py does not lock a file opened here, and so reads from any file system
+    with open(
+        path, "rb"
+    ) as stream:  # h5py does not lock a file opened here, and so reads from any file system
         try:
             with opened(stream, "a Keras 2 model") as file:
                 return _read(file)
@@ -81,11 +93,13 @@ def read_keras2(path) -> dict[str, list[np.ndarray]]:
 
 
 def load_keras2(path, precision, max_width):
-    """(network, metadata) as `inference.model_file.load` gives them. Raises as `read_keras2`, or where it is too wide."""
+    """(network, metadata) as `models.file.load` gives them. Raises as `read_keras2`, or where it is too wide."""
     weights = read_keras2(path)
     width = weights["lfn_conv1"][0].shape[-1] / aciids2020.build().get_layer("lfn_conv1").filters
     if width > max_width:
-        raise BadModel(f"{path}: its layers are {width:g} times as wide as the paper's, the limit is {max_width}")
+        raise BadModel(
+            f"{path}: its layers are {width:g} times as wide as the paper's, the limit is {max_width}"
+        )
     arguments = {
         "edges": "edn_conv1" in weights,
         "width": width,
@@ -96,12 +110,19 @@ def load_keras2(path, precision, max_width):
     model = aciids2020.build(**arguments, precision=precision)
     for name, arrays in weights.items():
         model.get_layer(name).set_weights(arrays)
-    return model, {"network": "aciids2020", "arguments": arguments, "size": 256, "training": {"by": "Keras 2"}}
+    return model, {
+        "network": "aciids2020",
+        "arguments": arguments,
+        "size": 256,
+        "training": {"by": "Keras 2"},
+    }
 
 
 def _read(file):
     if "model_config" not in file.attrs:
-        raise BadModel("it holds no network: weights alone, or not a Keras file; save with model.save()")
+        raise BadModel(
+            "it holds no network: weights alone, or not a Keras file; save with model.save()"
+        )
     version, backend = text(file.attrs["keras_version"]), text(file.attrs["backend"])
     if not version.startswith("2.") or backend != "tensorflow":
         raise BadModel(f"saved by Keras {version} on {backend}; only Keras 2 on tensorflow is read")
@@ -116,7 +137,9 @@ def _read(file):
             while steps[-1].kind in _REPEAT:
                 steps.pop()
         if branch is None or branch in widths:
-            raise BadModel(f"layer {source}: it does not end a branch of 6, of 10 or of 3 convolutions")
+            raise BadModel(
+                f"layer {source}: it does not end a branch of 6, of 10 or of 3 convolutions"
+            )
         _match(branch, steps, _BRANCHES[branch])
         arrays = _arrays(file, branch, steps, channels=1)
         weights |= arrays
@@ -177,7 +200,9 @@ def _trace(graph, name):
 def _joined(graph, join):
     """The layers that a Concatenate joins on channels, in order; one that joins another Concatenate counts as one."""
     if join.kind != "Concatenate" or join.config["axis"] not in (-1, 3):
-        raise BadModel(f"layer {join.name}: expected a concatenation on channels before the fusion, found {join.kind}")
+        raise BadModel(
+            f"layer {join.name}: expected a concatenation on channels before the fusion, found {join.kind}"
+        )
     for source in join.sources:
         if graph[source].kind == "Concatenate":
             yield from _joined(graph, graph[source])
@@ -191,7 +216,9 @@ def _match(part, steps, expected):
     for layer, (_, required) in zip(steps, expected):
         for key, value in required.items():
             if layer.config.get(key, value) != value:
-                raise BadModel(f"{part}: layer {layer.name} has {key} {layer.config[key]}, expected {value}")
+                raise BadModel(
+                    f"{part}: layer {layer.name} has {key} {layer.config[key]}, expected {value}"
+                )
 
 
 def _arrays(file, part, steps, channels):
@@ -200,7 +227,10 @@ def _arrays(file, part, steps, channels):
     for layer in steps:
         match layer.kind:
             case "Conv2D":
-                kind, shape = "conv", (*layer.config["kernel_size"], channels, layer.config["filters"])
+                kind, shape = (
+                    "conv",
+                    (*layer.config["kernel_size"], channels, layer.config["filters"]),
+                )
             case "Dense":
                 kind, shape = "dense", (channels, layer.config["units"])
             case "Flatten":
@@ -222,5 +252,7 @@ def _kernel_and_bias(file, layer, shape):
     if None in shape and found:
         expected[0] = tuple(have if want is None else want for want, have in zip(shape, found[0]))
     if found != expected:
-        raise BadModel(f"layer {layer}: the weights have the shapes {found}, expected {[shape, shape[-1:]]}")
+        raise BadModel(
+            f"layer {layer}: the weights have the shapes {found}, expected {[shape, shape[-1:]]}"
+        )
     return [numbers(dataset) for dataset in datasets]

@@ -10,12 +10,19 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from data import profiles
-from data.metadata import EXIF_BLOCKS, IPTC, PNG_IPTC, XMP, resource
-from data.reader import eight_bits
+from pictures import profiles
+from pictures.metadata import EXIF_BLOCKS, IPTC, PNG_IPTC, XMP, resource
+from pictures.reader import eight_bits
 from utils import atomic
 
-FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}  # written
+FORMATS = {
+    ".png": "png",
+    ".jpg": "jpg",
+    ".jpeg": "jpg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}  # written
 _LONGEST_IN_JPEG = 65_000  # bytes of a block of metadata
 
 
@@ -49,7 +56,9 @@ def write_picture(path, pixels, like, format="png", quality=95):
         alpha = None
     kept = {"exif": like.exif, "xmp": like.xmp, "iptc": like.iptc}
     for name, value in kept.items():
-        if (format == "jpg" and len(value) > _LONGEST_IN_JPEG) or (format == "webp" and name == "iptc" and value):
+        if (format == "jpg" and len(value) > _LONGEST_IN_JPEG) or (
+            format == "webp" and name == "iptc" and value
+        ):
             lost.append(f"{name.upper()}{' of more than 64 KiB' * (format == 'jpg')}")
             kept[name] = b""
     like = replace(like, alpha=alpha, icc=icc, **kept)
@@ -71,7 +80,9 @@ def _encode_png(pixels, like, quality):
     """PNG by OpenCV, which knows 16-bit colour; the chunks that it does not write are put in behind the header."""
     values = _join(pixels, like.alpha)
     if values.shape[2] > 1:
-        values = cv2.cvtColor(values, {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[values.shape[2]])
+        values = cv2.cvtColor(
+            values, {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[values.shape[2]]
+        )
     done, data = cv2.imencode(".png", values)
     if not done:
         raise ValueError("OpenCV cannot write this picture as PNG")
@@ -81,10 +92,18 @@ def _encode_png(pixels, like, quality):
         (b"eXIf", like.exif.removeprefix(b"Exif\0\0")),
         (b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + like.xmp if like.xmp else b""),
         (b"zTXt", _png_iptc(like.iptc) if like.iptc else b""),
-        (b"pHYs", struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in like.dpi), 1) if like.dpi else b""),
+        (
+            b"pHYs",
+            struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in like.dpi), 1) if like.dpi else b"",
+        ),
     ):
         if body:
-            chunks += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            chunks += (
+                struct.pack(">I", len(body))
+                + kind
+                + body
+                + struct.pack(">I", zlib.crc32(kind + body))
+            )
     header = 8 + 25  # signature, IHDR
     return data[:header] + chunks + data[header:]
 
@@ -119,7 +138,9 @@ def _by_pillow(pixels, like, format, **options):
         options["icc_profile"] = like.icc
     if like.xmp:
         options["xmp"] = like.xmp
-    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(buffer, format, exif=like.exif, **options)
+    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(
+        buffer, format, exif=like.exif, **options
+    )
     return buffer.getvalue()
 
 
@@ -129,7 +150,9 @@ def _encode_tiff(pixels, like, quality):
     height, width, channels = values.shape
     steps = values.copy()
     steps[:, 1:] -= values[:, :-1]  # predictor 2, horizontal differences that wrap around
-    strip = zlib.compress(steps.astype(values.dtype.newbyteorder("<")).tobytes(), 1)  # more is slow and saves little
+    strip = zlib.compress(
+        steps.astype(values.dtype.newbyteorder("<")).tobytes(), 1
+    )  # more is slow and saves little
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     exif = Image.Exif()
     exif.load(like.exif)

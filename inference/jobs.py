@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.formats import extensions, looks_like_picture
-from data.writer import FORMATS
+from pictures.formats import extensions, looks_like_picture
+from pictures.writer import FORMATS
 from utils import RECORD, find_files, number, printable, share
 
 STREAM = "-"  # in place of a path: stdin or stdout
@@ -33,8 +33,13 @@ def output_names(names, suffix=None):
     """
     ends = {name: suffix or _own_suffix(name) or ".png" for name in names}
     short = {name: os.path.splitext(name)[0] + end for name, end in ends.items()}
-    claims = Counter(claim.casefold() for name in names for claim in {short[name], name + ends[name]})
-    return {name: short[name] if claims[short[name].casefold()] == 1 else name + ends[name] for name in names}
+    claims = Counter(
+        claim.casefold() for name in names for claim in {short[name], name + ends[name]}
+    )
+    return {
+        name: short[name] if claims[short[name].casefold()] == 1 else name + ends[name]
+        for name in names
+    }
 
 
 def _own_suffix(name):
@@ -54,7 +59,11 @@ class Jobs:
     def _keep(self, source, prefix, index, shares):
         """Keep only share `index` of `shares`, by the paths below `prefix`, relative to `source`."""
         for found in (self.pairs, self.unreadable):
-            found[:] = [pair for pair in found if share_of(prefix / pair[0].relative_to(source), shares) == index]
+            found[:] = [
+                pair
+                for pair in found
+                if share_of(prefix / pair[0].relative_to(source), shares) == index
+            ]
 
 
 def find_jobs(sources, out, suffix=None, share=None):
@@ -72,7 +81,9 @@ def find_jobs(sources, out, suffix=None, share=None):
     """
     sources, target = [Path(source) for source in sources], Path(out)
     if len(sources) > 1 and target.exists() and not target.is_dir():
-        raise BadPath(f"{printable(target)}: a file, but several inputs need a folder for their results")
+        raise BadPath(
+            f"{printable(target)}: a file, but several inputs need a folder for their results"
+        )
     jobs = Jobs(folder=target)
     for source in sources:
         prefix = Path(source.resolve().name if len(sources) > 1 else "")
@@ -100,19 +111,29 @@ def _refuse_collisions(pairs):
     for source, target in pairs:
         place = target.resolve()
         if place in inputs:
-            raise BadPath(f"{printable(target)}: the output would overwrite the input; give another OUT")
+            raise BadPath(
+                f"{printable(target)}: the output would overwrite the input; give another OUT"
+            )
         if taken.setdefault(place, source) is not source:
-            raise BadPath(f"{printable(taken[place])} and {printable(source)} would both become {printable(target)}")
+            raise BadPath(
+                f"{printable(taken[place])} and {printable(source)} would both become {printable(target)}"
+            )
 
 
 def _jobs_of_folder(source, out, suffix, root):
     if out.exists() and not out.is_dir():
-        raise BadPath(f"{printable(out)}: a file, but the input is a folder and needs a folder for its results")
+        raise BadPath(
+            f"{printable(out)}: a file, but the input is a folder and needs a folder for its results"
+        )
     if source.resolve().is_relative_to(root.resolve()):
-        raise BadPath(f"{printable(root)}: OUT is IN or holds it, so that results would fall among the inputs")
+        raise BadPath(
+            f"{printable(root)}: OUT is IN or holds it, so that results would fall among the inputs"
+        )
     jobs = Jobs()
     pictures = {}  # folder -> names
-    for path in find_files(source, root, lambda folder, error: jobs.unreadable.append((folder, error.strerror))):
+    for path in find_files(
+        source, root, lambda folder, error: jobs.unreadable.append((folder, error.strerror))
+    ):
         if looks_like_picture(path):
             pictures.setdefault(path.parent, []).append(path.name)
         elif path.name != RECORD:
@@ -135,11 +156,18 @@ def asked_format(sources, out):
     Raises:
         BadPath: the suffix is that of a format that cannot be written.
     """
-    if len(sources) > 1 or os.path.isdir(sources[0]) or os.path.isdir(out) or os.fspath(out).endswith(os.sep):
+    if (
+        len(sources) > 1
+        or os.path.isdir(sources[0])
+        or os.path.isdir(out)
+        or os.fspath(out).endswith(os.sep)
+    ):
         return None
     suffix = Path(out).suffix.lower()
     if suffix in extensions() and suffix not in FORMATS:
-        raise BadPath(f"{printable(out)}: {suffix} cannot be written; known are {', '.join(FORMATS)}")
+        raise BadPath(
+            f"{printable(out)}: {suffix} cannot be written; known are {', '.join(FORMATS)}"
+        )
     return FORMATS.get(suffix)
 
 
@@ -151,13 +179,22 @@ def add_output_options(parser):
     parser.add_argument("output", metavar="OUT", help=text)
     text = "of the results (default: by the name OUT, else as each input where it can be written, else png)"
     parser.add_argument("--format", choices=sorted(set(FORMATS.values())), help=text)
-    parser.add_argument("--quality", type=number(int, 1, 100), default=95, help="of jpg and webp, 1..100 (default 95)")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist (default: skip them)")
+    parser.add_argument(
+        "--quality",
+        type=number(int, 1, 100),
+        default=95,
+        help="of jpg and webp, 1..100 (default 95)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace results that exist (default: skip them)"
+    )
     text = "take share I = 0..N-1 of N, by the names of the pictures; N such commands may write one OUT at a time"
     parser.add_argument("--shard", type=share, metavar="I/N", help=text)
     text = "print one JSON object on stdout: counts, and for each file its status, note and result"
     parser.add_argument("--json", action="store_true", help=text)
-    parser.add_argument("--verbose", action="store_true", help="also name the files that are passed over")
+    parser.add_argument(
+        "--verbose", action="store_true", help="also name the files that are passed over"
+    )
 
 
 def parse_jobs(parser, args):

@@ -8,7 +8,7 @@ import contextlib
 import h5py
 import numpy as np
 
-from inference.metadata import BadModel
+from models.properties import BadModel
 
 
 @contextlib.contextmanager
@@ -20,7 +20,15 @@ def opened(stream, kind):
     except BadModel:
         raise
     # A damaged file shows itself in any of these, from HDF5 as from a layout that is not what Keras writes.
-    except (OSError, RuntimeError, LookupError, TypeError, AttributeError, ValueError, MemoryError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        MemoryError,
+    ) as error:
         reason = str(error).partition("\n")[0]
         raise BadModel(f"damaged, or not {kind} ({type(error).__name__}: {reason})") from error
 
@@ -42,7 +50,10 @@ def member(group, path, kind):
 def numbers(dataset):
     """The values of a dataset as float32, in the shape it declares. Keras writes them in one plain piece."""
     layout = dataset.id.get_create_plist()
-    stored = layout.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) and not layout.get_external_count()
+    stored = (
+        layout.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
+        and not layout.get_external_count()
+    )
     if not stored or dataset.id.get_storage_size() < dataset.nbytes:
         raise BadModel(f"{dataset.name}: its values are not in the file, or not in one piece")
     if dataset.dtype.kind != "f":

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from data.depth import BadPicture
+from pictures.depth import BadPicture
 
 SUFFIXES = {
     ".3fr", ".arw", ".cr2", ".cr3", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw",
@@ -14,7 +14,11 @@ _MARKS = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0
 
 def is_raw(head):
     """Whether a file that begins so is a camera raw file; those that begin as TIFF are found by its tags."""
-    return head.startswith(_MARKS) or head[4:12] == b"ftypcrx " or (head[:4] == b"II*\0" and head[8:10] == b"CR")
+    return (
+        head.startswith(_MARKS)
+        or head[4:12] == b"ftypcrx "
+        or (head[:4] == b"II*\0" and head[8:10] == b"CR")
+    )
 
 
 class RawPicture:
@@ -26,7 +30,9 @@ class RawPicture:
         try:
             import rawpy
         except ImportError:
-            raise BadPicture("a camera raw file, which needs the package rawpy: pip install rawpy") from None
+            raise BadPicture(
+                "a camera raw file, which needs the package rawpy: pip install rawpy"
+            ) from None
         self.fp = open(path, "rb")  # noqa: SIM115, closed by `close`
         self.info = {}
         try:
@@ -53,4 +59,6 @@ class RawPicture:
     def decode(self, notes):
         """Pixels, uint16 (H, W, 3), with the camera's white balance, and no alpha."""
         pixels = self.raw.postprocess(use_camera_wb=True, output_bps=16)
-        return np.ascontiguousarray(np.dstack([pixels] * (3 // pixels.shape[2])) if pixels.ndim == 3 else pixels), None
+        return np.ascontiguousarray(
+            np.dstack([pixels] * (3 // pixels.shape[2])) if pixels.ndim == 3 else pixels
+        ), None

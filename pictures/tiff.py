@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from data.depth import BadPicture, scale_floats, scale_integers, separate_alpha
-from data.metadata import IPTC, PHOTOSHOP
+from pictures.depth import BadPicture, scale_floats, scale_integers, separate_alpha
+from pictures.metadata import IPTC, PHOTOSHOP
 
 MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
 MAX_PAGES, MAX_SAMPLES = 1000, 16
@@ -61,7 +61,10 @@ def open_tiff(file, formats, notes):
             file.seek(0)
             image = Image.open(file, formats=formats)
     image = image or WideTiff(page, file)
-    for number in (IPTC, PHOTOSHOP):  # as bytes: Pillow reads only the first of the numbers that some programs write
+    for number in (
+        IPTC,
+        PHOTOSHOP,
+    ):  # as bytes: Pillow reads only the first of the numbers that some programs write
         if tag := page.tags.get(number):
             file.seek(tag.valueoffset)
             image.info[number] = file.read(tag.valuebytecount)
@@ -83,11 +86,17 @@ def _choose(tif, notes):
         pages += [page, *(page.pages or [])[:MAX_PAGES]] if page.subifds else [page]
     if any(page.photometric in (CFA, LINEAR_RAW) for page in pages) or DNG_VERSION in pages[0].tags:
         raise CameraRaw
-    full = [page for page in pages if not (page.subfiletype & 5 or page.tags.valueof(255) == 2)] or pages
+    full = [
+        page for page in pages if not (page.subfiletype & 5 or page.tags.valueof(255) == 2)
+    ] or pages
     page = max(full, key=lambda page: page.imagewidth * page.imagelength)  # the first of equal ones
     if len(full) > 1:
         place = full.index(page) + 1
-        notes.append(f"first of {len(full)} frames" if place == 1 else f"page {place} of {len(full)}, the largest")
+        notes.append(
+            f"first of {len(full)} frames"
+            if place == 1
+            else f"page {place} of {len(full)}, the largest"
+        )
     return page, pages[0]
 
 
@@ -109,7 +118,11 @@ def _bits(page):
     largest = page.tags.valueof(281)
     largest = max(largest) if isinstance(largest, tuple) else largest
     is_wide = page.bitspersample == 16 and page.sampleformat in (None, 1)
-    return largest.bit_length() if is_wide and largest in (2**bits - 1 for bits in range(9, 16)) else page.bitspersample
+    return (
+        largest.bit_length()
+        if is_wide and largest in (2**bits - 1 for bits in range(9, 16))
+        else page.bitspersample
+    )
 
 
 def _samples_read(page):
@@ -141,7 +154,9 @@ class WideTiff:
         self.info = {"icc_profile": icc} if isinstance(icc, bytes) else {}
         with contextlib.suppress(Exception):  # of any type, on broken data
             unit = {2: 1, 3: 2.54}[page.tags.valueof(296, 2)]
-            self.info["dpi"] = tuple(unit * a / b for a, b in (page.tags.valueof(tag) for tag in (282, 283)))
+            self.info["dpi"] = tuple(
+                unit * a / b for a, b in (page.tags.valueof(tag) for tag in (282, 283))
+            )
 
     def getexif(self):
         exif = Image.Exif()
@@ -160,7 +175,11 @@ class WideTiff:
         page, bits, colours = self.page, _bits(self.page), _colours(self.page)
         if page.samplesperpixel > MAX_SAMPLES:
             raise BadPicture(f"{page.samplesperpixel} samples for each pixel cannot be read")
-        values = self._samples() if page.photometric in (0, 1, 2) and page.samplesperpixel >= colours else None
+        values = (
+            self._samples()
+            if page.photometric in (0, 1, 2) and page.samplesperpixel >= colours
+            else None
+        )
         if values is None:
             return self._by_pillow(notes)
         alphas = [i for i, kind in enumerate(page.extrasamples) if kind in (1, 2)][:1]
@@ -170,7 +189,9 @@ class WideTiff:
         if values.dtype.kind == "f":
             scaled = scale_floats(values[..., :colours], notes)
             if alphas:  # alpha of floats is 0 to 1
-                alpha = np.rint(65535 * np.clip(values[..., -1:].astype(np.float64), 0, 1)).astype(np.uint16)
+                alpha = np.rint(65535 * np.clip(values[..., -1:].astype(np.float64), 0, 1)).astype(
+                    np.uint16
+                )
                 scaled = np.concatenate([scaled, alpha], axis=-1)
         else:
             if values.max() >= 2**bits:
@@ -229,7 +250,10 @@ class WideTiff:
     def _unpacked(self, shape):
         """Samples of 9 to 15 bits, packed row by row; None if they are laid out in another way, or need a package."""
         page, bits = self.page, self.page.bitspersample
-        plain = page.compression in (1, *_DEFLATE) and page.predictor == page.fillorder == page.planarconfig == 1
+        plain = (
+            page.compression in (1, *_DEFLATE)
+            and page.predictor == page.fillorder == page.planarconfig == 1
+        )
         if not plain or page.is_tiled or not 1 < bits < 16:
             return None
         strips = self._strips()
@@ -252,10 +276,14 @@ class WideTiff:
             image = Image.open(io.BytesIO(self.fp.read()), formats=["TIFF"])
             image.load()
         except Exception:  # of any type
-            colours, packing = (getattr(value, "name", value) for value in (page.photometric, page.compression))
+            colours, packing = (
+                getattr(value, "name", value) for value in (page.photometric, page.compression)
+            )
             samples = f"{page.samplesperpixel} samples of {page.bitspersample} bits"
             advice = "; the package imagecodecs may help" * (page.photometric in (0, 1, 2))
-            raise BadPicture(f"a TIFF of {samples}, {colours}, compression {packing}, which is not read{advice}") from None
+            raise BadPicture(
+                f"a TIFF of {samples}, {colours}, compression {packing}, which is not read{advice}"
+            ) from None
         if image.mode in ("I", "I;16") or (image.mode == "L" and page.sampleformat == 2):
             values = np.asarray(image)
             if page.sampleformat == 2:

@@ -10,7 +10,9 @@ from PIL import Image, ImageCms
 
 def _made(space):
     icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes())
-    icc[24:36] = struct.pack(">6H", 2020, 1, 1, 0, 0, 0)  # the date, else no two runs would write the same bytes
+    icc[24:36] = struct.pack(
+        ">6H", 2020, 1, 1, 0, 0, 0
+    )  # the date, else no two runs would write the same bytes
     return bytes(icc)
 
 
@@ -30,7 +32,9 @@ _PRIMARIES = {  # x, y of red, green and blue, by their numbers in ITU-T H.273
 }
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE}  # H.273
-_CURVES |= dict.fromkeys((1, 6, 14, 15), (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081))  # Rec. 709
+_CURVES |= dict.fromkeys(
+    (1, 6, 14, 15), (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+)  # Rec. 709
 
 
 def of_png(gamma=None, chromaticities=None, cicp=None):
@@ -56,7 +60,10 @@ def of_png(gamma=None, chromaticities=None, cicp=None):
             raise ValueError("not RGB in full range")
         primaries, curve = _PRIMARIES[cicp[0]], _CURVES[cicp[1]]
     else:
-        if chromaticities and np.abs(np.subtract(chromaticities, (*white, *primaries))).max() > 0.002:
+        if (
+            chromaticities
+            and np.abs(np.subtract(chromaticities, (*white, *primaries))).max() > 0.002
+        ):
             white, primaries = chromaticities[:2], chromaticities[2:]
         if gamma and abs(gamma * 2.2 - 1) > 0.02:
             curve = (1 / gamma,)
@@ -65,7 +72,9 @@ def of_png(gamma=None, chromaticities=None, cicp=None):
     return _matrix_profile(white, primaries, curve)
 
 
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
 _D50 = np.array([0.9642, 1, 0.8249])
 
 
@@ -88,12 +97,17 @@ def _matrix_profile(white, primaries, curve):
     tags = {b"wtpt": b"XYZ " + bytes(4) + fixed(*_D50)}
     tags |= {b"desc": b"desc" + struct.pack(">4xI", 4) + b"PNG\0" + bytes(79)}
     for i, channel in enumerate((b"r", b"g", b"b")):
-        tags |= {channel + b"XYZ": b"XYZ " + bytes(4) + fixed(*columns[:, i]), channel + b"TRC": tone}
+        tags |= {
+            channel + b"XYZ": b"XYZ " + bytes(4) + fixed(*columns[:, i]),
+            channel + b"TRC": tone,
+        }
     table, body = struct.pack(">I", len(tags)), b""
     for name, content in tags.items():
         table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(content))
         body += content + bytes(-len(content) % 4)
-    head = struct.pack(">I4xI4s4s4s12x4s", 128 + len(table + body), 0x04000000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s", 128 + len(table + body), 0x04000000, b"mntr", b"RGB ", b"XYZ ", b"acsp"
+    )
     return (head.ljust(68, b"\0") + fixed(*_D50)).ljust(128, b"\0") + table + body
 
 
@@ -136,7 +150,9 @@ def _by_tables(pixels, source, target):
     scale = np.iinfo(pixels.dtype).max // 255
     colour = pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
     levels = np.rint(colour / scale).astype(np.uint8)
-    converted = np.asarray(rgb_image(Image.fromarray(levels), source, target)).astype(np.int32) * scale
+    converted = (
+        np.asarray(rgb_image(Image.fromarray(levels), source, target)).astype(np.int32) * scale
+    )
     converted += colour.astype(np.int32) - levels.astype(np.int32) * scale
     converted = np.clip(converted, 0, 255 * scale).astype(pixels.dtype)
     return converted if pixels.ndim == 3 else np.ascontiguousarray(converted[..., 1])
@@ -148,7 +164,9 @@ def _by_curves(pixels, source, target):
     if pixels.ndim == 2:  # in every RGB profile that works in practice the three curves are one
         light = _curve(source, "kTRC" if source[16:20] == b"GRAY" else "rTRC")(grid)
         return np.rint(top * _inverse(_curve(target, "rTRC"))(light)).astype(pixels.dtype)[pixels]
-    light = np.stack([_curve(source, f"{c}TRC")(grid)[pixels[..., i]] for i, c in enumerate("rgb")], -1)
+    light = np.stack(
+        [_curve(source, f"{c}TRC")(grid)[pixels[..., i]] for i, c in enumerate("rgb")], -1
+    )
     light = np.clip(light @ (np.linalg.inv(_primaries(target)) @ _primaries(source)).T, 0, 1)
     codes = [_inverse(_curve(target, f"{c}TRC"))(light[..., i]) for i, c in enumerate("rgb")]
     return np.rint(top * np.stack(codes, -1)).astype(pixels.dtype)

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from data import formats, profiles, raw, tiff
-from data.depth import BadPicture, deep_bits, read_deep, read_fits, scale_floats, scale_integers
-from data.mend import mended, png_cicp
-from data.metadata import read_dpi, read_exif, read_iptc, read_orientation, read_xmp
-from data.transparency import fill_transparent, has_alpha
+from pictures import formats, profiles, raw, tiff
+from pictures.depth import BadPicture, deep_bits, read_deep, read_fits, scale_floats, scale_integers
+from pictures.mend import mended, png_cicp
+from pictures.metadata import read_dpi, read_exif, read_iptc, read_orientation, read_xmp
+from pictures.transparency import fill_transparent, has_alpha
 from utils import one_line
 
 MAX_PIXELS = 200_000_000  # 10,000 x 20,000; larger pictures are refused by their header, before anything is decoded
@@ -72,7 +72,9 @@ def open_picture(source, max_pixels=MAX_PIXELS, notes=None):
             file.seek(0)
             image = stack.enter_context(contextlib.closing(_open(file, head, source, notes)))
             if image.width * image.height > max_pixels:
-                raise BadPicture(f"{image.width} x {image.height} is too large, the limit is {max_pixels:,} pixels")
+                raise BadPicture(
+                    f"{image.width} x {image.height} is too large, the limit is {max_pixels:,} pixels"
+                )
             yield image
     except BadPicture:
         raise
@@ -91,7 +93,9 @@ def _in_words(error, head, max_pixels):
         return "too large for the memory of this machine"
     if isinstance(error, OSError) and error.strerror:  # of the file system
         return text
-    is_sound = any(word in text.lower() for word in ("unsupported", "unimplemented", "not supported"))
+    is_sound = any(
+        word in text.lower() for word in ("unsupported", "unimplemented", "not supported")
+    )
     return f"{'this kind is not read' if is_sound else 'broken or cut short'}: {text}"
 
 
@@ -135,7 +139,9 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
     Raises:
         BadPicture: the file is missing, empty, broken, cut short, too large, or no picture.
     """
-    return _read_or_mend(path, functools.partial(_read, max_pixels=max_pixels, at_least=at_least, metadata=metadata))
+    return _read_or_mend(
+        path, functools.partial(_read, max_pixels=max_pixels, at_least=at_least, metadata=metadata)
+    )
 
 
 def _read_or_mend(path, read):
@@ -171,7 +177,10 @@ def _read(source, notes, max_pixels, at_least, metadata):
             kept = {"exif": read_exif(image, notes), "dpi": read_dpi(image)}
             kept |= {"xmp": read_xmp(image), "iptc": read_iptc(image)}
     if orientation in _UPRIGHT:
-        pixels, alpha = (a if a is None else np.ascontiguousarray(_UPRIGHT[orientation](a)) for a in (pixels, alpha))
+        pixels, alpha = (
+            a if a is None else np.ascontiguousarray(_UPRIGHT[orientation](a))
+            for a in (pixels, alpha)
+        )
         if orientation >= 5 and kept.get("dpi"):
             kept["dpi"] = kept["dpi"][::-1]
     return Picture(pixels, alpha, icc=icc, note=", ".join(notes), **kept)
@@ -216,26 +225,37 @@ def _read_pixels(image, notes):
     """Pixels (H, W) or (H, W, 3) and alpha (H, W) or None, still in the file's own gray or RGB profile."""
     if image.mode.startswith("I;16"):
         pixels = np.asarray(image).astype(np.uint16)
-        if image.format == "TIFF" and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+        if (
+            image.format == "TIFF"
+            and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+        ):
             pixels = 65535 - pixels  # white is zero, which Pillow handles in 8 bits only
         clear = image.info.get("transparency")
-        return pixels, None if clear is None else np.where(pixels == clear, 0, 65535).astype(np.uint16)
+        return pixels, None if clear is None else np.where(pixels == clear, 0, 65535).astype(
+            np.uint16
+        )
     if image.mode == "I":
-        return scale_integers(np.asarray(image).astype(np.uint32), 16, notes), None  # PGM, scaled by Pillow
+        return scale_integers(
+            np.asarray(image).astype(np.uint32), 16, notes
+        ), None  # PGM, scaled by Pillow
     if image.mode == "F":
         return scale_floats(np.asarray(image), notes), None
     if image.mode == "LAB":
         image = profiles.rgb_image(image, profiles.LAB)
     icc = image.info.get("icc_profile") or b""
     if image.mode == "CMYK" and icc[16:20] == b"CMYK":
-        with contextlib.suppress(OSError, ImageCms.PyCMSError):  # broken: Pillow's plain conversion below is used
+        with contextlib.suppress(
+            OSError, ImageCms.PyCMSError
+        ):  # broken: Pillow's plain conversion below is used
             image = profiles.rgb_image(image, icc)
     gray, clear = image.mode in ("1", "L", "LA", "La"), image.has_transparency_data
     mode = ("L" if gray else "RGB") + ("A" if clear else "")
     values = np.asarray(image if image.mode == mode else image.convert(mode))
     if not clear:
         return values, None
-    return values[..., 0] if gray else np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., -1])
+    return values[..., 0] if gray else np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(
+        values[..., -1]
+    )
 
 
 def _reduce_neutral(pixels):
@@ -244,7 +264,9 @@ def _reduce_neutral(pixels):
     def neutral(part):
         return (part[..., :1] == part[..., 1:]).all()
 
-    if pixels.ndim == 3 and neutral(pixels[::16, ::16]) and neutral(pixels):  # a few pixels decide for most pictures
+    if (
+        pixels.ndim == 3 and neutral(pixels[::16, ::16]) and neutral(pixels)
+    ):  # a few pixels decide for most pictures
         return np.ascontiguousarray(pixels[..., 0])
     return pixels
 
@@ -253,7 +275,10 @@ def _describe_png(image, notes):
     """Give a PNG the profile of its cICP, gAMA and cHRM chunks; iCCP goes before the latter two, as sRGB does."""
     given = {"cICP": {"cicp": png_cicp(image.fp)}}
     if not (image.info.get("icc_profile") or "srgb" in image.info):
-        given["gAMA and cHRM"] = {"gamma": image.info.get("gamma"), "chromaticities": image.info.get("chromaticity")}
+        given["gAMA and cHRM"] = {
+            "gamma": image.info.get("gamma"),
+            "chromaticities": image.info.get("chromaticity"),
+        }
     for name, values in given.items():
         if any(values.values()):
             try:
@@ -273,7 +298,9 @@ def _read_profile(pixels, mode, icc, notes):
             profiles.open_profile(icc)
             return pixels, profiles.SRGB  # converted while decoding
         if space == b"RGB " and (pixels.ndim == 3 or mode != "CMYK"):
-            return profiles.convert(pixels, icc, profiles.SRGB), icc if profiles.is_target(icc) else profiles.SRGB
+            return profiles.convert(pixels, icc, profiles.SRGB), icc if profiles.is_target(
+                icc
+            ) else profiles.SRGB
         if space == b"GRAY" and pixels.ndim == 2:
             return profiles.convert(pixels, icc, profiles.SRGB), profiles.SRGB
     except Exception:  # LittleCMS raises any kind of error on a hostile profile
@@ -298,4 +325,8 @@ def read_rgb(path, size):
 
 def eight_bits(values):
     """uint8 or uint16 -> uint8, rounded."""
-    return values if values.dtype == np.uint8 else ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return (
+        values
+        if values.dtype == np.uint8
+        else ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    )

@@ -17,10 +17,18 @@ def check_metadata(metadata):
     if type(named) is not dict:
         raise BadModel(f"its metadata says saturations {named!r:.80}, expected names and numbers")
     if type(metadata.get("mirror", False)) is not bool:
-        raise BadModel(f"its metadata says mirror {metadata['mirror']!r:.80}, expected true or false")
+        raise BadModel(
+            f"its metadata says mirror {metadata['mirror']!r:.80}, expected true or false"
+        )
     sizes = metadata.get("sizes", [8])
-    if type(sizes) is not list or not sizes or any(type(n) is not int or n % 8 or not 8 <= n <= MAX_SIDE for n in sizes):
-        raise BadModel(f"its metadata says sizes {sizes!r:.80}, expected multiples of 8 up to {MAX_SIDE}")
+    if (
+        type(sizes) is not list
+        or not sizes
+        or any(type(n) is not int or n % 8 or not 8 <= n <= MAX_SIDE for n in sizes)
+    ):
+        raise BadModel(
+            f"its metadata says sizes {sizes!r:.80}, expected multiples of 8 up to {MAX_SIDE}"
+        )
     for name, value in {**named, **factors}.items():
         if type(value) not in (int, float) or not 0 <= value < math.inf:
             raise BadModel(f"its metadata says {name} {value!r}, expected a number from 0 up")
