@@ -2,15 +2,15 @@
 
 A new network is one file and one line in NETWORKS. Its module has:
 
-    arguments(config)       the arguments of `build` for a configs.Config; they are saved in the file
-    build(*, precision, ...)    -> keras.Model; every argument has a default. Inputs, a dict of some of
+    arguments(config)       arguments of `build` for a configs.Config; they are saved in the file
+    build(*, precision, ...)    keras.Model; every argument has a default. Inputs, a dict of some of
         "lightness" (N, H, W, 1), L in 0..100,
         "global_lightness" (N, S, S, 1), the same pictures at the fixed size of a global branch, and
         "edges" (N, H, W, 1), 0 or 1.
         Output: ab (N, H, W, 2) in Lab units; layer "ab" holds it before it is last enlarged
     SIZE_STEP               H and W are multiples of it; `configs.SIZE_STEPS` repeats what is not 8
     LOSS_LAYER              the layer whose output the loss compares with the target
-    make_loss(statistics)   the loss: (output of LOSS_LAYER, target ab (N, H, W, 2)) -> (N,), float32
+    make_loss(statistics)   loss: (output of LOSS_LAYER, target ab (N, H, W, 2)) -> (N,), float32
     SLOW_PREFIXES           variables that --classification-rate applies to, by prefix of their path
     BRANCHES                {branch: its last layer}, of those that meet in a fusion layer
     RESIZABLE_ARGUMENTS     arguments of `build` that may change from one training to the next

@@ -1,8 +1,8 @@
-"""The network of *natural image automatic colorization* (ACIIDS 2020, doi 10.1007/978-3-030-41964-6_53).
+"""The network of *natural image automatic colorization* (ACIIDS 2020).
 
 Iizuka et al.'s network (SIGGRAPH 2016) with an edge detection network added: local features (LFN),
 classification (CN) and edge detection (EDN) meet at a fusion layer that feeds the colorization
-network. 9,844,743 parameters at full width.
+network. 9,844,743 parameters at full width. doi 10.1007/978-3-030-41964-6_53
 """
 
 import math
@@ -38,14 +38,14 @@ def build(
 
     Args:
         edges: False leaves out the edge detection network and its input (the paper's ablation).
-        width: factor on the number of filters and units, 1 in the paper; small widths make quick tests.
+        width: factor on the number of filters and units, 1 in the paper; below 1 for tests.
         global_size: side of the picture that the classification network sees, 256 in the paper.
         input_scale, input_offset: the convolutions see input_scale * L + input_offset; the paper
             feeds raw L: 1 and 0.
-        initializer: "glorot_uniform" (Keras' default, so the paper's), "he_uniform", or "he_gentle":
-            He's, but the one ReLU filter that CN ends in starts without negative weights, hence
-            open everywhere, and CN's part of the fusion starts at 0. An untrained CN is noise to
-            the colours otherwise, and the loss closes that filter for good.
+        initializer: "glorot_uniform" (Keras' default, so the paper's), "he_uniform", or
+            "he_gentle": He's, but the one ReLU filter that CN ends in starts without negative
+            weights, hence open everywhere, and CN's part of the fusion starts at 0. An untrained CN
+            is noise to the colours otherwise, and the loss closes that filter for good.
         precision: a Keras dtype policy, such as "mixed_bfloat16". The last tanh is always float32.
 
     Returns:

@@ -1,8 +1,8 @@
 """A U-Net over EfficientNet-Lite2: a network that knows objects before it learns their colours.
 
-The encoder is EfficientNet (Tan and Le, ICML 2019, arXiv 1905.11946) in its Lite form of 2020 (ReLU6,
-no squeeze and excitation), width 1.1, depth 1.2, as trained on ImageNet. The decoder joins its
-features at strides 32, 16, 8, 4 and 2, as the U-Net does (Ronneberger, Fischer and Brox, MICCAI
+The encoder is EfficientNet (Tan and Le, ICML 2019, arXiv 1905.11946) in its Lite form of 2020
+(ReLU6, no squeeze and excitation), width 1.1, depth 1.2, as trained on ImageNet. The decoder joins
+its features at strides 32, 16, 8, 4 and 2, as the U-Net does (Ronneberger, Fischer and Brox, MICCAI
 2015, arXiv 1505.04597).
 """
 

@@ -1,8 +1,9 @@
-"""The network of *Let there be Color!* (Iizuka, Simo-Serra and Ishikawa, SIGGRAPH 2016, doi 10.1145/2897824.2925974).
+"""The network of *Let there be Color!* (Iizuka, Simo-Serra and Ishikawa, SIGGRAPH 2016).
 
 Low-level features are shared by two branches: mid-level features keep the places, global features
 are one vector of the picture at 224 x 224. Both meet at a fusion layer that feeds the colorization
 network. 3x3 convolutions, batch normalisation and ReLU after each layer but the last.
+doi 10.1145/2897824.2925974
 """
 
 from keras import Model, layers, ops
@@ -25,8 +26,8 @@ def build(*, width=1.0, precision="float32"):
     """L in, ab out, both in CIE units; the scaling is part of the network.
 
     Args:
-        width: factor on the number of filters and units, 1 in the paper; small widths make quick tests.
-        precision: a Keras dtype policy, such as "mixed_bfloat16". The last sigmoid is always float32.
+        width: factor on the number of filters and units, 1 in the paper; below 1 for tests.
+        precision: a Keras dtype policy, such as "mixed_bfloat16". The sigmoid is always float32.
 
     Returns:
         keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8;
@@ -114,5 +115,5 @@ def classifier(network, classes):
 
 
 def make_loss(statistics=None):
-    """The paper's colour loss: mean squared error of ab scaled to 0..1, (N, H, W, 2) twice -> (N,)."""
+    """The paper's loss: mean squared error of ab scaled to 0..1, (N, H, W, 2) twice -> (N,)."""
     return lambda ab, target: ops.mean(ops.square((ab - target) / (2 * AB_SCALE)), axis=(1, 2, 3))

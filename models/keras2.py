@@ -19,10 +19,11 @@ BRANCHES = {  # by the order of the layers that have weights
 }
 COLOR = ["fusion_conv"] + [f"color_conv{i}" for i in range(1, 6)]
 # All that the description may ask Keras to make, and the largest numbers in it
-CLASSES = (
-    "Model Functional InputLayer Conv2D Dense Flatten Reshape RepeatVector UpSampling2D Concatenate"
-    " GlorotUniform RandomUniform VarianceScaling Zeros"
-).split()
+CLASSES = {
+    *("Model", "Functional", "InputLayer", "Conv2D", "Dense", "Flatten", "Concatenate"),
+    *("Reshape", "RepeatVector", "UpSampling2D"),
+    *("GlorotUniform", "RandomUniform", "VarianceScaling", "Zeros"),
+}
 MAX_NUMBER, MAX_KERNEL = 1500, 3
 
 
@@ -37,7 +38,7 @@ def load_keras2(path, precision):
             raise BadModel("it holds weights alone: save the whole model with model.save()")
         json.loads(file.attrs["model_config"], object_hook=_check_layer, parse_int=_check_number)
     source = keras.models.load_model(path, compile=False)
-    layers, join = _chain(source.output)
+    layers, join = _chain(source.outputs[0])
     by_length = {len(names): branch for branch, names in BRANCHES.items()}
     branches, inputs = {}, {}
     for tensor in _inputs(join):
@@ -109,6 +110,6 @@ def _compare(source, network, edge_input):
     views = {"lightness": lightness, "global_lightness": lightness, "edges": edges}
     found = network.predict_on_batch({name: views[name] for name in network.input}) / 128
     given = [edges if tensor is edge_input else lightness for tensor in source.inputs]
-    expected = source.predict_on_batch(given)
+    (expected,) = keras.tree.flatten(source.predict_on_batch(given))
     if found.shape != expected.shape or not np.abs(found - expected).max() < 1e-3:
         raise BadModel("its layers are not those of the paper's network")

@@ -1,15 +1,15 @@
-"""What the file of a network says about colorizing: names, limits and defaults. Imports no Keras."""
+"""What the file of a network says about colorizing: keys, limits and defaults."""
 
 import math
 
 from configs import SIZE_STEPS
 
-EXPORTED_KEYS = ("network", "mirror", "colorize_saturation", "saturations")  # in ONNX files too
+EXPORTED_KEYS = ("mirror", "colorize_saturation", "saturations")  # ONNX files have them too
 MAX_SIZE = 1024  # of the squares that a network sees
 
 
 class BadModel(ValueError):
-    """A model file that cannot be used. The message is one line that names the file and says why."""
+    """A model file that cannot be used. The message is one line with the file and the reason."""
 
 
 def size_step(metadata):
@@ -61,7 +61,7 @@ def sizes_of(metadata, asked=None):
     """
     step = size_step(metadata)
     if wrong := [size for size in asked or () if size % step]:
-        raise ValueError(f"size {wrong[0]}: {metadata['network']} takes multiples of {step}")
+        raise ValueError(f"size {wrong[0]}: this network takes multiples of {step}")
     return asked or metadata.get("sizes") or [metadata["size"]]
 
 

@@ -1,7 +1,8 @@
-"""The network of *Colorful Image Colorization* (Zhang, Isola and Efros, ECCV 2016, arXiv 1603.08511).
+"""The network of *Colorful Image Colorization* (Zhang, Isola and Efros, ECCV 2016).
 
 Colorization as classification: at every place the network chooses among 313 bins of the ab plane.
 Rare colours weigh more in the loss, and the result is the annealed mean of the distribution.
+arXiv 1603.08511
 """
 
 import functools
@@ -139,7 +140,7 @@ def quarter(ab):
 def _closeness(ab):
     """The squared distance of ab (..., 2) to each bin, negative: (..., 313).
 
-    Spelled out: a matrix product may be rounded by an accelerator, and would be off by several units.
+    No matrix product: an accelerator may round it, and it would be off by several units.
     """
     a, b = (ab[..., i, None] - bins()[:, i] for i in range(2))
     return -(a * a + b * b)
@@ -152,7 +153,8 @@ def encode(ab):
         ab: float32 tensor (..., 2), Lab units.
 
     Returns:
-        float32 tensor (..., 313) that sums to 1 over the bins. Bins at equal distance share the last of the 5 places.
+        float32 tensor (..., 313) that sums to 1 over the bins. Bins at equal distance share the
+        last of the 5 places.
     """
     closeness = _closeness(ab)
     fifth = ops.top_k(closeness, NEIGHBOURS)[0][..., -1:]
