@@ -1,7 +1,4 @@
-"""Photographs of scikit-image, to try everything on: `python -m data.demo OUT`.
-
-Writes OUT/photographs and their gray copies, OUT/gray.
-"""
+"""Photographs that scikit-image carries, to try everything on without any other data: `python -m data.demo OUT`."""
 
 import sys
 from pathlib import Path
@@ -21,17 +18,16 @@ def photographs():
     }
 
 
-def write(folder, pictures, mode=None):
-    """Write pictures, name -> uint8 (H, W) or (H, W, 3), as PNG files of `mode` into a new folder."""
+def write(folder, pictures):
+    """Write pictures, name -> uint8 (H, W) or (H, W, 3), as PNG files into a folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
-        image = Image.fromarray(picture)
-        image.convert(mode or image.mode).save(folder / f"{name}.png")
+        Image.fromarray(picture).save(folder / f"{name}.png")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m data.demo OUT")
-    out, pictures = Path(sys.argv[1]), photographs() | {"camera": data.camera()}  # the last is gray
-    write(out / "photographs", pictures)
-    write(out / "gray", pictures, "L")
+    write(
+        Path(sys.argv[1]), photographs() | {"camera": data.camera()}
+    )  # the last has been gray ever since
