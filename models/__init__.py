@@ -1,6 +1,6 @@
 """The networks by name, and the contract that their modules keep.
 
-A new network is one file and one line in NETWORKS. Its module has:
+A new network is one file and its name in NAMES. Its module has:
 
     arguments(config)       arguments of `build` for a configs.Config; they are saved in the file
     build(*, precision, ...)    keras.Model; every argument has a default. Inputs, a dict of some of
@@ -11,7 +11,7 @@ A new network is one file and one line in NETWORKS. Its module has:
     SIZE_STEP               H and W are multiples of it; `configs.SIZE_STEPS` repeats what is not 8
     LOSS_LAYER              the layer whose output the loss compares with the target
     make_loss(statistics)   loss: (output of LOSS_LAYER, target ab (N, H, W, 2)) -> (N,), float32
-    SLOW_PREFIXES           variables that --classification-rate applies to, by prefix of their path
+    SLOW_PREFIXES           variables that --slow-rate applies to, by prefix of their path
     BRANCHES                {branch: its last layer}, of those that meet in a fusion layer
     RESIZABLE_ARGUMENTS     arguments of `build` that may change from one training to the next
 
@@ -26,11 +26,19 @@ and these functions, or None:
     classifier(network, classes)    logits (N, classes) of a scene classifier for the training
 """
 
-from models import aciids2020, efficientnet_unet, iizuka2016, zhang2016
+import functools
+import importlib
 
-NETWORKS = {
-    "aciids2020": aciids2020,
-    "efficientnet_unet": efficientnet_unet,
-    "iizuka2016": iizuka2016,
-    "zhang2016": zhang2016,
-}
+NAMES = ("aciids2020", "efficientnet_unet", "iizuka2016", "zhang2016")
+
+
+@functools.cache
+def _networks():
+    return {name: importlib.import_module(f"models.{name}") for name in NAMES}
+
+
+def __getattr__(name):
+    """NETWORKS, made when it is first used: models.properties is imported without Keras."""
+    if name == "NETWORKS":
+        return _networks()
+    raise AttributeError(name)
