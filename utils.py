@@ -31,20 +31,36 @@ PARTIAL = ".partial-"  # what is being written is named so, and is never taken f
 
 
 @contextlib.contextmanager
-def atomic(path):
-    """Yields a temporary path beside `path`, moved into place when the block ends well and removed when it does not."""
+def atomic(path, flush=False):
+    """Yields a temporary path beside `path`, moved into place when the block ends well and removed when it does not.
+
+    With `flush` the file is on the disk before it takes the name, and the name before this returns.
+    """
     path = Path(path)
     # The end of the name is kept, because some writers choose the format by it; a full name could grow too long.
     temporary = path.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{path.name[-32:]}")
     held = lock(temporary)  # as long as it is written: see remove_leftovers
     try:
         yield temporary
+        if flush:
+            _flush(temporary)
         if not fcntl:  # Windows moves no open file
             held.close()
         os.replace(temporary, path)
+        if flush and fcntl:
+            _flush(path.parent)
     finally:
         held.close()
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path):
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY if fcntl else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def lock(path):

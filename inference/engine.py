@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.preprocess import resize, to_float
-from models.properties import TOLD, BadModel, check_metadata, mirror_of
+from models.properties import EXPORTED_KEYS, BadModel, check_metadata, mirror_of
 
 
 def open_network(path, precision="auto"):
@@ -57,7 +57,9 @@ def _open_onnx(path):
         )
         inputs = {value.name: value.shape for value in session.get_inputs()}
         told = session.get_modelmeta().custom_metadata_map
-        metadata = {name: json.loads(told[name]) for name in (*TOLD, "size") if name in told}
+        metadata = {
+            name: json.loads(told[name]) for name in (*EXPORTED_KEYS, "size") if name in told
+        }
         check_metadata(metadata)
         metadata["exported"] = True  # sizes and mirror images are as they were exported
         if len(inputs["picture"]) != 4 or inputs["saturation"] or type(metadata["size"]) is not int:

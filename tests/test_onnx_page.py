@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     from inference.export import write_onnx
 
     folder = tmp_path_factory.mktemp("onnx")
-    write_onnx(DEFAULT_MODEL, folder / "colorizer.onnx", half=True)
+    write_onnx(DEFAULT_MODEL, folder / "colorizer.onnx")
     return folder
 
 

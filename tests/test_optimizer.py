@@ -52,7 +52,7 @@ def test_the_step_of_a_kernel_has_singular_values_near_one_another(shape, produc
 
 def test_all_else_is_left_to_adamw():
     network = aciids2020.build(global_size=64)
-    optimizer = make_optimizer("muon", 1e-3, total_steps=10, own_rate=aciids2020.OWN_RATE)
+    optimizer = make_optimizer("muon", 1e-3, total_steps=10, own_rate=aciids2020.SLOW_PREFIXES)
     optimizer.build(network.trainable_variables)
     adamw = {
         v.path

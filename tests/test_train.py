@@ -105,7 +105,7 @@ def test_the_compiled_loss_and_ratio_are_the_papers():
 def test_the_rate_of_the_classification_network():
     before, moved = small_model().network.get_weights(), []
     for factor in (1, 0.5):
-        own = {"own_rate": aciids2020.OWN_RATE, "own_rate_factor": factor}
+        own = {"own_rate": aciids2020.SLOW_PREFIXES, "own_rate_factor": factor}
         model = small_model(make_optimizer("sgd", 10.0, total_steps=10, **own))
         model.train_on_batch(pictures())
         moved.append([new - old for new, old in zip(model.network.get_weights(), before)])

@@ -158,7 +158,7 @@ def build_model(config, total_steps, dataset, folder):
         weight_decay=config.weight_decay,
         beta_2=config.beta_2,
         ema_decay=config.ema_decay,
-        own_rate=module.OWN_RATE,
+        own_rate=module.SLOW_PREFIXES,
         own_rate_factor=config.classification_rate,
         precision=config.precision,
     )
