@@ -12,7 +12,7 @@ A new network is one file and one line in NETWORKS. A module has:
     statistics(target)          what the loss needs to know of the training pictures: target ab (N, H, W, 2) -> a NumPy
                                 array, summed over the batches; None in place of the function: nothing
     initialize(network, lightness, seed)   initial weights that depend on L of training pictures; None: `build`'s
-    OWN_RATE                    prefixes of the paths of variables that --classification-rate applies to
+    SLOW_PREFIXES               prefixes of the paths of variables that --slow-rate applies to
     BRANCHES                    {branch: its last layer} of those that meet in a fusion layer
     ablate(network, branch, mean)   the weights with the branch's output replaced by its mean; None without branches
     classifier(network, classes)    logits of a scene classifier trained along; None: not available

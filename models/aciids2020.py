@@ -16,7 +16,7 @@ BRANCHES = {
     "EDN": "edn_conv3",
 }  # the layers that meet in the fusion
 LOSS_LAYER = "color_up3"
-OWN_RATE = ("cn_", "fusion_cn/")  # CN and its way into the fusion
+SLOW_PREFIXES = ("cn_", "fusion_cn/")  # CN and its way into the fusion
 FREE = ("global_size", "initializer")
 statistics = initialize = None
 

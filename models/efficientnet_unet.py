@@ -27,7 +27,7 @@ STAGES = (
 )
 LOSS_LAYER = "ab_full"
 BRANCHES = {}
-OWN_RATE = ("encoder_",)
+SLOW_PREFIXES = ("encoder_",)
 FREE = ()
 statistics = ablate = classifier = enlarge = None
 

@@ -11,7 +11,7 @@ AB_SCALE = 100.0  # the last sigmoid, 0..1, spans a, b in -100..100, as in the r
 GLOBAL_SIDE = 224  # of the picture that the global features are made of
 BRANCHES = {"global": "global_dense3", "mid": "mid_conv2"}  # the layers that meet in the fusion
 LOSS_LAYER = "color_up3"
-OWN_RATE, FREE = (), ()
+SLOW_PREFIXES, FREE = (), ()
 statistics = ablate = initialize = None
 
 

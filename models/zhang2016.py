@@ -23,7 +23,7 @@ COLOURLESS = 5  # |a| and |b| up to which a picture is gray, and left out of the
 TEMPERATURE = 0.38  # of the annealed mean (section 2.3)
 BRANCHES = {}  # one path, nothing to fuse
 LOSS_LAYER = "logits"
-OWN_RATE, FREE = (), ()
+SLOW_PREFIXES, FREE = (), ()
 ablate = classifier = None
 
 
