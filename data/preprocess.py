@@ -107,7 +107,7 @@ def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
 
 
 def target(rgb, saturation, clip=False):
-    """The target K in Lab units: ab of the pictures with their HSV saturation multiplied by `saturation`, the paper's T.
+    """The target K in Lab units: ab of the pictures, their HSV saturation times `saturation`, T.
 
     Args:
         rgb: uint8 tensor (N, H, W, 3), sRGB.
