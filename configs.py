@@ -283,8 +283,8 @@ def parse_training(arguments=None):
         parser.error("--run DIR is needed")
     if (options.coordinator is None) != (options.process is None):
         parser.error("--coordinator and --process go together")
-    if options.coordinator and options.dry_run:
-        parser.error("--dry-run: goes with one process")
+    if options.coordinator and (options.dry_run or options.devices):
+        parser.error("--coordinator: goes without --dry-run and --devices")
     for folder in (options.data or []) + (options.val or []):
         if not folder.is_dir():
             parser.error(f"{folder}: no such folder")
