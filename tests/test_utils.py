@@ -159,3 +159,13 @@ def test_the_quota_of_a_container(files, count, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
     monkeypatch.setattr(utils, "_control", lambda name: files.get(name, []))
     assert utils.cpu_count() == count
+
+
+@pytest.mark.parametrize("name", ["utils.py", "data/__init__.py", "models/__init__.py"])
+def test_a_users_module_in_the_way_of_the_api_is_named(name, tmp_path):
+    make(tmp_path, (name,))
+    (tmp_path / "mine.py").write_text("import colorizer")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, tmp_path / "mine.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert f"ImportError: Rename {tmp_path / name}: " in done.stderr.splitlines()[-1]
