@@ -102,11 +102,6 @@ class Batches(keras.utils.PyDataset):
         if order:
             rng = np.random.default_rng([order.seed, 2, order.epoch])
             self.places = rng.permutation(len(files))
-            self.options = {
-                "crop": order.crop,
-                "mirror": order.mirror,
-                "load_size": order.load_size,
-            }
 
     def __len__(self):
         return len(self.steps)
@@ -156,7 +151,8 @@ class Batches(keras.utils.PyDataset):
                 return resize_nearest(rgb, self.size, self.size), file
             if not self.order:
                 return resize(rgb, self.size, self.size), file
-            return crop_and_mirror(rgb, self.size, draws, **self.options), file
+            o = self.order
+            return crop_and_mirror(rgb, self.size, draws, o.crop, o.mirror, o.load_size), file
         first = lines[0].partition(", the next")[0]
         raise OSError(f"none of the pictures can be read any more; {first}")
 

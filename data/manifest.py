@@ -123,10 +123,11 @@ def find_candidates(folders, natural=False, runs=None, hidden=None):
         is_run = folder.is_dir() and marks <= set(os.listdir(folder))
 
         def skip(path, names, folder=folder, is_run=is_run):
-            leave = marks <= names if path != folder else False
-            leave = leave or (is_run and path == folder / "samples")
-            runs.extend([path] * leave)
-            return leave
+            is_inner = path != folder and marks <= names
+            if is_inner or (is_run and path == folder / "samples"):
+                runs.append(path)
+                return True
+            return False
 
         for path in find_files(folder, skip=skip, hidden=hidden.append):
             relative = os.path.relpath(path, folder)
