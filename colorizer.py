@@ -11,10 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.engine import open_network
-from inference.options import DEFAULT_MODEL
-from inference.scan import enlarge, join, shown
-from models.properties import BadModel, factor_of, mirror_of, sizes_of
+try:
+    from inference.engine import open_network
+    from inference.options import DEFAULT_MODEL
+    from inference.scan import enlarge, join, shown
+    from models.properties import BadModel, factor_of, mirror_of, sizes_of
+except ImportError as error:  # perhaps a user's own utils.py or data/ was imported in place of ours
+    import importlib.util
+
+    for name in ("utils", "data", "pictures", "models", "inference"):
+        spec = importlib.util.find_spec(name)
+        place = Path(spec.origin).resolve() if spec and spec.origin else Path(__file__).resolve()
+        if not place.is_relative_to(Path(__file__).resolve().parent):
+            advice = f"Rename {place}: colorizer.py has a module {name} of its own"
+            raise ImportError(advice, name=name, path=str(place)) from error
+    raise
 
 __all__ = ["BadModel", "Colorizer"]
 
