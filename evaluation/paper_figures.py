@@ -265,7 +265,7 @@ def draw(title, blocks):
     cell, rows, texts = WIDTH / columns, [], {}
     for panels, captions in blocks:
         rows += panels
-        texts |= {(len(rows) - 1, i): own for i, own in enumerate(level(captions, 20 * cell))}
+        texts |= {(len(rows) - 1, i): own for i, own in enumerate(level(captions, 17 * cell))}
     heights = [cell * min(TALLEST, max(len(x) / x.shape[1] for x in row)) for row in rows]
     title = textwrap.wrap(title, 130)
     lines = sum(len(captions[0]) + 2 for _, captions in blocks) + len(title)
