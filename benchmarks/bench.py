@@ -162,10 +162,14 @@ def step_rows(folder, model):
     if authors.installed():
         ours, theirs = compiled("paper")[0], authors.network()
         theirs.compile(optimizer="sgd", loss="mse")
-        x, *_, edges, target = recipe.predict_on_batch(rgb).values()
-        their_step = lambda: theirs.train_on_batch([x, x, edges], target / 128)  # noqa: E731
+        given = recipe.predict_on_batch(rgb)
+        inputs = [given[name] for name in ("lightness", "lightness", "edges")]
+        runs = (
+            lambda: ours.train_on_batch(rgb),
+            lambda: theirs.train_on_batch(inputs, given["target"] / 128),
+        )
         what = "training step from pictures : the authors', float32, from arrays"
-        yield rates(what, len(rgb), lambda: ours.train_on_batch(rgb), their_step)
+        yield rates(what, len(rgb), *runs)
 
 
 def batch_rows(folder, model):
@@ -180,8 +184,7 @@ def batch_rows(folder, model):
 
 def time_steps(precision, batch):
     model, rgb = compiled(batch=batch, precision=precision)
-    step = lambda: model.train_on_batch(rgb)  # noqa: E731
-    print(batch / in_turns(step, step)[0])
+    print(batch / in_turns(lambda: model.train_on_batch(rgb), lambda: None)[0])
 
 
 def folder_rows(folder, model):
@@ -237,9 +240,9 @@ def process_rows(folder, model):
         write(source, crops(500), "L")
         authors.network().save(folder / "network.h5")
         command = "benchmarks.authors", source, folder / "theirs", folder / "network.h5"
-        run = lambda: colorize(source, "--model", model)[0]  # noqa: E731
+        runs = lambda: colorize(source, "--model", model)[0], lambda: process("-m", *command)[0]
         what = "test.py : the authors' way (load all, one `predict`, save), 500 pictures"
-        yield rates(what, 500, run, lambda: process("-m", *command)[0])
+        yield rates(what, 500, *runs)
 
 
 def engine_rows(folder, model):

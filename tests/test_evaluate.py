@@ -20,7 +20,7 @@ import evaluate
 from data import preprocess
 from data.batches import Batches
 from inference.view import Predictor
-from models import aciids2020
+from models import NETWORKS, aciids2020
 from models import file as model_file
 from training.model import TrainingModel
 
@@ -424,3 +424,16 @@ def test_refused(folder, tmp_path, monkeypatch, capsys, wrong, said):
     error = capsys.readouterr().err.rpartition("\r")[2]  # after the progress of the scan
     assert stopped.value.code == 2 and error.startswith("evaluate.py: ")
     assert said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_measured_by_the_target_of_its_file(name, folder, tmp_path):
+    arguments = {"width": 1 / 16}
+    weights = NETWORKS[name].build(**arguments).get_weights()
+    metadata = {"arguments": arguments, "size": SIZE, "saturation": 1.0}
+    model_file.save(tmp_path / "best.keras", name, weights, metadata)
+    found = run(tmp_path, folder, "--model", tmp_path / "best.keras", "--limit", 2)
+    row = row_name(tmp_path / "best.keras")
+    assert found["methods"][row]["target"] == "T = 1"
+    measured = means(found, row)
+    assert np.isfinite([measured["relative_mse"], measured["psnr_gain"]]).all()
