@@ -103,11 +103,11 @@ def run(args):
             for protocol, table in by_protocol.items()
         }
     tables = tables_of(result)
-    show(result, tables)
     write(args.out, result, tables, rows, [*faulty, *bordered])
     squashed = by_protocol["squashed"]
     shown = {own.name: examples(own, squashed[own.name], args.size) for own in network_of}
     webpage.write(args.out / "report.html", result, tables, shown)
+    show(result, tables)
     speed = f"{seconds / len(photographs):.2f} s a picture and {len(measured)} methods"
     print(f"{printable(args.out / 'report.html')}: {speed}")
 

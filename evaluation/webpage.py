@@ -33,14 +33,7 @@ figcaption { grid-column: 1 / -1; font-size: 13px; color: #555 }
 
 
 def write(path, result, tables, examples):
-    """Write the page.
-
-    Args:
-        path: of the HTML file; overwritten.
-        result: what summary.json holds.
-        tables: `tables.tables_of` it.
-        examples: {method: [(caption, [gray, result, photograph, error])]}.
-    """
+    """Write the page of a result (summary.json), its `tables.tables_of` and examples by method."""
     common = result["common_colors"]
     parts = [
         INTRODUCTION.format(
