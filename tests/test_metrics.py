@@ -197,6 +197,16 @@ def test_bleed_shifted_off_the_edge():
     assert m.bleed(ab[:, ::-1].copy(), ab, lightness) == pytest.approx(0, abs=1e-3)
 
 
+@pytest.mark.parametrize("step, expected", [(8, 0), (10, -94)])
+def test_an_edge_is_3_of_lightness_per_pixel(step, expected):
+    """Smoothed and differenced, a step of 8 rises by 2.6 per px at most, of 10 by 3.2."""
+    _, ab = two_objects()
+    lightness = np.ascontiguousarray(np.where(ab[..., 0] > 0, 40, 40 + step).astype(np.float32))
+    reference = np.repeat(ab[:, :1], ab.shape[1], axis=1)
+    reference[:, :20] = ab[:, -1:]
+    assert m.bleed(ab, reference, lightness) == pytest.approx(expected, abs=1)
+
+
 # --- all metrics of a picture
 
 
