@@ -30,7 +30,7 @@ def read_ifd(file, order, start, keep=None):
         keep: the tags to read; None: all.
 
     Raises:
-        Exception: struct.error or KeyError, if it is broken.
+        struct.error: it is broken.
     """
     file.seek(start)
     (count,) = struct.unpack(order + "H", file.read(2))
@@ -45,13 +45,12 @@ def read_ifd(file, order, start, keep=None):
                     file, order, place, None if tag == EXIF_IFD else range(1 << 16)
                 )
             continue
-        size = _BYTES[kind] * number
+        size = _BYTES.get(kind, 0) * number
         if size > 4:
             file.seek(place)
             field = file.read(size)
-            if len(field) < size:
-                raise KeyError(tag)
-        entries[tag] = kind, number, field[:size]
+        if 0 < size <= len(field):  # others are broken
+            entries[tag] = kind, number, field[:size]
     return entries
 
 
@@ -167,14 +166,10 @@ def iptc_of_png(text):
     return resources(records).get(0x0404, b"") if records.startswith(b"8BIM") else records
 
 
-def png_chunks(file):
-    """{kind: [whole chunks]} of an open PNG, without those of the pixels."""
-    end, found, place = file.seek(0, io.SEEK_END), {}, 8
-    while place + 12 <= end:
-        file.seek(place)
-        head = file.read(8)
-        size, kind = struct.unpack(">I4s", head)
-        if kind not in (b"IDAT", b"fdAT"):
-            found.setdefault(kind, []).append(head + file.read(4 + size))
+def png_chunks(content):
+    """(kind, the whole chunk) of each chunk of a PNG."""
+    place = 8
+    while place + 12 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, place)
+        yield kind, content[place : place + 12 + size]
         place += 12 + size
-    return found

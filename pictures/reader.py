@@ -11,6 +11,7 @@ import re
 import stat
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -73,6 +74,8 @@ def _open(path, max_pixels, notes):
             )
             with contextlib.closing(image):
                 size = f"{image.width} x {image.height}"
+                if not image.width * image.height:
+                    raise BadPicture(f"broken: {size} pixels")
                 if image.width * image.height > max_pixels:
                     raise BadPicture(f"{size} is too large, the limit is {max_pixels:,} pixels")
                 yield image, file
@@ -145,7 +148,7 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
                 for a in (pixels, alpha)
             )
         height, width = pixels.shape[:2]
-        kept = _metadata(image, orientation, width, height, notes) if metadata else {}
+        kept = _metadata(image, file, orientation, width, height, notes) if metadata else {}
     return Picture(pixels, alpha, icc=icc, note=", ".join(notes), **kept)
 
 
@@ -181,6 +184,9 @@ def _decode(image, file, at_least, notes):
     else:
         if bits > 8:
             notes.append(f"{bits} bits read as 8")
+        if image.format == "PNG" and bits in (2, 4) and image.mode == "L":
+            with contextlib.suppress(KeyError):  # Pillow compares it with scaled pixels
+                image.info["transparency"] *= 255 // (2**bits - 1)
         image.load()
         pixels, alpha = _eight_bit_channels(image)
     if alpha is not None and not is_alpha:
@@ -249,9 +255,18 @@ def _deep_pnm(image, file):
     return table[np.minimum(values, maximum)]
 
 
+def _deep_png(_, file):
+    """By libpng, which gets no chunk that it would remark upon on stderr."""
+    content, needed = _content(file), (b"IHDR", b"IDAT", b"tRNS", b"IEND")
+    chunks = [chunk for kind, chunk in metadata.png_chunks(content) if kind in needed]
+    if any(zlib.crc32(c[4:-4]) != int.from_bytes(c[-4:], "big") for c in chunks):
+        raise ValueError("a checksum is wrong")
+    return imagecodecs.png_decode(content[:8] + b"".join(chunks))
+
+
 # Decoders for samples of more than 8 bits
 _DEEP = {
-    "PNG": lambda _, file: imagecodecs.png_decode(_content(file)),
+    "PNG": _deep_png,
     "PPM": _deep_pnm,
     "JPEG2000": lambda _, file: imagecodecs.jpeg2k_decode(_content(file)),
     "AVIF": lambda _, file: imagecodecs.avif_decode(_content(file), index=0),
@@ -323,8 +338,8 @@ def _profile(image, file, notes):
     which goes before sRGB, which goes before gAMA and cHRM. EXIF names Adobe RGB as DCF has it."""
     icc, info = image.info.get("icc_profile") or b"", image.info
     if image.format == "PNG":
-        info["chunks"] = metadata.png_chunks(file)
-        cicp = info["chunks"].get(b"cICP", [b""])[0][8:12]
+        chunks = metadata.png_chunks(_content(file))
+        cicp = next((chunk[8:12] for kind, chunk in chunks if kind == b"cICP"), b"")
         given = {"cICP": {"cicp": tuple(cicp)}} if cicp else {}
         if not icc and "srgb" not in info and ("gamma" in info or "chromaticity" in info):
             given["gAMA and cHRM"] = {
@@ -368,7 +383,7 @@ def _to_srgb(pixels, icc, notes):
     return pixels, b""
 
 
-def _metadata(image, orientation, width, height, notes):
+def _metadata(image, file, orientation, width, height, notes):
     """EXIF, XMP, IPTC, text and resolution, as `Picture` has them."""
     info, found, exif = image.info, {}, b""
     with contextlib.suppress(Exception):  # of any type; the pixels are fine
@@ -398,17 +413,19 @@ def _metadata(image, orientation, width, height, notes):
         if len(dpi) == 2 and all(1 < value < 1e6 for value in dpi):  # 1: there is none
             found["dpi"] = dpi
     with contextlib.suppress(Exception):
-        found["text"] = _text(image)
+        found["text"] = _text(image, file)
     return found
 
 
-def _text(image):
+def _text(image, file):
     """("png", its chunks of text and time), ("jpg", its comment) or ("", b"")."""
     if image.format == "PNG":
-        chunks = image.info["chunks"]
-        kept = [c for kind in (b"tEXt", b"zTXt", b"iTXt", b"tIME") for c in chunks.get(kind, [])]
         elsewhere = (b"XML:com.adobe.xmp\0", b"Raw profile type ")
-        return "png", b"".join(c for c in kept if not c[8:].startswith(elsewhere))
+        return "png", b"".join(
+            chunk
+            for kind, chunk in metadata.png_chunks(_content(file))
+            if kind in (b"tEXt", b"zTXt", b"iTXt", b"tIME") and not chunk[8:].startswith(elsewhere)
+        )
     comment = image.info.get("comment", b"")
     return ("jpg" if image.format in ("JPEG", "MPO") else "gif"), bytes(comment)
 

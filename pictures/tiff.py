@@ -69,7 +69,7 @@ class Page:
             raise NotRead(f"{page.samplesperpixel} channels: {convert}")
         if (
             page.is_tiled
-            and page.tilewidth * page.tilelength > 4 * self.width * self.height + 2**24
+            and page.tilewidth * page.tilelength > 4 * self.width * self.height + 2**20
         ):
             raise NotRead("broken: its tiles are larger than the picture")
 
@@ -81,6 +81,8 @@ class Page:
         page, bits, colours = self.page, self.page.bitspersample, _COLOURS[self.page.photometric]
         values = page.asarray(maxworkers=1).reshape(page.shaped)[:, 0]
         values = np.moveaxis(values, 0, 2)[..., 0] if page.planarconfig == 2 else values[0]
+        if values.shape[:2] != (self.height, self.width) or values.shape[2] < colours:
+            raise NotRead("broken: its parts differ in size")
         kinds = page.extrasamples
         alphas = [
             i for i, kind in enumerate(kinds) if kind in (1, 2) and colours + i < values.shape[2]
