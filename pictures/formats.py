@@ -13,7 +13,7 @@ from utils import PARTIAL
 
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
 _PACKAGES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}  # plug-ins of Pillow, optional
-_RAW = "3fr arw cr2 cr3 dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f"
+_RAW = "3fr arw cr2 cr3 dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf"
 _NOT_PICTURES = ("BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 
 RAW = "a camera raw file: convert it to 16-bit TIFF (darktable, RawTherapee, dcraw -T -6)"
@@ -63,7 +63,7 @@ def extensions():
     known = {
         end for end, kind in Image.registered_extensions().items() if kind not in _NOT_PICTURES
     }
-    others = f"eps ps heic heif hif jxl fits fit {_RAW}".split()
+    others = f"eps ps heic heif hif jxl fits fit srw x3f {_RAW}".split()
     return known | {f".{end}" for end in others}
 
 

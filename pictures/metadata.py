@@ -1,4 +1,4 @@
-"""What a file says of its picture: EXIF, XMP, IPTC and text as bytes, as far as a result keeps them.
+"""What a file says of its picture: EXIF, XMP, IPTC and text, as bytes.
 
 EXIF is a small TIFF (TIFF 6.0, section 2): a header, then directories of 12-byte entries.
 """
@@ -23,7 +23,7 @@ def byte_order(header):
 
 
 def read_ifd(file, order, start, keep=None):
-    """The entries of a directory, {tag: (type, count, bytes)}, those that lead to another as a dict.
+    """The entries of a directory, {tag: (type, count, bytes)}; a dict for what leads to another.
 
     Args:
         file: open in binary mode.
@@ -131,7 +131,7 @@ _GONE = (
 
 def upright_xmp(xmp, notes):
     """An XMP packet set to upright, without what it says of videos, gain maps and depth maps that
-    lie beside the pixels, and of a further packet; `notes` takes a remark where something is lost."""
+    lie beside the pixels, and of a further packet. `notes` takes a remark on what is lost."""
     xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
     xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>))\s*\d", rb"\g<1>1", xmp.strip(b"\0"))
     if b"HasExtendedXMP" in xmp:

@@ -6,7 +6,7 @@ import struct
 import imagecodecs
 import numpy as np
 
-_EXACT = 0x100  # cmsFLAGS_NOOPTIMIZE: for 16 bits, which a table of colours would round
+_EXACT = 0x100  # cmsFLAGS_NOOPTIMIZE: no table of colours, which would round; slow
 
 
 def _made(*args, **kwargs):
@@ -72,7 +72,7 @@ def transform(values, source, target, space="rgb"):
     Raises:
         Exception: of any type, for a profile that is invalid or of another space.
     """
-    flags = _EXACT if values.dtype == np.uint16 else None
+    flags = _EXACT if values.dtype == np.uint16 or values.size < 2**18 else None
     how = {"colorspace": space, "outcolorspace": "rgb", "flags": flags}
     return imagecodecs.cms_transform(np.ascontiguousarray(values), source, target, **how)
 

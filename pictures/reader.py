@@ -54,8 +54,10 @@ class Picture:
 
 @contextlib.contextmanager
 def _open(path, max_pixels, notes):
-    """Open a picture without decoding it: (an image of Pillow or a `tiff.Page`, its file). Any error
-    inside the block becomes BadPicture."""
+    """Open a picture without decoding it: (an image of Pillow or a `tiff.Page`, its file).
+
+    Any error inside the block becomes BadPicture.
+    """
     head = b""
     try:
         status = os.stat(path)

@@ -77,7 +77,7 @@ class Page:
         """Nothing is held but the file, which the caller closes."""
 
     def decode(self, notes):
-        """Pixels (H, W), (H, W, 3) or of CMYK (H, W, 4), and alpha (H, W) or None, uint8 or uint16."""
+        """Pixels (H, W), (H, W, 3) or of CMYK (H, W, 4), and alpha (H, W) or None, 8 or 16 bits."""
         page, bits, colours = self.page, self.page.bitspersample, _COLOURS[self.page.photometric]
         values = page.asarray(maxworkers=1).reshape(page.shaped)[:, 0]
         values = np.moveaxis(values, 0, 2)[..., 0] if page.planarconfig == 2 else values[0]

@@ -1,4 +1,4 @@
-"""Write pictures as PNG, JPEG, WebP or TIFF, with the alpha, profile and metadata of their source."""
+"""Write pictures as PNG, JPEG, WebP or TIFF, with the alpha and metadata of their source."""
 
 import io
 import struct
@@ -72,14 +72,15 @@ def write_picture(path, pixels, like, format="png", quality=95):
 
 
 def _join(pixels, alpha):
-    """Pixels and alpha as one array (H, W, 1, 3 or 4): gray with alpha, which few readers know in 16 bits, becomes RGBA."""
+    """Pixels and alpha as one array (H, W, 1, 3 or 4). Gray with alpha becomes RGBA, as few readers
+    know it in 16 bits."""
     if alpha is None:
         return pixels[..., None] if pixels.ndim == 2 else pixels
     return np.dstack([*([pixels] * 3 if pixels.ndim == 2 else [pixels]), alpha])
 
 
 def _encode_png(pixels, like, quality):
-    """PNG by OpenCV, which knows 16-bit colour; the chunks that it does not write are put in behind the header."""
+    """PNG by OpenCV, which knows 16-bit colour; further chunks are put in behind the header."""
     values = _join(pixels, like.alpha)
     if values.shape[2] > 1:
         values = cv2.cvtColor(

@@ -1,4 +1,4 @@
-"""Reads damaged pictures, each made from its number alone: `python tests/fuzz_reader.py FIRST LAST`.
+"""Reads damaged pictures, each made from its number: `python tests/fuzz_reader.py FIRST LAST`.
 
 A line for each: its number before it is read, then what came of it and the time it took. A file
 that takes more than SECONDS ends the process by SIGALRM, in whatever code it hangs; one that wants

@@ -154,8 +154,9 @@ READ = {
     "16-bit PNG with alpha": (cv2.imencode(".png", COLOUR16X4[..., [2, 1, 0, 3]])[1].tobytes(),
                               COLOUR16, GRAY16),
     "16-bit PNG, one clear colour": (
-        png(COLOUR16.astype(">u2"), (b"tRNS", struct.pack(">3H", *COLOUR16[3, 4])), bits=16, kind=2),
-        COLOUR16, np.where((COLOUR16 == COLOUR16[3, 4]).all(-1), 0, 65535).astype(np.uint16)),
+        png(COLOUR16.astype(">u2"), (b"tRNS", struct.pack(">3H", *COLOUR16[3, 4])),
+            bits=16, kind=2),
+        COLOUR16, np.where((COLOUR16[3, 4] == COLOUR16).all(-1), 0, 65535).astype(np.uint16)),
     "4-bit PNG, one clear level": (
         png(np.frombuffer(packed(NIBBLES, 4), np.uint8).reshape(40, 30),
             (b"tRNS", struct.pack(">H", 7)), bits=4),
@@ -262,7 +263,7 @@ REFUSED = {
     "empty": (b"", "an empty file"),
     "zeros": (b"II*\0" + bytes(1000), "broken"),
     "cut JPEG": (jpeg("cut"), "broken or cut short"),
-    "huge": (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 10**5, 10**5, 8, 0, 0, 0, 0))
+    "huge": (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">II5B", 10**5, 10**5, 8, 0, 0, 0, 0))
              + chunk(b"IDAT", bytes(10)), "too large"),
 } | {f"half a {kind}": (content[: len(content) // 2], "broken or cut short")
      for kind, content in HALF.items()}  # fmt: skip
