@@ -32,8 +32,8 @@ _KINDS = (
 )
 _SIGNATURES = re.compile(
     rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|8BPS\x00\x01|\x00\x00\x00\x0cj[PX]|\xff\x4f\xff\x51|qoif|II[*+]\x00"
-    rb"|MM\x00[*+]|RIFF....WEBP|....ftyp(avi[fs]|hei[cx]|hevc|mif1|msf1|crx )|\x00\x00\x00\x0cJXL |\xff\x0a"
-    rb"|FUJIFILMCCD-RAW|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM",
+    rb"|MM\x00[*+]|RIFF....WEBP|....ftyp(avi[fs]|hei[cx]|hevc|mif1|msf1|crx )"
+    rb"|\x00\x00\x00\x0cJXL |\xff\x0a|FUJIFILMCCD-RAW|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM",
     re.DOTALL,
 )
 

@@ -340,7 +340,7 @@ def _profile(image, file, notes):
     which goes before sRGB, which goes before gAMA and cHRM. EXIF names Adobe RGB as DCF has it."""
     icc, info = image.info.get("icc_profile") or b"", image.info
     if image.format == "PNG":
-        chunks = metadata.png_chunks(_content(file))
+        chunks = metadata.png_chunks(_content(file, 65536))
         cicp = next((chunk[8:12] for kind, chunk in chunks if kind == b"cICP"), b"")
         given = {"cICP": {"cicp": tuple(cicp)}} if cicp else {}
         if not icc and "srgb" not in info and ("gamma" in info or "chromaticity" in info):

@@ -9,13 +9,10 @@ import contextlib
 import logging
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 from pictures import metadata, profiles
 from pictures.formats import RAW
-
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 MAX_PAGES, MAX_SAMPLES = 1000, 16
 _CFA, _LINEAR_RAW, _DNG_VERSION = 32803, 34892, 50706
@@ -34,6 +31,9 @@ class Page:
     format, mode = "TIFF", ""
 
     def __init__(self, file, notes):
+        import tifffile  # slow, and most pictures are no TIFF
+
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         self.page = page = _choose(tifffile.TiffFile(file), notes)
         self.size = self.width, self.height = page.imagewidth, page.imagelength
         self.orientation = page.tags.valueof(metadata.ORIENTATION, 1)

@@ -263,7 +263,7 @@ REFUSED = {
     "empty": (b"", "an empty file"),
     "zeros": (b"II*\0" + bytes(1000), "broken"),
     "cut JPEG": (jpeg("cut"), "broken or cut short"),
-    "huge": (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">II5B", 10**5, 10**5, 8, 0, 0, 0, 0))
+    "huge": (png(GRAY)[:8] + chunk(b"IHDR", struct.pack(">II5B", 10**5, 10**5, 8, 0, 0, 0, 0))
              + chunk(b"IDAT", bytes(10)), "too large"),
 } | {f"half a {kind}": (content[: len(content) // 2], "broken or cut short")
      for kind, content in HALF.items()}  # fmt: skip

@@ -106,7 +106,7 @@ def test_webp_keeps_alpha_profile_and_resolution(tmp_path):
     assert exif[282] == 300 and exif[296] == 2
 
 
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="%d" dc:title="Caf\xc3\xa9"/></x:xmpmeta>'
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="%d" dc:title="Caf\xc3\xa9"/></x:xmpmeta>'
 IPTC_RECORDS = b"\x1c\2\x78\0\x0cA caption ab\x1c\2\x19\0\4word"
 
 
@@ -118,7 +118,7 @@ def upright(xmp):
 @pytest.mark.parametrize("source", ["png", "jpg", "webp", "tiff", "tiff with numbers"])
 @pytest.mark.parametrize("target", ["png", "jpg", "webp", "tiff"])
 def test_captions_are_kept(tmp_path, source, target):
-    """XMP, whose orientation becomes upright, and IPTC, through every pair of formats that can hold them."""
+    """XMP, whose orientation becomes upright, and IPTC, through the formats that can hold them."""
     path = tmp_path / f"a.{source[:4].strip()}"
     if source == "tiff with numbers":  # of 32 bits, as Photoshop writes it
         records = IPTC_RECORDS + bytes(-len(IPTC_RECORDS) % 4)
@@ -227,7 +227,8 @@ BESIDE = "a video, gain map or the like beside the pixels is left out"
         (b'hdrgm:Version="1.0"', b"<hdrgm:Min><a/></hdrgm:Min>", b"hdrgm:[VM]", BESIDE),
         (b"", b'<Container:Directory><Container:Item Item:Mime="video/mp4"/></Container:Directory>',
          b"Directory|Item:Mime", BESIDE),
-        (b'xmpNote:HasExtendedXMP="0123"', b"", b"HasExtended", "its XMP beyond 64 KiB is left out"),
+        (b'xmpNote:HasExtendedXMP="0123"', b"", b"HasExtended",
+         "its XMP beyond 64 KiB is left out"),
         (b'C:BurstID="7" tiff:Orientation="1"', b"", b"nothing", ""),
     ],
 )  # fmt: skip
