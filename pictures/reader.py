@@ -412,7 +412,7 @@ def _metadata(image, file, orientation, width, height, notes):
             unit = {2: 1, 3: 2.54}[tags.get(296, 2)]
             dpi = unit * tags[282], unit * tags[283]
         dpi = tuple(float(value) for value in dpi)[:: -1 if orientation >= 5 else 1]
-        if len(dpi) == 2 and all(1 < value < 1e6 for value in dpi):  # 1: there is none
+        if len(dpi) == 2 and all(1 < value < 1e5 for value in dpi):  # 1: there is none
             found["dpi"] = dpi
     with contextlib.suppress(Exception):
         found["text"] = _text(image, file)

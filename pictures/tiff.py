@@ -36,6 +36,8 @@ class Page:
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         self.page = page = _choose(tifffile.TiffFile(file), notes)
         self.size = self.width, self.height = page.imagewidth, page.imagelength
+        if not all(isinstance(side, int) for side in self.size):
+            raise NotRead("broken: its size is no number")
         self.orientation = page.tags.valueof(metadata.ORIENTATION, 1)
         self.info = {"icc_profile": page.tags.valueof(34675) or b""}
         for key, tag in (("xmp", metadata.XMP), ("iptc", metadata.IPTC), ("photoshop", 34377)):
