@@ -63,16 +63,17 @@ def of_png(gamma=None, chromaticities=None, cicp=None):
         raise ValueError("chromaticities of no colour") from error
 
 
-def transform(values, source, target, space="rgb"):
+def transform(values, source, target, space="rgb", exact=False):
     """Colours (H, W, C) or gray (H, W) of a profile -> (H, W, 3) of an RGB profile, the type kept.
 
     Args:
         space: "gray", "rgb", "cmyk" or "lab", what `values` are.
+        exact: in 8 bits as well, which is slow.
 
     Raises:
         Exception: of any type, for a profile that is invalid or of another space.
     """
-    flags = _EXACT if values.dtype == np.uint16 or values.size < 2**18 else None
+    flags = _EXACT if exact or values.dtype == np.uint16 else None
     how = {"colorspace": space, "outcolorspace": "rgb", "flags": flags}
     return imagecodecs.cms_transform(np.ascontiguousarray(values), source, target, **how)
 
@@ -90,7 +91,7 @@ def convert(pixels, source, target):
         return transform(pixels, source, target)
     levels = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=pixels.dtype)[None]
     levels = levels if is_gray else np.dstack([levels] * 3)
-    return transform(levels, source, target, "gray" if is_gray else "rgb")[0, :, 1][pixels]
+    return transform(levels, source, target, "gray" if is_gray else "rgb", True)[0, :, 1][pixels]
 
 
 @functools.lru_cache(maxsize=64)
