@@ -9,7 +9,7 @@ from data.preprocess import colorize, enlarged, resize, to_float
 from inference.borders import find_borders
 from inference.line_art import is_line_art
 from inference.restoration import restored
-from pictures.transparency import fill_transparent
+from pictures.reader import fill_transparent
 
 
 class Shown(NamedTuple):
