@@ -24,15 +24,14 @@ try:
     from inference.settings import Settings
     from models.properties import BadModel, factor_of, mirror_of, sizes_of
 except ImportError as error:
-    here = Path(__file__).resolve().parent
-    for name in ("utils", "configs", "data", "inference", "models", "pictures"):
+    here = Path(__file__).resolve().parent  # perhaps a user's own utils.py or data/ came first
+    for name in ("utils", "configs", "data", "pictures", "models", "inference"):
         spec = importlib.util.find_spec(name)
         place = spec and (spec.origin or [*spec.submodule_search_locations, None][0])
         if place and not Path(place).resolve().is_relative_to(here):
-            raise ImportError(
-                f"{place} hides a module of the colorizer: rename it, or begin your program with "
-                f"sys.path.insert(0, {str(here)!r})"
-            ) from error
+            advice = f"Rename {place}: colorizer.py has a module {name} of its own"
+            advice += f"; or begin your program with sys.path.insert(0, {str(here)!r})"
+            raise ImportError(advice, name=name, path=place) from error
     raise
 
 __all__ = ["BadModel", "Colorizer"]
@@ -40,6 +39,7 @@ FORKED = (
     "a Colorizer computes only in the process that made it, and this one was forked from there: "
     "make one in each process, started by multiprocessing's method spawn"
 )
+_PROCESSES = set()  # in which a Colorizer was made
 
 
 class Prepared(NamedTuple):
@@ -54,8 +54,6 @@ class Colorizer:
 
     `prepare`, `infer` and `join` are the steps of all colorizing, here and in inference/folder.py.
     """
-
-    _process = None  # in which the first one was made
 
     def __init__(self, model=DEFAULT_MODEL, size=None, batch=None, precision="auto"):
         """
@@ -73,9 +71,10 @@ class Colorizer:
             ValueError: the network does not take this size.
             RuntimeError: this process was forked from one that had a Colorizer.
         """
-        if "keras" in sys.modules and Colorizer._process not in (None, os.getpid()):
+        self._process = os.getpid()
+        if "keras" in sys.modules and _PROCESSES - {self._process}:
             raise RuntimeError(FORKED)
-        Colorizer._process = self._process = os.getpid()
+        _PROCESSES.add(self._process)
         self.model = Path(model or DEFAULT_MODEL)
         make, self._metadata = open_network(self.model, precision)
         self.sizes = tuple(sizes_of(self._metadata, [size] if isinstance(size, int) else size))

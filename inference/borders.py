@@ -24,13 +24,18 @@ def find_borders(gray):
     for _ in range(NESTED):
         top, bottom, left, right = found
         inner = gray[top : len(gray) - bottom, left : gray.shape[1] - right]
-        rows = [_width(lines, scale) for lines in (inner, inner[::-1])]
-        inner = inner[rows[0] : len(inner) - rows[1]]
-        more = [*rows, *(_width(lines, scale) for lines in (inner.T, inner.T[::-1]))]
+        rows = _both_ends(inner, scale)
+        more = [*rows, *_both_ends(inner[rows[0] : len(inner) - rows[1]].T, scale)]
         found += more
         if not any(more):
             break
     return tuple(map(int, found))
+
+
+def _both_ends(lines, scale):
+    """The widths at the first and the last lines; two that leave next to nothing are none."""
+    widths = _width(lines, scale), _width(lines[::-1], scale)
+    return widths if sum(widths) < 0.9 * len(lines) else (0, 0)
 
 
 def _width(lines, scale):

@@ -63,7 +63,8 @@ def is_readable(path):
             return True
         if head[8:] == b"WEBP" and int.from_bytes(head[4:8], "little") + 8 == size:
             return True
-        return bool(read_picture(path))
+        note = read_picture(path).note
+        return "damaged" not in note and "missing" not in note
     except IsADirectoryError:
         return True  # nothing can be written there
     except (BadPicture, OSError):

@@ -44,7 +44,7 @@ def network_view(pixels, alpha=None, old=False):
         gray = np.rint(gray * 65535).astype(np.uint16)
     top, bottom, left, right = find_borders(gray)
     area = slice(top, len(gray) - bottom), slice(left, gray.shape[1] - right)
-    pictures = [pixels[area]] + [restored(gray[area])] * old
+    pictures = [pixels[area], restored(gray[area])] if old else [pixels[area]]
     return NetworkView(pictures, area, is_line_art(gray[area]))
 
 
