@@ -21,6 +21,7 @@ XYZ_FROM_RGB = np.array(
 )
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 WHITE = np.array([0.95047, 1.0, 1.08883])  # XYZ of D65, Y = 1
+LONGEST_ROW = 2**15 - 2  # pixels that cv2.remap takes
 
 
 def _matmul(matrix, x):
@@ -125,6 +126,9 @@ def fit_gamut(lightness, a, b):
     The limit is interpolated between exact values, hence off by 0.001 of chroma on average. What then still leaves sRGB
     leaves it by so little that clipping moves L by less than 0.05.
     """
+    if a.shape[1] > LONGEST_ROW:
+        halves = zip(*(np.array_split(plane, 2, axis=1) for plane in (lightness, a, b)))
+        return tuple(np.hstack(planes) for planes in zip(*(fit_gamut(*half) for half in halves)))
     limits = chroma_limits()
     per_hue, per_lightness = (
         np.float32((n - 1) / span) for n, span in zip(limits.shape[::-1], (2 * np.pi, 100))

@@ -38,6 +38,17 @@ def resize(pixels, height, width):
     return pixels
 
 
+def shrink(pixels, side):
+    """A picture whose longer side is at most `side`, the aspect kept."""
+    factor = max(pixels.shape[:2]) // side
+    if 1 < factor <= min(pixels.shape[:2]):  # by a whole number first: OpenCV is five times as fast
+        height, width = (n // factor for n in pixels.shape[:2])
+        pixels = resize(pixels[: height * factor, : width * factor], height, width)
+    scale = side / max(pixels.shape[:2])
+    shape = (max(1, round(scale * n)) for n in pixels.shape[:2])
+    return pixels if scale >= 1 else resize(pixels, *shape)
+
+
 def lightness_of(pixels):
     """CIELab L, 0..100, of a picture: NumPy (H, W) gray or (H, W, 3) sRGB, or a tensor (N, H, W, 3). Decided here alone.
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from inference.restoration import shrink
+from data.preprocess import shrink
+from pictures.reader import eight_bits
 
 SIDE = 512  # px of the longer side at which a picture is looked at, at most
 PAPER, PAPER_SHARE = (
@@ -25,7 +26,7 @@ def is_line_art(gray):
         gray: uint8 or uint16 (H, W).
     """
     small = shrink(gray, SIDE)
-    small = small if small.dtype == np.uint8 else (small >> 8).astype(np.uint8)
+    small = small if small.dtype == np.uint8 else eight_bits(small)
     height, width = (n // BLOCK * BLOCK for n in small.shape)
     if min(height, width) < 4 * BLOCK:
         return False

@@ -20,11 +20,19 @@ A new network is one file and one line in NETWORKS. A module has:
     enlarge(network, arguments) the weights of a network for one of those arguments, in the order of `get_weights()`
 """
 
-from models import aciids2020, efficientnet_unet, iizuka2016, zhang2016
+import functools
+import importlib
 
-NETWORKS = {
-    "aciids2020": aciids2020,
-    "efficientnet_unet": efficientnet_unet,
-    "iizuka2016": iizuka2016,
-    "zhang2016": zhang2016,
-}
+NAMES = ("aciids2020", "efficientnet_unet", "iizuka2016", "zhang2016")
+
+
+@functools.cache
+def _networks():
+    return {name: importlib.import_module(f"models.{name}") for name in NAMES}
+
+
+def __getattr__(name):
+    """NETWORKS, made when it is first used: models.properties is imported without Keras."""
+    if name == "NETWORKS":
+        return _networks()
+    raise AttributeError(name)
