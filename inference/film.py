@@ -6,6 +6,7 @@ network, the flow with the chroma planes, and encoding each run in a thread of t
 
 import contextlib
 import itertools
+import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 
 from data.color import fit_gamut, lightness_from_gray, linear_from_lab, srgb_from_linear
-from data.preprocess import lightness_of, resize
+from data.preprocess import lightness_of, resize, shrink
 from inference.line_art import is_line_art
 from inference.scan import join
 from utils import atomic
@@ -41,7 +42,8 @@ _OPEN = {
 _LUMA = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114)}
 _LUMA |= {7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 _HDR = {16: "PQ", 18: "HLG"}  # AVColorTransferCharacteristic
-_CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
+_OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
+LOSSLESS = "lossless"
 _SRGB = srgb_from_linear(np.arange(65536, dtype=np.float32) / 65535)
 
 
@@ -63,10 +65,10 @@ class Shot:
     """A frame on its way through the threads."""
 
     frame: Any  # of PyAV, or an array
-    gray: np.ndarray  # uint8, upright, without borders: what the network is given
+    picture: np.ndarray  # uint8, upright, without borders: what the network is given
     lightness: np.ndarray  # float32 (h, w), L of the same area at `SIDE`, as stored
-    full: np.ndarray | None = None  # float32, L of the frame at the size of its chroma planes
-    turns: int = 0  # quarter turns, counterclockwise, that made `gray` upright
+    luma: np.ndarray | None = None  # codes of the frame at the size of its chroma planes
+    turns: int = 0  # quarter turns, counterclockwise, that made `picture` upright
     ab: np.ndarray | None = None
 
 
@@ -105,33 +107,31 @@ class Smoother:
         return ab
 
 
-def coloured(items, colorizer, saturation, smooth, force):
+def colored(items, colorizer, settings, smooth):
     """Give each `Shot` among the items its ab, in two threads; other items pass.
 
     Args:
-        colorizer: a `colorizer.Colorizer`.
-        saturation: factor on ab, or a name; None: the model's default.
+        colorizer, settings: a Colorizer and its `settings`: saturation, mirror and force count.
         smooth: see `Smoother`.
-        force: colorize documents too.
     """
-    factor = colorizer.saturation if saturation is None else saturation
-    factor = np.float32(colorizer.saturations[factor] if isinstance(factor, str) else factor)
     smoother = Smoother(smooth)
-    with contextlib.closing(ahead(_predicted(items, colorizer, force), 2)) as groups:
+    with contextlib.closing(ahead(_predicted(items, colorizer, settings), 1)) as groups:
         for item in itertools.chain.from_iterable(groups):
             if isinstance(item, Shot):
-                ab = np.ascontiguousarray(np.rot90(item.ab, -item.turns)) * factor
+                ab = np.ascontiguousarray(np.rot90(item.ab, -item.turns))
                 item.ab = smoother(item.lightness, cv2.resize(ab, item.lightness.shape[::-1]))
             yield item
 
 
-def _predicted(items, colorizer, force):
-    """The items in groups of at most `BATCH` frames, which get the network's ab."""
+def _predicted(items, colorizer, settings):
+    """The items in groups, whose frames have the network's ab, saturated."""
     items = iter(items)
     while group := list(itertools.islice(items, BATCH)):
         shots = [item for item in group if isinstance(item, Shot)]
-        for shot, ab in zip(shots, colorizer.small_ab([s.gray for s in shots]) if shots else ()):
-            shot.ab = ab * np.float32(force or not is_line_art(shot.gray))
+        found = colorizer.small_ab([shot.picture for shot in shots], settings) if shots else []
+        for shot, ab in zip(shots, found):
+            gray = not settings.force and is_line_art(shot.picture)
+            shot.ab = ab * np.float32(0 if gray else settings.saturation)
         yield group
 
 
@@ -149,38 +149,29 @@ def ahead(items, count):
             getattr(items, "close", int)()
 
 
-def colorize_frames(frames, colorizer, saturation=None, smooth=SMOOTH, force=False):
-    """Colorize the frames of a film one after another: a generator that holds few at a time.
-
-    Args:
-        frames: iterable of (H, W) gray or (H, W, 3) sRGB of one size: uint8, uint16 or float in
-            0..1. Black borders are found in the first `BATCH` of them.
-        others: see `coloured`.
-
-    Yields:
-        sRGB (H, W, 3) of each frame's type.
-    """
+def colorize_frames(frames, colorizer, settings, smooth=SMOOTH):
+    """Colorize the frames of a film one after another. See `Colorizer.film`."""
     frames = iter(frames)
     first = list(itertools.islice(frames, BATCH))
-    if not first:
-        return
-    codes = Codes(8, True, 1)
-
-    def gray(pixels):  # the network and the flow need no more
-        scale = min(1, 512 / max(pixels.shape))
-        pixels = resize(pixels, *(max(1, round(scale * n)) for n in pixels.shape[:2]))
-        lightness = lightness_of(pixels)
-        return np.rint(np.interp(lightness, codes.lightness, np.arange(256))).astype(np.uint8)
-
-    area = borders([gray(pixels) for pixels in first], first[0].shape)
 
     def shots():
         for pixels in itertools.chain(first, frames):
-            small = gray(pixels[area])
-            yield Shot(pixels, small, _at_side(codes.lightness.take(small)))
+            small = _gray(pixels[area])
+            yield Shot(pixels, small, _at_side(lightness_of(small)))
 
-    for shot in coloured(shots(), colorizer, saturation, smooth, force):
-        yield join(shot.frame, area, shot.ab)
+    if first:
+        area = borders([_gray(pixels) for pixels in first], first[0].shape)
+        with contextlib.closing(colored(shots(), colorizer, settings, smooth)) as found:
+            for shot in found:
+                how = {"gamut": settings.gamut, "guided": settings.guided}
+                yield join(shot.frame, area, shot.ab, **how)
+
+
+def _gray(pixels):
+    """A small copy of a frame for the network and the flow, uint8 (h, w), of the same L."""
+    lightness = lightness_of(shrink(pixels, 512))
+    codes = np.arange(256, dtype=np.uint8)
+    return np.rint(np.interp(lightness, lightness_of(codes), codes)).astype(np.uint8)
 
 
 def borders(pictures, shape):
@@ -226,43 +217,37 @@ class Codes:
         rows = [(np.eye(3)[i] - weights) / (2 - 2 * k) for i, k in ((2, blue), (0, red))]
         self.matrix = np.column_stack([chroma * scale * np.array(rows), [2.0 ** (bits - 1)] * 2])
 
-    def chroma(self, lightness, ab):
-        """Cb and Cr, (h, w, 2), of L (h, w) and of ab, which are enlarged to its size."""
-        a, b = cv2.split(cv2.resize(ab, lightness.shape[::-1]))
+    def chroma(self, luma, ab):
+        """Cb and Cr, (h, w, 2), of luma codes (h, w) and of ab, which are enlarged to its size."""
+        lightness = self.lightness.take(luma)
+        a, b = cv2.split(cv2.resize(ab, luma.shape[::-1]))
         linear = linear_from_lab(lightness, *fit_gamut(lightness, a, b))
         codes = cv2.addWeighted(linear, 65535, linear, 0, 0, dtype=cv2.CV_16U)
         planes = cv2.transform(_SRGB.take(codes), self.matrix)
         return cv2.addWeighted(planes, 1, planes, 0, 0, dtype=self.depth)  # rounds and clips
 
 
-# --- films
+# --- files of films
 
 
 def is_film(path):
     """Whether a file is a film, by its content."""
     try:
-        with _opened(path):
-            return True
-    except BadFilm as error:
-        return "video streams" in str(error)
+        with _opened(path) as container:
+            return bool(_films(container))
+    except BadFilm:
+        return False
 
 
-@contextlib.contextmanager
 def _opened(path):
-    """(container, its video stream). Raises BadFilm."""
     try:
-        if not Path(path).is_file():
-            raise BadFilm("no such file")
-        with av.open(str(path), options=_OPEN, metadata_errors="replace") as container:
-            films = [stream for stream in container.streams.video if not _is_cover(stream)]
-            if not films or films[0].codec_context is None:
-                raise BadFilm("not a film: no video stream that FFmpeg decodes")
-            if len(films) > 1:
-                raise BadFilm(f"{len(films)} video streams: choose one, with ffmpeg -map 0:v:0")
-            films[0].thread_type = "AUTO"
-            yield container, films[0]
+        return av.open(os.fspath(path), options=_OPEN, metadata_errors="replace")
     except av.FFmpegError as error:
-        raise BadFilm(f"FFmpeg does not read it ({error.strerror})") from error
+        raise BadFilm(f"not a film that FFmpeg reads: {error.strerror}") from error
+
+
+def _films(container):
+    return [stream for stream in container.streams.video if not _is_cover(stream)]
 
 
 def _is_cover(stream):
@@ -274,88 +259,79 @@ class Film:
 
     def __init__(self, path):
         """Raises BadFilm: not a film, or of a kind that is refused."""
-        self.path = path
-        frames = self._probe()
-        first = frames[0]
-        self.width, self.height = first.width, first.height
-        form = first.format
+        with _opened(path) as container:
+            films = _films(container)
+            if not films or films[0].codec_context is None:
+                raise BadFilm("no video that FFmpeg decodes")
+            if len(films) > 1:
+                raise BadFilm(f"{len(films)} video streams: choose one, with ffmpeg -map 0:v:0")
+            self.rate = films[0].average_rate or films[0].guessed_rate or 25
+            length = container.duration or 0
+            self.total = films[0].frames or round(length / av.time_base * self.rate) or None
+            probes = []
+            for i in range(PROBES if length else 1):
+                with contextlib.suppress(av.FFmpegError):
+                    if i:
+                        container.seek(length * i // PROBES)
+                    probes += itertools.islice(_decoded(container, films[0], {}, Summary()), 1)
+        if not probes:
+            raise BadFilm("no frame of it can be decoded")
+        first = probes[0]
+        self.size, form = (first.width, first.height), first.format
         bits = form.components[0].bits
+        # whether the first plane is the luma to keep; other formats are converted
         own = form.name.startswith(("yuv4", "yuvj", "yuva", "gray", "nv")) and bits in (8, 10, 12)
-        own = own and not form.is_big_endian
-        self.bits = bits if own else 8 if bits <= 8 else 10
-        self.halved = not (self.width % 2 or self.height % 2)  # 4:2:0 has no odd sizes
+        self.convert = not own or form.is_big_endian
+        self.bits = bits if not self.convert else 8 if bits <= 8 else 10
+        self.halved = not any(n % 2 for n in self.size)  # 4:2:0 has no odd sizes
         self.format = f"yuv{'420' if self.halved else '444'}p" + f"{self.bits}le" * (self.bits > 8)
-        self.convert = not own
-        self.interlaced = any(frame.interlaced_frame for frame in frames)
+        self.interlaced = any(probe.interlaced_frame for probe in probes)
         if self.interlaced and form.name != "yuv420p":
             raise BadFilm(f"interlaced {form.name}: deinterlace it first, with ffmpeg -vf bwdif")
         if kind := _HDR.get(first.color_trc):
             raise BadFilm(f"HDR ({kind}): convert it to SDR first, with ffmpeg -vf tonemap")
         # what the file does not say is taken as players take it
-        full = form.name.startswith(("yuvj", "gray")) if first.color_range == 0 else None
-        full = own and (first.color_range == 2 if full is None else full)
-        matrix = first.colorspace if first.colorspace in _LUMA else 1 if self.height > 576 else 6
+        full = first.color_range == 2 or not first.color_range and form.name[:4] in ("yuvj", "gray")
+        full = full and not self.convert
+        matrix = first.colorspace if first.colorspace in _LUMA else 1 if self.size[1] > 576 else 6
         self.codes = Codes(self.bits, full, matrix)
-        self.colour = {"color_range": 2 if full else 1, "colorspace": matrix}
-        self.colour |= {name: getattr(first, name) for name in ("color_primaries", "color_trc")}
+        self.color = {"color_range": 2 if full else 1, "colorspace": matrix}
+        self.color |= {name: getattr(first, name) for name in ("color_primaries", "color_trc")}
         self.turns = round(first.rotation / 90) % 4
-        matrices = [data for data in first.side_data if data.type.name == "DISPLAYMATRIX"]
-        self.display = np.frombuffer(matrices[0], np.int32).tolist() if matrices else None
-        lumas = [self._luma(self._own(frame)) for frame in frames if self._fits(frame)]
+        turned = [data for data in first.side_data if data.type.name == "DISPLAYMATRIX"]
+        self.display = np.frombuffer(turned[0], np.int32).tolist() if turned else None
+        lumas = [self._luma(self._own(probe)) for probe in probes]
         self.area = borders([self.codes.gray.take(luma) for luma in lumas], lumas[0].shape)
-
-    def _probe(self):
-        frames = []
-        with _opened(self.path) as (container, video):
-            self.rate = video.average_rate or video.guessed_rate or 25
-            length = container.duration or 0
-            self.total = video.frames or round(length / av.time_base * self.rate) or None
-            for i in range(PROBES if length else 1):
-                with contextlib.suppress(av.FFmpegError, StopIteration):
-                    if i:
-                        container.seek(length * i // PROBES)
-                    frames.append(next(_decoded(container, video, {}, Summary())))
-        if not frames:
-            raise BadFilm("no frame of it can be decoded")
-        return frames
-
-    def _fits(self, frame):
-        return (frame.width, frame.height) == (self.width, self.height)
 
     def _own(self, frame):
         """A decoded frame as one whose first plane is the luma to keep."""
-        if not self._fits(frame):
+        if (frame.width, frame.height) != self.size:
             raise BadFilm(f"its size changes to {frame.width} x {frame.height}")
-        if self.convert:
-            form = "yuv420p" if self.bits == 8 else "yuv420p10le"
-            frame = frame.reformat(format=form, dst_colorspace=self.colour["colorspace"])
-        return frame
-
-    def _luma(self, frame):
-        """The luma at the size of the chroma planes, (h, w)."""
-        luma = self._plane(frame, 0)
-        if self.halved:
-            size = self.width // 2, self.height // 2
-            luma = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
-        return luma
+        if not self.convert:
+            return frame
+        return frame.reformat(format=self.format, dst_colorspace=self.color["colorspace"])
 
     def _plane(self, frame, index):
         """A plane of a frame, (h, w), that shares its memory."""
-        plane, dtype = frame.planes[index], np.dtype(np.uint8 if self.bits == 8 else np.uint16)
-        rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
-        return rows[:, : plane.width]
+        plane, dtype = frame.planes[index], np.uint8 if self.bits == 8 else np.uint16
+        return np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, : plane.width]
 
-    def shots(self, container, video, copies, summary):
-        """Each frame as a `Shot`, and each packet to be copied."""
-        for item in _decoded(container, video, copies, summary):
-            if isinstance(item, av.Packet):
-                yield item
-                continue
-            frame = self._own(item)
-            luma = self._luma(frame)
-            gray = np.rot90(self.codes.gray.take(luma[self.area]), self.turns)
-            full = self.codes.lightness.take(luma)
-            yield Shot(frame, gray, _at_side(full[self.area]), full, self.turns)
+    def _luma(self, frame):
+        """The luma at the size of the chroma planes, (h, w)."""
+        luma, (width, height) = self._plane(frame, 0), self.size
+        return resize(luma, height // 2, width // 2) if self.halved else luma
+
+    def shots(self, items):
+        """What `_decoded` gives, with a `Shot` in place of each frame."""
+        for item in items:
+            if isinstance(item, av.VideoFrame):
+                frame = self._own(item)
+                luma = self._luma(frame)
+                view = luma[self.area]
+                picture = np.rot90(self.codes.gray.take(view), self.turns)
+                lightness = _at_side(self.codes.lightness.take(view))
+                item = Shot(frame, picture, lightness, luma, self.turns)
+            yield item
 
     def result(self, shot):
         """The frame to be encoded: the luma of the source, Cb and Cr of its L and ab."""
@@ -363,142 +339,121 @@ class Film:
         if frame.format.name == self.format:
             frame.make_writable()
         else:
-            frame = av.VideoFrame(self.width, self.height, self.format)
+            frame = av.VideoFrame(*self.size, self.format)
             self._plane(frame, 0)[:] = self._plane(shot.frame, 0)
-            frame.pts, frame.time_base = shot.frame.pts, shot.frame.time_base
-            frame.duration = shot.frame.duration
-        planes = self.codes.chroma(shot.full[self.area], shot.ab)
+            for name in ("pts", "time_base", "duration"):
+                setattr(frame, name, getattr(shot.frame, name))
+        chroma = self.codes.chroma(shot.luma[self.area], shot.ab)
         for i in (0, 1):
-            target = self._plane(frame, i + 1)
-            target[:] = 1 << (self.bits - 1)
-            target[self.area] = planes[..., i]
-        for name, value in self.colour.items():
+            plane = self._plane(frame, 1 + i)
+            plane[:] = 1 << (self.bits - 1)
+            plane[self.area] = chroma[..., i]
+        for name, value in self.color.items():
             setattr(frame, name, value)
         frame.pict_type = 0  # the encoder chooses its own
         return frame
 
-    def encoder(self, out, video, suffix, quality):
-        """The video stream of the result."""
-        crf = (
-            {"crf": str(int(np.clip(17 + (95 - quality) / 2, 0, 51)))}
-            if quality != LOSSLESS
-            else None
-        )
-        if quality == LOSSLESS and suffix == ".mkv":
+    def encoder(self, out, source, quality, suffix):
+        """The video stream of the result, as that of the source is."""
+        rate = {} if quality == LOSSLESS else {"crf": str(round(min(17 + (95 - quality) / 2, 51)))}
+        codec, options = "libx264", {"preset": "veryfast"} | (rate or {"qp": "0"})
+        if suffix == ".mkv" and not rate:
             codec, options = "ffv1", {}
-        elif self.bits == 8:
-            codec, options = "libx264", {"preset": "veryfast"} | (crf or {"qp": "0"})
-        else:
-            quiet = "log-level=error" + ":lossless=1" * (crf is None)
-            codec, options = "libx265", {"preset": "veryfast", "x265-params": quiet} | (crf or {})
+        elif self.bits > 8:
+            quiet = "log-level=error" + ":lossless=1" * (not rate)
+            codec, options = "libx265", {"preset": "veryfast", "x265-params": quiet} | rate
         if self.interlaced:
             options["flags"] = "+ildct+ilme"
-        stream = out.add_stream(codec, self.rate, options=options, time_base=video.time_base)
-        context = stream.codec_context
-        context.width, context.height, context.pix_fmt = self.width, self.height, self.format
-        context.thread_count = 0
+        stream = out.add_stream(codec, self.rate, options=options, time_base=source.time_base)
+        context, (context.width, context.height) = stream.codec_context, self.size
+        context.pix_fmt, context.thread_count = self.format, 0
         if codec == "libx265" and suffix != ".mkv":
-            context.codec_tag = "hvc1"  # Apple's players want it
-        for name, value in self.colour.items():
+            context.codec_tag = "hvc1"  # without it Apple's players do not play it
+        for name, value in self.color.items():
             setattr(context, name, value)
-        if video.sample_aspect_ratio:
-            context.sample_aspect_ratio = video.sample_aspect_ratio
-        if self.display:
-            stream.set_display_matrix(self.display)
-        stream.metadata.update(_tags(video))
+        if source.sample_aspect_ratio:
+            context.sample_aspect_ratio = source.sample_aspect_ratio
+        stream.set_display_matrix(self.display)
+        stream.metadata.update(_tags(source))
         return stream
 
 
-LOSSLESS = "lossless"
-
-
-def _tags(holder):
-    return {k: v for k, v in holder.metadata.items() if k.lower() not in _CONTAINER_TAGS}
-
-
-def _copies(container, out, suffix, notes):
-    """{index of a stream that is copied: the stream of the result}."""
-    copies = {}
-    for stream in container.streams:
-        if stream.type == "video" and not _is_cover(stream):
-            continue
-        try:
-            if stream.type == "data" or suffix == ".mkv" and stream.type == "video":
-                raise ValueError
-            if stream.type == "attachment" and suffix != ".mkv":
-                raise ValueError
-            copy = copies[stream.index] = out.add_stream_from_template(stream, opaque=True)
-            copy.metadata.update(_tags(stream))
-            copy.disposition = stream.disposition
-        except ValueError:
-            kind = "cover" if stream.type == "video" else stream.type
-            notes.append(f"its stream {stream.index} ({kind}) is lost: {suffix} does not hold it")
-    return copies
-
-
 def _decoded(container, video, copies, summary):
-    """The frames of the video stream, and the packets that are copied, in the file's order.
+    """The frames of a stream, and the packets of those that are copied, in the file's order.
 
-    What cannot be decoded is passed over and counted.
+    What cannot be decoded is passed over, and how many frames are missing is put in `summary`.
+
+    Args:
+        copies: {index of a stream: that of the result}.
     """
-    packets = frames = failures = 0
-    last, times = None, {}
+    last, times, packets, frames, failures = None, {}, 0, 0, 0
     step = max(1, round(1 / ((video.average_rate or 25) * video.time_base)))
     reading = container.demux([video, *(container.streams[i] for i in copies)])
-    while True:
+    ended = False
+    while not ended:
         try:
             packet = next(reading, None)
-        except av.FFmpegError:  # the rest cannot be read
-            packet, failures = None, failures + 1
-        if packet is not None and packet.stream_index != video.index:
-            if packet.size and packet.dts is not None:
-                key, time = packet.stream_index, packet.dts
-                if time > times.get(key, time - 1):
-                    times[key] = time
-                    packet.stream = copies[key]
-                    yield packet
+        except av.FFmpegError:
+            packet, failures = None, failures + 1  # the rest cannot be read
+        if packet and packet.stream_index in copies:
+            key, time = packet.stream_index, packet.dts
+            if packet.size and time is not None and time >= times.get(key, time):
+                times[key], packet.stream = time, copies[key]
+                yield packet
             continue
-        packets += bool(packet and packet.size)
+        ended = not packet or not packet.size
+        packets += not ended
         try:
-            found = video.decode(packet)
-        except av.EOFError:  # the last packet has told so already
-            found = []
+            found = video.codec_context.decode(None if ended else packet)
         except av.FFmpegError:
             found, failures = [], failures + 1
         for frame in found:
             if frame.pts is None or last is not None and frame.pts <= last:
                 frame.pts = 0 if last is None else last + step
-            last = frame.pts
-            frames += 1
+            last, frames = frame.pts, frames + 1
             yield frame
-        if packet is None:
-            break
     if failures or packets < video.frames:
-        summary.missing = max(failures, video.frames - frames)
+        summary.missing = max(failures, max(packets, video.frames) - frames)
+
+
+def _copies(container, out, suffix, summary):
+    """{index of a stream of the source that is not its film: the one that takes its packets}."""
+    copies = {}
+    for stream in container.streams:
+        kind = "cover" if stream.type == "video" else stream.type
+        if kind == "video" or stream in _films(container):
+            continue
+        try:
+            if kind == "data" or kind == ("cover" if suffix == ".mkv" else "attachment"):
+                raise ValueError
+            copy = out.add_stream_from_template(stream, opaque=True)
+        except ValueError:
+            summary.notes.append(f"its {kind}, stream {stream.index}, is lost: not for {suffix}")
+            continue
+        copy.metadata.update(_tags(stream))
+        copy.disposition = stream.disposition
+        copies[stream.index] = copy
+    return copies
+
+
+def _tags(part):
+    """The metadata of a container or stream, without what describes the container itself."""
+    return {key: value for key, value in part.metadata.items() if key.lower() not in _OWN_TAGS}
 
 
 def colorize_film(
-    source,
-    target,
-    colorizer,
-    *,
-    saturation=None,
-    smooth=SMOOTH,
-    quality=95,
-    force=False,
-    keep=False,
-    progress=lambda done, total: None,
+    source, target, colorizer, settings, smooth=SMOOTH, quality=95, keep=False, progress=None
 ):
     """Colorize a film.
 
     Args:
         source: path of a film.
         target: path of the result, which ends in one of `SUFFIXES`.
-        colorizer: a `colorizer.Colorizer`.
-        saturation, smooth, force: see `coloured`.
+        colorizer, settings: see `colored`.
+        smooth: see `Smoother`.
         quality: 1 to 100, 95 is CRF 17; or "lossless".
-        keep: where it is interrupted, keep a film of the frames until then.
-        progress: called with the frames done and those of the film, None where it is not known.
+        keep: where it is interrupted, the result is a film of the frames until then.
+        progress: called with the frames done and their number, None if that is not known.
 
     Returns:
         Summary.
@@ -507,33 +462,38 @@ def colorize_film(
         BadFilm: the film cannot be colorized; OSError: the result cannot be written.
         KeyboardInterrupt, also with `keep`.
     """
-    film, summary, stopped = Film(source), Summary(), None
-    suffix = Path(target).suffix.lower()
+    suffix, summary, stopped = Path(target).suffix.lower(), Summary(), None
     if suffix not in SUFFIXES:
-        raise BadFilm(f"{suffix or 'no suffix'}: known are {', '.join(SUFFIXES)}")
+        raise BadFilm(f"a film cannot become {suffix or target}: known are {', '.join(SUFFIXES)}")
+    film = Film(source)
     flags = {} if suffix == ".mkv" else {"movflags": "+faststart"}
-    with atomic(target) as temporary, _opened(source) as (container, video):
-        with av.open(str(temporary), "w", container_options=flags) as out:
-            out.metadata.update(_tags(container))
-            out.set_chapters(container.chapters())
-            encoder = film.encoder(out, video, suffix, quality)
-            copies = _copies(container, out, suffix, summary.notes)
-            shots = ahead(film.shots(container, video, copies, summary), 2 * BATCH)
-            items = ahead(coloured(shots, colorizer, saturation, smooth, force), 4)
+    with (
+        atomic(target) as temporary,
+        _opened(source) as container,
+        av.open(os.fspath(temporary), "w", container_options=flags) as out,
+    ):
+        (video,) = _films(container)
+        video.thread_type = "AUTO"
+        out.metadata.update(_tags(container))
+        out.set_chapters(container.chapters())
+        encoder = film.encoder(out, video, quality, suffix)
+        copies = _copies(container, out, suffix, summary)
+        shots = ahead(film.shots(_decoded(container, video, copies, summary)), BATCH)
+        with contextlib.closing(ahead(colored(shots, colorizer, settings, smooth), 2)) as items:
             try:
-                with contextlib.closing(items):
-                    for item in items:
-                        if isinstance(item, av.Packet):
-                            out.mux(item)
-                            continue
-                        out.mux(encoder.encode(film.result(item)))
-                        summary.frames += 1
+                for item in items:
+                    if isinstance(item, av.Packet):
+                        out.mux(item)
+                        continue
+                    out.mux(encoder.encode(film.result(item)))
+                    summary.frames += 1
+                    if progress:
                         progress(summary.frames, film.total)
             except KeyboardInterrupt as error:
                 if not keep or not summary.frames:
                     raise
                 stopped = error
-            out.mux(encoder.encode())
+        out.mux(encoder.encode())
     if stopped:
         raise stopped
     return summary
