@@ -16,14 +16,16 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from data.color import fit_gamut, lightness_from_gray, linear_from_lab, srgb_from_linear
 from data.preprocess import lightness_of, resize, shrink
+from inference.jobs import FILMS
 from inference.line_art import is_line_art
+from inference.options import LOSSLESS
 from inference.scan import join
-from utils import atomic
+from utils import atomic, printable
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # that can be written
 SMOOTH = 0.9  # share of the colours of the frame before, where the lightness agrees
 BATCH = 8  # frames that the network sees at a time
 SIDE = 160  # px of the longer side at which colours are followed
@@ -43,7 +45,6 @@ _LUMA = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.11
 _LUMA |= {7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 _HDR = {16: "PQ", 18: "HLG"}  # AVColorTransferCharacteristic
 _OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
-LOSSLESS = "lossless"
 _SRGB = srgb_from_linear(np.arange(65536, dtype=np.float32) / 65535)
 
 
@@ -100,8 +101,9 @@ class Smoother:
     def __call__(self, lightness, ab):
         """ab of the next frame, float32 (h, w, 2), smoothed. lightness: its L, (h, w)."""
         if self.strength and (carried := self.carried(lightness)) is not None:
-            distance = (lightness - carried[..., 0]) / TOLERANCE
-            weight = np.float32(self.strength) * np.exp(-distance * distance)
+            change = lightness - carried[..., 0]
+            change -= np.median(change)  # of the light, as in a fade, a flash, an old film
+            weight = np.float32(self.strength) * np.exp(-np.square(change / TOLERANCE))
             ab = ab + weight[..., None] * (carried[..., 1:] - ab)
         self.before = np.dstack([lightness, ab])
         return ab
@@ -410,7 +412,7 @@ def _decoded(container, video, copies, summary):
         for frame in found:
             if frame.pts is None or last is not None and frame.pts <= last:
                 frame.pts = 0 if last is None else last + step
-            last, frames = frame.pts, frames + 1
+            last, frames, frame.time_base = frame.pts, frames + 1, video.time_base
             yield frame
     if failures or packets < video.frames:
         summary.missing = max(failures, max(packets, video.frames) - frames)
@@ -442,17 +444,24 @@ def _tags(part):
 
 
 def colorize_film(
-    source, target, colorizer, settings, smooth=SMOOTH, quality=95, keep=False, progress=None
+    source,
+    target,
+    colorizer,
+    settings,
+    smooth=SMOOTH,
+    quality=95,
+    keep=False,
+    progress=lambda done, total: None,
 ):
     """Colorize a film.
 
     Args:
         source: path of a film.
-        target: path of the result, which ends in one of `SUFFIXES`.
+        target: path of the result, which ends in one of `FILMS`.
         colorizer, settings: see `colored`.
         smooth: see `Smoother`.
         quality: 1 to 100, 95 is CRF 17; or "lossless".
-        keep: where it is interrupted, the result is a film of the frames until then.
+        keep: where it is interrupted, keep the frames until then, as NAME.stopped.mp4.
         progress: called with the frames done and their number, None if that is not known.
 
     Returns:
@@ -463,37 +472,59 @@ def colorize_film(
         KeyboardInterrupt, also with `keep`.
     """
     suffix, summary, stopped = Path(target).suffix.lower(), Summary(), None
-    if suffix not in SUFFIXES:
-        raise BadFilm(f"a film cannot become {suffix or target}: known are {', '.join(SUFFIXES)}")
+    if suffix not in FILMS:
+        raise BadFilm(f"a film cannot become {suffix or target}: known are {', '.join(FILMS)}")
     film = Film(source)
     flags = {} if suffix == ".mkv" else {"movflags": "+faststart"}
-    with (
-        atomic(target) as temporary,
-        _opened(source) as container,
-        av.open(os.fspath(temporary), "w", container_options=flags) as out,
-    ):
-        (video,) = _films(container)
-        video.thread_type = "AUTO"
-        out.metadata.update(_tags(container))
-        out.set_chapters(container.chapters())
-        encoder = film.encoder(out, video, quality, suffix)
-        copies = _copies(container, out, suffix, summary)
-        shots = ahead(film.shots(_decoded(container, video, copies, summary)), BATCH)
-        with contextlib.closing(ahead(colored(shots, colorizer, settings, smooth), 2)) as items:
+    with atomic(target) as temporary:
+        with (
+            _opened(source) as container,
+            av.open(os.fspath(temporary), "w", container_options=flags) as out,
+        ):
+            (video,) = _films(container)
+            video.thread_type = "AUTO"
+            out.metadata.update(_tags(container))
+            out.set_chapters(container.chapters())
+            encoder = film.encoder(out, video, quality, suffix)
+            copies = _copies(container, out, suffix, summary)
+            shots = ahead(film.shots(_decoded(container, video, copies, summary)), BATCH)
+            items = ahead(colored(shots, colorizer, settings, smooth), 2)
             try:
-                for item in items:
-                    if isinstance(item, av.Packet):
-                        out.mux(item)
-                        continue
-                    out.mux(encoder.encode(film.result(item)))
-                    summary.frames += 1
-                    if progress:
+                with contextlib.closing(items):
+                    for item in items:
+                        if isinstance(item, av.Packet):
+                            out.mux(item)
+                            continue
+                        out.mux(encoder.encode(film.result(item)))
+                        summary.frames += 1
                         progress(summary.frames, film.total)
             except KeyboardInterrupt as error:
                 if not keep or not summary.frames:
                     raise
                 stopped = error
-        out.mux(encoder.encode())
-    if stopped:
-        raise stopped
+            out.mux(encoder.encode())
+        if stopped:
+            os.replace(temporary, Path(target).with_suffix(".stopped" + suffix))
+            raise stopped
     return summary
+
+
+def colorize_films(pairs, colorizer, settings, report, smooth, quality, keep, begin):
+    """Colorize each (film, result), with a progress bar; `report` counts what becomes of it.
+
+    begin: called before each result is written. The others: see `colorize_film`.
+    """
+    for source, target in pairs:
+        bar = tqdm(desc=printable(source.name), unit=" frames", disable=None, leave=False)
+
+        def progress(done, total, bar=bar):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        with report.failures_of(source), bar:
+            begin()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            how = smooth, quality, keep, progress
+            summary = colorize_film(source, target, colorizer, settings, *how)
+            missing = f"{summary.missing} frames could not be decoded" if summary.missing else ""
+            report.count("done", source, missing, *summary.notes)
