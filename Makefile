@@ -57,7 +57,7 @@ test-jax test-torch: test-%:
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -q
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.bench
 
 # The networks that the figures need, each trained for STEPS steps; given again, it continues. For example:
 # make figures-train DATA=data_256 STEPS=4096 FLAGS="--preset tuned --places2-natural"

@@ -119,6 +119,14 @@ def compare_ab(ab, target):
     return {"ab_mse": mse, "gray_mse": gray, "relative_mse": mse / gray if gray else float("nan")}
 
 
+def join(rgb, ab, as_published=False):
+    """The picture that ab (h, w, 2) makes of uint8 (H, W, 3), and ab as it is enlarged from."""
+    if as_published:
+        ab = repeated(ab, len(rgb))
+        return colorize_as_published(rgb, ab), ab
+    return colorize(rgb, ab), ab
+
+
 class Reference:
     """A photograph, and what all comparisons with it share."""
 
@@ -128,15 +136,8 @@ class Reference:
         self.lightness, self.ab = np.ascontiguousarray(self.lab[..., 0]), self.lab[..., 1:]
         self.rarity = metrics.rarity(self.ab, prior)
         self.cf, self.cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
-        self.gray_psnr = metrics.psnr(self.join(np.zeros((1, 1, 2), np.float32))[0], rgb)
-
-    def join(self, ab):
-        """The picture that ab (h, w, 2) makes, uint8 (H, W, 3), and its planes of ab (H, W)."""
-        height, width = self.rgb.shape[:2]
-        if self.as_published:
-            ab = repeated(ab, height)
-            return colorize_as_published(self.rgb, ab), np.moveaxis(ab, -1, 0)
-        return colorize(self.rgb, ab), enlarged(ab, slice(0, height), height, width)
+        gray, _ = join(rgb, np.zeros((1, 1, 2), np.float32), as_published)
+        self.gray_psnr = metrics.psnr(gray, rgb)
 
     def metrics(self, ab, factor):
         """Metrics of ab (h, w, 2), of any size, joined to the photograph's lightness.
@@ -147,7 +148,8 @@ class Reference:
             return dict.fromkeys(self.metrics(None, 1), float("nan"))
         rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
         if ab is not None:
-            rgb, planes = self.join(ab * np.float32(factor))
+            rgb, ab = join(rgb, ab * np.float32(factor), self.as_published)
+            planes = enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2])
         lab, predicted = color.lab_from_srgb(to_float(rgb)), np.dstack(planes)
         cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
         psnr = metrics.psnr(rgb, self.rgb)
