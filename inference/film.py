@@ -261,6 +261,7 @@ class Film:
 
     def __init__(self, path):
         """Raises BadFilm: not a film, or of a kind that is refused."""
+        self.path = path
         with _opened(path) as container:
             films = _films(container)
             if not films or films[0].codec_context is None:
@@ -304,6 +305,11 @@ class Film:
         self.display = np.frombuffer(turned[0], np.int32).tolist() if turned else None
         lumas = [self._luma(self._own(probe)) for probe in probes]
         self.area = borders([self.codes.gray.take(luma) for luma in lumas], lumas[0].shape)
+
+    def read(self):
+        """The frames of the film, each a `Shot`."""
+        with _opened(self.path) as container:
+            yield from self.shots(_decoded(container, *_films(container), {}, Summary()))
 
     def _own(self, frame):
         """A decoded frame as one whose first plane is the luma to keep."""
@@ -364,7 +370,9 @@ class Film:
         elif self.bits > 8:
             quiet = "log-level=error" + ":lossless=1" * (not rate)
             codec, options = "libx265", {"preset": "veryfast", "x265-params": quiet} | rate
-        if self.interlaced:
+        if self.interlaced and codec == "libx264":
+            if not rate:  # luma came back one code off
+                raise BadFilm("interlaced: without loss in .mkv only")
             options["flags"] = "+ildct+ilme"
         stream = out.add_stream(codec, self.rate, options=options, time_base=source.time_base)
         context, (context.width, context.height) = stream.codec_context, self.size
@@ -399,7 +407,9 @@ def _decoded(container, video, copies, summary):
             packet, failures = None, failures + 1  # the rest cannot be read
         if packet and packet.stream_index in copies:
             key, time = packet.stream_index, packet.dts
-            if packet.size and time is not None and time >= times.get(key, time):
+            if packet.size and time is None:  # a cover
+                packet.pts = packet.dts = time = packet.pts or 0
+            if packet.size and time >= times.get(key, time):  # muxers take no other order
                 times[key], packet.stream = time, copies[key]
                 yield packet
             continue
@@ -490,7 +500,8 @@ def colorize_film(
             shots = ahead(film.shots(_decoded(container, video, copies, summary)), BATCH)
             items = ahead(colored(shots, colorizer, settings, smooth), 2)
             try:
-                with contextlib.closing(items):
+                # threads end before the container that they read is closed
+                with contextlib.closing(shots), contextlib.closing(items):
                     for item in items:
                         if isinstance(item, av.Packet):
                             out.mux(item)

@@ -39,13 +39,13 @@ def luma(i, bits=8, width=WIDTH, height=HEIGHT):
 
 
 def write(path, form="yuv420p", codec="ffv1", frames=FRAMES, audio=True, size=None, **how):
-    """A film of our own -> its lumas. how: pts, options, color, tags, matrix, bordered."""
+    """A film of our own -> its lumas. how: pts, tick, options, color, matrix, content."""
     width, height = size or (WIDTH, HEIGHT)
     bits, lumas = 10 if "10" in form else 8, []
     with av.open(str(path), "w") as out:
         out.metadata.update({"title": "a title", "comment": "of ours"})
         video = out.add_stream(
-            codec, 25, time_base=Fraction(1, 1000), options=how.get("options", {})
+            codec, 25, time_base=how.get("tick", Fraction(1, 1000)), options=how.get("options", {})
         )
         video.width, video.height, video.pix_fmt = width, height, form
         for name, value in how.get("color", {}).items():
@@ -78,7 +78,7 @@ def write(path, form="yuv420p", codec="ffv1", frames=FRAMES, audio=True, size=No
 
 
 def read(path):
-    """(the frames, the packets of the other streams, the container's metadata, the video stream)."""
+    """(the frames, the packets of other streams, the container's metadata, the video stream)."""
     with av.open(str(path)) as container:
         frames, packets = [], []
         for packet in container.demux():
@@ -189,7 +189,7 @@ def test_chapters_and_subtitles_are_kept_and_what_is_lost_is_named(tmp_path):
 
 def test_a_damaged_film_is_coloured_as_far_as_it_can_be_read(tmp_path):
     source, target, packets = (tmp_path / name for name in ("in.avi", "out.mkv", "packets.mkv"))
-    write(source, "yuv420p", "ffv1", audio=False)
+    write(source, audio=False, tick=Fraction(1, 25), options={"g": "1"})
     content = source.read_bytes()
     source.write_bytes(content[: len(content) // 2])
     summary = colorize_film(source, target, Tinted(), SETTINGS)
