@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from data.color import fit_gamut, lightness_from_gray, linear_from_lab, srgb_from_linear
 from data.preprocess import lightness_of, resize, shrink
-from inference.jobs import FILMS
 from inference.line_art import is_line_art
 from inference.options import LOSSLESS
 from inference.scan import join
+from pictures.films import FILMS, BadFilm, open_film, video_streams
 from utils import atomic, printable
 
 SMOOTH = 0.9  # share of the colours of the frame before, where the lightness agrees
@@ -34,22 +34,12 @@ SAME_SCENE = 0.8  # correlation of L with that of the frame before, warped; belo
 PROBES = 12  # frames, spread over the film, in which its borders are looked for
 BLACK, WIDEST = 24, 0.3  # the highest 8-bit code of a border; its greatest width, of a side
 
-# Containers of films. FFmpeg also opens pictures, texts, and play lists that name other files.
-_OPEN = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,flv,ogg,dv,mxf,nut,ivf,rm,h264,"
-    "hevc,m4v,wtv,vc1,obu",
-}
 # AVColorSpace: the weights of red and of blue in the luma (ITU-T H.273, table 4)
 _LUMA = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114)}
 _LUMA |= {7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 _HDR = {16: "PQ", 18: "HLG"}  # AVColorTransferCharacteristic
 _OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _SRGB = srgb_from_linear(np.arange(65536, dtype=np.float32) / 65535)
-
-
-class BadFilm(ValueError):
-    """A film that cannot be colorized. The message is one line."""
 
 
 @dataclass
@@ -232,38 +222,14 @@ class Codes:
 # --- files of films
 
 
-def is_film(path):
-    """Whether a file is a film, by its content."""
-    try:
-        with _opened(path) as container:
-            return bool(_films(container))
-    except BadFilm:
-        return False
-
-
-def _opened(path):
-    try:
-        return av.open(os.fspath(path), options=_OPEN, metadata_errors="replace")
-    except av.FFmpegError as error:
-        raise BadFilm(f"not a film that FFmpeg reads: {error.strerror}") from error
-
-
-def _films(container):
-    return [stream for stream in container.streams.video if not _is_cover(stream)]
-
-
-def _is_cover(stream):
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
 class Film:
     """A film to colorize, as `PROBES` frames spread over it show it."""
 
     def __init__(self, path):
         """Raises BadFilm: not a film, or of a kind that is refused."""
         self.path = path
-        with _opened(path) as container:
-            films = _films(container)
+        with open_film(path) as container:
+            films = video_streams(container)
             if not films or films[0].codec_context is None:
                 raise BadFilm("no video that FFmpeg decodes")
             if len(films) > 1:
@@ -308,8 +274,8 @@ class Film:
 
     def read(self):
         """The frames of the film, each a `Shot`."""
-        with _opened(self.path) as container:
-            yield from self.shots(_decoded(container, *_films(container), {}, Summary()))
+        with open_film(self.path) as container:
+            yield from self.shots(_decoded(container, *video_streams(container), {}, Summary()))
 
     def _own(self, frame):
         """A decoded frame as one whose first plane is the luma to keep."""
@@ -433,7 +399,7 @@ def _copies(container, out, suffix, summary):
     copies = {}
     for stream in container.streams:
         kind = "cover" if stream.type == "video" else stream.type
-        if kind == "video" or stream in _films(container):
+        if kind == "video" or stream in video_streams(container):
             continue
         try:
             if kind == "data" or kind == ("cover" if suffix == ".mkv" else "attachment"):
@@ -488,10 +454,10 @@ def colorize_film(
     flags = {} if suffix == ".mkv" else {"movflags": "+faststart"}
     with atomic(target) as temporary:
         with (
-            _opened(source) as container,
+            open_film(source) as container,
             av.open(os.fspath(temporary), "w", container_options=flags) as out,
         ):
-            (video,) = _films(container)
+            (video,) = video_streams(container)
             video.thread_type = "AUTO"
             out.metadata.update(_tags(container))
             out.set_chapters(container.chapters())
@@ -520,7 +486,9 @@ def colorize_film(
     return summary
 
 
-def colorize_films(pairs, colorizer, settings, report, smooth, quality, keep, begin):
+def colorize_films(
+    pairs, colorizer, settings, report, smooth=SMOOTH, quality=95, keep=False, begin=lambda: None
+):
     """Colorize each (film, result), with a progress bar; `report` counts what becomes of it.
 
     begin: called before each result is written. The others: see `colorize_film`.
@@ -531,6 +499,7 @@ def colorize_films(pairs, colorizer, settings, report, smooth, quality, keep, be
         def progress(done, total, bar=bar):
             bar.total = total
             bar.update(done - bar.n)
+            report.frames = done, total
 
         with report.failures_of(source), bar:
             begin()
@@ -539,3 +508,4 @@ def colorize_films(pairs, colorizer, settings, report, smooth, quality, keep, be
             summary = colorize_film(source, target, colorizer, settings, *how)
             missing = f"{summary.missing} frames could not be decoded" if summary.missing else ""
             report.count("done", source, missing, *summary.notes)
+        report.frames = None

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from inference.jobs import FILMS
 from models.properties import BadModel
+from pictures.films import FILMS
 from pictures.reader import BadPicture, picture_size, read_picture
 from pictures.writer import FORMATS, write_picture
 from utils import cpu_count, remove_leftovers

@@ -7,15 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pictures.films import FILMS, SUFFIXES, is_film
 from pictures.formats import extensions, looks_like_picture
 from pictures.writer import FORMATS
-from utils import PARTIAL, find_files, printable
+from utils import find_files, printable
 
 NO_PICTURE, HIDDEN = "not a picture, passed over", "hidden or a system's own, passed over"
 FILM = "a film, passed over (--films takes it)"
-FILMS = (".mp4", ".m4v", ".mov", ".mkv")  # that can be written; others become .mkv
-# of files that are films even where they are too damaged to look like one
-_FILMS = (*FILMS, ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".vob", ".m2ts", ".mts")
 
 
 class BadPath(Exception):
@@ -62,10 +60,14 @@ def find_jobs(sources, out, suffix=None, share=None, films=False):
             raise BadPath(f"{printable(source)}: no such file or folder")
         elif is_film(source):
             jobs.films.add(source)
+            if not several and asked_format(sources, out):
+                raise BadPath(f"{printable(out)}: a film cannot become a picture")
             target = out / film_name(source.name)
-            if not several and out.suffix.lower() in FILMS and not out.is_dir():
+            if not several and names_film(out):
                 jobs.folder, target = None, out
             found = [(source, target)]
+        elif not several and names_film(out):
+            raise BadPath(f"{printable(out)}: a picture cannot become a film")
         elif not several and asked_format(sources, out):
             jobs.folder, found = None, [(source, out)]
         else:
@@ -112,17 +114,12 @@ def _walk(source, out, jobs, prefix, suffix, names, films):
     return pairs
 
 
-def is_film(path):
-    """Whether a file is a film: by its name, or by its content if it is not named as a picture."""
-    if looks_like_picture(path) or path.name.startswith((".", PARTIAL)):
-        return False
-    if path.suffix.lower() in _FILMS:
-        return True
-    try:
-        from inference import film
-    except ModuleNotFoundError:  # PyAV
-        return False
-    return film.is_film(path)
+def names_film(out):
+    """Whether OUT is the file of a film. Raises BadPath where such films cannot be written."""
+    suffix = "" if out.is_dir() else out.suffix.lower()
+    if suffix in SUFFIXES and suffix not in FILMS:
+        raise BadPath(f"{printable(out)}: {suffix} cannot be written; films are {', '.join(FILMS)}")
+    return suffix in FILMS
 
 
 def film_name(name):

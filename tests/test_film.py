@@ -1,6 +1,7 @@
 """Films: luma, streams and times are kept, colours follow motion and start anew at a cut."""
 
 import itertools
+import re
 from fractions import Fraction
 
 import av
@@ -9,9 +10,19 @@ import pytest
 from skimage import data
 
 from data.preprocess import lightness_of, resize
+from evaluation.film import measure
 from inference import film
-from inference.film import BadFilm, Codes, Smoother, colorize_film, colorize_frames
+from inference.film import (
+    Codes,
+    Smoother,
+    colorize_film,
+    colorize_films,
+    colorize_frames,
+)
+from inference.jobs import FILM, BadPath, Jobs, find_jobs
+from inference.report import Report
 from inference.settings import Settings
+from pictures.films import BadFilm, is_film
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 20
 SETTINGS = Settings()
@@ -236,7 +247,7 @@ def test_files_that_are_no_films(tmp_path):
     (tmp_path / "a.txt").write_text("ffconcat version 1.0\nfile /etc/hostname\n")
     (tmp_path / "b.m3u8").write_text("#EXTM3U\n#EXTINF:1,\n/etc/hostname\n")
     write(tmp_path / "c.mkv", frames=2)
-    assert [film.is_film(tmp_path / name) for name in ("a.txt", "b.m3u8", "c.mkv", "none")] == [
+    assert [is_film(tmp_path / name) for name in ("a.txt", "b.m3u8", "c.mkv", "none")] == [
         False,
         False,
         True,
@@ -356,3 +367,49 @@ def test_chroma_of_gray_is_neutral():
         luma_ = np.arange(2**bits).reshape(16, -1)
         found = codes.chroma(luma_, np.zeros((4, 4, 2), np.float32)).astype(int)
         assert np.abs(found - 2 ** (bits - 1)).max() <= 1
+
+
+def test_films_of_a_command(tmp_path):
+    """By content, into a file or a folder; those in folders only if they are asked for."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write(folder / "a.mkv", frames=2)
+    (folder / "a.mkv").rename(folder / "film")
+    (folder / "b.avi").write_bytes(b"damaged")
+    (folder / "c.png").write_bytes(b"a picture by its name")
+    jobs = find_jobs([folder], out)
+    assert [pair[0].name for pair in jobs.pairs] == ["c.png"] and not jobs.films
+    assert sorted(p.name for p, why in jobs.passed_over if why == FILM) == ["b.avi", "film"]
+    targets = {source.name: target for source, target in find_jobs([folder], out, films=True).pairs}
+    assert targets == {"c.png": out / "c.png", "b.avi": out / "b.mkv", "film": out / "film.mkv"}
+    assert find_jobs([folder / "film"], out / "x.mp4").pairs == [(folder / "film", out / "x.mp4")]
+    assert find_jobs([folder / "film"], out).pairs == [(folder / "film", out / "film.mkv")]
+    for source, name in (("film", "x.png"), ("film", "x.avi"), ("c.png", "x.mp4")):
+        with pytest.raises(BadPath, match=re.escape(name)):
+            find_jobs([folder / source], tmp_path / name)
+
+
+def test_films_and_what_fails_are_reported(tmp_path):
+    write(tmp_path / "a.mkv", frames=3)
+    (tmp_path / "b.mp4").write_bytes(b"damaged")
+    pairs = [(tmp_path / name, tmp_path / "out" / name) for name in ("b.mp4", "a.mkv")]
+    with Report(Jobs(pairs)) as report:
+        colorize_films(pairs, Tinted(), SETTINGS, report)
+    assert [(kind, path.name) for kind, path, _ in report.files] == [
+        ("failed", "b.mp4"),
+        ("done", "a.mkv"),
+    ]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mkv"]
+
+
+def test_measured_films(tmp_path):
+    """A tint that flickers does so less when smoothed; the film's own colours do not change."""
+    write(tmp_path / "a.mkv", audio=False)
+    tints = itertools.cycle([(10, 10), (16, 10)])
+    colorizer = Tinted(lambda picture: next(tints))
+    colorizer.settings = lambda: SETTINGS
+    found = measure(tmp_path / "a.mkv", colorizer)
+    assert found["frame by frame"]["flicker"] == pytest.approx(3, abs=0.01)
+    assert found["smoothed"]["flicker"] < 0.3 * 3
+    assert found["own colours"]["flicker"] < 0.1
+    assert found["smoothed"]["psnr"] > 15 and found["smoothed"]["ciede2000"] < 30

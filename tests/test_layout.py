@@ -7,7 +7,8 @@ from pathlib import Path
 from models import NETWORKS
 
 ROOT = Path(__file__).parent.parent
-LAYERS = [{"configs", "utils"}, {"data"}, {"models"}, {"training", "inference"}, {"evaluation"}]
+LAYERS = [{"configs", "utils"}, {"pictures", "data"}, {"models"}, {"training", "inference"}]
+LAYERS += [{"colorizer"}, {"evaluation"}]
 
 
 def modules():
