@@ -7,7 +7,7 @@ from pathlib import Path
 from models import NETWORKS
 
 ROOT = Path(__file__).parent.parent
-LAYERS = [{"configs", "utils"}, {"pictures", "data"}, {"models"}, {"training", "inference"}]
+LAYERS = [{"configs", "utils"}, {"pictures"}, {"data"}, {"models"}, {"training", "inference"}]
 LAYERS += [{"colorizer"}, {"evaluation"}]
 
 
