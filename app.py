@@ -21,7 +21,7 @@ PREVIEW = (
     1600  # px of the longer side in the slider: browsers show no TIFF, and 40 megapixels badly
 )
 HOUR = 3600  # uploads and results older than a day are removed, looked for every hour
-WORDS = {"done": "colorized", "passed over": "not a picture"}
+WORDS = {"done": "colorized", "passed over": "not a picture or a film"}
 
 
 def main(arguments=None):
@@ -74,6 +74,8 @@ def page(colorizer, root):
     """
     import gradio as gr
 
+    from pictures.films import FILMS
+
     named = colorizer.saturations
 
     def colorize(files, factor, old, guided, before, progress=gr.Progress()):  # noqa: B008
@@ -96,7 +98,11 @@ def page(colorizer, root):
         return dict(zip(names, made)), table, chosen, results, together, gr.Column(visible=True)
 
     def show(name, pairs):
-        return tuple(preview(path) for path in pairs[name]) if name in pairs else None
+        source, target = pairs.get(name, (None, Path()))
+        film = target.suffix.lower() in FILMS
+        shown = (preview(source), preview(target)) if source and not film else None
+        player = gr.Video(str(target) if film else None, visible=film)
+        return gr.ImageSlider(shown, visible=not film), player
 
     cache = (HOUR, 24 * HOUR)
     with gr.Blocks(title="Colorize", analytics_enabled=False, delete_cache=cache) as blocks:
@@ -104,7 +110,7 @@ def page(colorizer, root):
         pairs = gr.State({}, delete_callback=forget)  # an hour after the page was closed
         with gr.Row():
             with gr.Column(scale=1):
-                files = gr.File(label="Pictures", file_count="multiple", height=160)
+                files = gr.File(label="Pictures and films", file_count="multiple", height=160)
                 how = {"step": 0.01, "label": "Saturation", "elem_id": "saturation"}
                 factor = gr.Slider(0, 2, colorizer.saturation, **how)
                 if named:
@@ -118,15 +124,16 @@ def page(colorizer, root):
             with gr.Column(scale=2):
                 how = {"interactive": False, "max_height": 600, "buttons": ["fullscreen"]}
                 slider = gr.ImageSlider(label="Before and after", **how)
+                player = gr.Video(label="Result", interactive=False, visible=False)
                 with gr.Column(visible=False) as results:
-                    chosen = gr.Dropdown([], label="Picture", interactive=True)
+                    chosen = gr.Dropdown([], label="Result", interactive=True)
                     how = {"file_count": "multiple", "interactive": False, "height": 160}
                     single = gr.File(label="Results, at full size", **how)
                     together = gr.DownloadButton("Download all as ZIP")
         outputs = [pairs, table, chosen, single, together, results]
         done = start.click(colorize, [files, factor, old, guided, pairs], outputs)
-        done.success(show, [chosen, pairs], slider)
-        chosen.input(show, [chosen, pairs], slider)
+        done.success(show, [chosen, pairs], [slider, player])
+        chosen.input(show, [chosen, pairs], [slider, player])
     return blocks
 
 
@@ -136,12 +143,25 @@ def work(files, folder, colorizer, settings, progress):
     from inference.jobs import find_jobs
     from inference.report import Report
 
-    jobs = find_jobs([gather(files, folder / "in")], folder / "out")
+    jobs = find_jobs([gather(files, folder / "in")], folder / "out", films=True)
+
+    def run():
+        pictures = [pair for pair in jobs.pairs if pair[0] not in jobs.films]
+        colorize_all(pictures, colorizer, settings, report)
+        if jobs.films:
+            from inference.film import colorize_films
+
+            films = [pair for pair in jobs.pairs if pair[0] in jobs.films]
+            colorize_films(films, colorizer, settings, report)
+
     with Report(jobs) as report, ThreadPoolExecutor(1) as worker:
-        working = worker.submit(colorize_all, jobs.pairs, colorizer, settings, report)
+        working = worker.submit(run)
         while not working.done():
             seen = report.counts["done"] + report.counts["failed"]
-            progress((seen, len(jobs.pairs)), unit="pictures")
+            if frames := report.frames:
+                progress(frames, unit="frames")
+            else:
+                progress((seen, len(jobs.pairs)), unit="files")
             time.sleep(0.1)
         working.result()
     return [pair for pair in jobs.pairs if pair[1].exists()], report_table(report.files)

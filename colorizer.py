@@ -163,14 +163,35 @@ class Colorizer:
         """
         return self._predict([checked(one) for one in pictures], self.settings(**others))
 
-    def small_ab(self, pictures):
+    def small_ab(self, pictures, settings=None):
         """The network's ab of pictures as they are: borders and documents are not looked for.
+
+        settings: of which only the mirror image counts; None: as the network's file says.
 
         Returns:
             float32 (N, h, w, 2), Lab units, before saturation and enlarging.
         """
         views = [full_view(checked(picture)) for picture in pictures]
-        return np.stack(self._finite([self._prepared(view) for view in views], self.settings()))
+        return np.stack(
+            self._finite([self._prepared(view) for view in views], settings or self.settings())
+        )
+
+    def film(self, frames, smooth=0.9, **others):
+        """Colorize the frames of a film in order; few are in memory at a time.
+
+        Args:
+            frames: iterable of (H, W) gray or (H, W, 3) sRGB of one size, of which L is taken:
+                uint8, uint16, or float in 0..1. Black borders are looked for in the first 8.
+            smooth: share of the colours of the frame before that a frame keeps where nothing but
+                motion changed, 0 to 1; 0: each frame by itself.
+            others: `saturation`, `mirror`, `force`, `gamut` and `guided`, see `settings`.
+
+        Returns:
+            A generator of sRGB (H, W, 3), of each frame's type.
+        """
+        from inference.film import colorize_frames  # it imports PyAV
+
+        return colorize_frames(map(checked, frames), self, self.settings(**others), smooth)
 
     def prepare(self, pixels, settings, alpha=None):
         """First step: what the network sees of a picture and its alpha, as `Prepared`."""

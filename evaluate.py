@@ -22,12 +22,20 @@ def main(arguments=None):
         stream.reconfigure(errors="backslashreplace")
     try:
         import_keras_quietly()
-        from evaluation import tables
+        from evaluation import film, tables
         from evaluation.measure import Refused
     except ModuleNotFoundError as error:
         stop(f"{error.name} is not installed: run `make setup`, then .venv/bin/python evaluate.py")
     try:
-        tables.run(args)
+        if args.film:
+            from colorizer import Colorizer
+
+            try:
+                film.show(args.film, Colorizer(args.model[0]))
+            except ValueError as error:  # BadFilm, BadModel
+                stop(error)
+        else:
+            tables.run(args)
     except Refused as error:
         stop(*error.args)
     except KeyboardInterrupt:
@@ -48,10 +56,12 @@ def parse(arguments=None):
 
     add = parser.add_argument_group("what is measured").add_argument
     text = "folders of photographs, searched recursively"
-    add("--data", type=Path, nargs="+", required=True, help=text)
+    add("--data", type=Path, nargs="+", help=text)
     text = "networks: best.keras of runs of train.py"
     add("--model", type=Path, nargs="+", action="extend", default=[], help=text)
-    add("--out", type=Path, required=True, help="folder of the results, made if absent")
+    text = "films with colours, measured in place of photographs: flicker and distance"
+    add("--film", type=Path, nargs="+", help=text)
+    add("--out", type=Path, help="folder of the results, made if absent")
     text = "side of the squashed pictures (default 256); networks see them as test.py shows them"
     add("--size", type=number(int, 8, 4096), default=256, help=text)
     add("--limit", type=at_least_0, default=0, help="at most so many files; 0: all")
@@ -79,6 +89,12 @@ def parse(arguments=None):
 
     args = parser.parse_args(arguments)
     args.saturation = list(dict.fromkeys(args.saturation))
+    if args.film:
+        if args.data or args.out or len(args.model) != 1:
+            stop("--film: goes with one --model, without --data and --out; it prints a table")
+        return args
+    if not (args.data and args.out):
+        stop("--data and --out are needed, or --film")
     if args.size % 8:
         stop(f"--size: {args.size} is not divisible by 8")
     if (args.degraded or args.borders) and not args.model:

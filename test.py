@@ -59,11 +59,13 @@ def main(arguments=None):
 def colorize(options, jobs, colorizer, settings, report):
     """Work through the jobs; returns what to say at the end. Raises Stop."""
     from inference.folder import colorize_all, fitting_batch, left_to_do
+    from inference.jobs import FILM
     from inference.settings import Record, recorded
     from inference.sheet import write_sheet
     from utils import is_out_of_memory, memory_left, printable
 
     made_by = recorded(colorizer, settings, options.format, options.quality)
+    made_by |= {"smooth": options.smooth} if jobs.films else {}
     record = Record(jobs.folder, made_by, options.overwrite)
     todo = left_to_do(jobs.pairs, report, options.overwrite, record.is_outdated)
     if skipped := report.counts["skipped"]:
@@ -82,15 +84,27 @@ def colorize(options, jobs, colorizer, settings, report):
     if colorizer.batch < batch:
         taken = f"{batch} pictures at a time: {colorizer.batch} are taken"
         report.note(f"too little memory for {taken}")
+    if passed := [printable(path) for path, why in jobs.passed_over if why == FILM]:
+        others = f" and {len(passed) - 3} more" * (len(passed) > 3)
+        report.note(f"{', '.join(passed[:3])}{others}: films, passed over (--films takes them)")
     started, place = time.monotonic(), options.output
     again = "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
     try:
-        colorize_all(todo, colorizer, settings, report, options.quality, record.begin)
+        pictures, films = (
+            [p for p in todo if (p[0] in jobs.films) is is_film] for is_film in (False, True)
+        )
+        colorize_all(pictures, colorizer, settings, report, options.quality, record.begin)
+        if films:
+            from inference.film import colorize_films
+
+            how = options.smooth, options.quality, options.keep, record.begin
+            colorize_films(films, colorizer, settings, report, *how)
         if not options.shard:
             record.end()
         seconds, place = time.monotonic() - started, options.sheet
         if options.sheet:
-            for line in write_sheet([p for p in jobs.pairs if p[1].exists()], options.sheet):
+            made = [p for p in jobs.pairs if p[0] not in jobs.films and p[1].exists()]
+            for line in write_sheet(made, options.sheet):
                 report.note(line)
     except KeyboardInterrupt:
         raise Stop(130, f"stopped: {report}; {again}") from None
@@ -105,7 +119,7 @@ def colorize(options, jobs, colorizer, settings, report):
     rate = report.counts["done"] / max(seconds, 1e-9)
     faint = report.counts["faint"]
     text = f"\n{faint} done with almost no colour in the result" if faint else ""
-    return f"{report}; {seconds:.1f} s, {rate:.2f} pictures/s{text}"
+    return f"{report}; {seconds:.1f} s, {rate:.2f} {'files' if jobs.films else 'pictures'}/s{text}"
 
 
 if __name__ == "__main__":

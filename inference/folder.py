@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.properties import BadModel
+from pictures.films import FILMS
 from pictures.reader import BadPicture, picture_size, read_picture
 from pictures.writer import FORMATS, write_picture
 from utils import cpu_count, remove_leftovers
@@ -57,6 +58,8 @@ def is_readable(path):
             head, size = file.read(12), file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 12))
             tail = file.read()
+        if path.suffix.lower() in FILMS:  # written in one move
+            return size > 0
         if head[:4] == b"\x89PNG" and tail[4:8] == b"IEND":
             return True
         if head[:3] == b"\xff\xd8\xff" and tail[-2:] == b"\xff\xd9":

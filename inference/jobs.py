@@ -1,4 +1,4 @@
-"""IN and OUT of test.py: which pictures are read, and where the results are written."""
+"""IN and OUT of test.py: which files are read, and where the results are written."""
 
 import hashlib
 import os
@@ -7,11 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pictures.films import FILMS, SUFFIXES, is_film
 from pictures.formats import extensions, looks_like_picture
 from pictures.writer import FORMATS
 from utils import find_files, printable
 
 NO_PICTURE, HIDDEN = "not a picture, passed over", "hidden or a system's own, passed over"
+FILM = "a film, passed over (--films takes it)"
 
 
 class BadPath(Exception):
@@ -20,15 +22,16 @@ class BadPath(Exception):
 
 @dataclass
 class Jobs:
-    """The pictures of a batch job with their outputs, and what is not taken."""
+    """The pictures and films of a batch job with their outputs, and what is not taken."""
 
     pairs: list[tuple[Path, Path]] = field(default_factory=list)  # (input, output)
     passed_over: list[tuple[Path, str]] = field(default_factory=list)  # (file or folder, reason)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)  # (folder, reason)
     folder: Path | None = None  # that holds all outputs; None: OUT names one file
+    films: set[Path] = field(default_factory=set)  # the inputs that are films
 
 
-def find_jobs(sources, out, suffix=None, share=None):
+def find_jobs(sources, out, suffix=None, share=None, films=False):
     """The jobs of a command.
 
     Args:
@@ -38,6 +41,7 @@ def find_jobs(sources, out, suffix=None, share=None):
             can be written.
         suffix: of the outputs; None: that of each input, see `output_names`.
         share: (I, N), the I-th of N shares; None: all.
+        films: whether those in folders are taken, too.
 
     Raises:
         BadPath: an input does not exist, an output would overwrite an input, or two would have one
@@ -51,9 +55,19 @@ def find_jobs(sources, out, suffix=None, share=None):
     for source in sources:
         prefix = Path(source.resolve().name if several else "")
         if source.is_dir():
-            found = _walk(source, out, jobs, prefix, suffix, names)
+            found = _walk(source, out, jobs, prefix, suffix, names, films)
         elif not os.path.lexists(source):
             raise BadPath(f"{printable(source)}: no such file or folder")
+        elif is_film(source):
+            jobs.films.add(source)
+            if not several and asked_format(sources, out):
+                raise BadPath(f"{printable(out)}: a film cannot become a picture")
+            target = out / film_name(source.name)
+            if not several and names_film(out):
+                jobs.folder, target = None, out
+            found = [(source, target)]
+        elif not several and names_film(out):
+            raise BadPath(f"{printable(out)}: a picture cannot become a film")
         elif not several and asked_format(sources, out):
             jobs.folder, found = None, [(source, out)]
         else:
@@ -69,7 +83,7 @@ def find_jobs(sources, out, suffix=None, share=None):
     return jobs
 
 
-def _walk(source, out, jobs, prefix, suffix, names):
+def _walk(source, out, jobs, prefix, suffix, names, films):
     """The pairs of a folder; what is not taken is added to `jobs`."""
     if source.resolve().is_relative_to(out.resolve()):
         raise BadPath(f"{printable(out)}: OUT is IN or holds it: results would be among the inputs")
@@ -85,13 +99,33 @@ def _walk(source, out, jobs, prefix, suffix, names):
     for path in find_files(source, out, unreadable, hidden=hidden):
         if looks_like_picture(path):
             pictures.setdefault(path.parent, []).append(path.name)
+        elif is_film(path):
+            (jobs.films.add(path) if films else jobs.passed_over.append((path, FILM)))
         else:
             jobs.passed_over.append((path, NO_PICTURE))
-    return [
+    pairs = [
         (folder / name, out / prefix / folder.relative_to(source) / result)
         for folder, found in pictures.items()
         for name, result in output_names(found, suffix).items()
     ]
+    for path in sorted(path for path in jobs.films if path.is_relative_to(source)):
+        place = out / prefix / path.parent.relative_to(source)
+        pairs.append((path, place / film_name(path.name)))
+    return pairs
+
+
+def names_film(out):
+    """Whether OUT is the file of a film. Raises BadPath where such films cannot be written."""
+    suffix = "" if out.is_dir() else out.suffix.lower()
+    if suffix in SUFFIXES and suffix not in FILMS:
+        raise BadPath(f"{printable(out)}: {suffix} cannot be written; films are {', '.join(FILMS)}")
+    return suffix in FILMS
+
+
+def film_name(name):
+    """The name of a film's result: with its own suffix if that can be written, else .mkv."""
+    stem, suffix = os.path.splitext(name)
+    return name if suffix.lower() in FILMS else f"{stem}.mkv"
 
 
 def output_names(names, suffix=None):

@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
-from inference.jobs import BadPath, asked_format, find_jobs
+from inference.jobs import FILM, BadPath, asked_format, find_jobs
 from pictures.writer import FORMATS
 from utils import number, printable, share
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "pretrained" / "colorizer.keras"
+LOSSLESS = "lossless"
 AS_PUBLISHED = {"size": [256], "saturation": 1.0, "gamut": "clip", "mirror": False}
 
 EPILOG = """exit status:
@@ -18,7 +19,8 @@ EPILOG = """exit status:
 
 examples:
   test.py MyScans Colored
-  test.py a.jpg b.jpg folder Colored --json"""
+  test.py a.jpg b.jpg folder Colored --json
+  test.py film.mp4 coloured.mp4"""
 
 
 def parse(arguments=None):
@@ -32,7 +34,7 @@ def parse(arguments=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    text = "pictures, and folders that are searched recursively"
+    text = "pictures, films, and folders that are searched recursively"
     add("input", metavar="IN", nargs="+", help=text)
     text = "a folder, which mirrors IN; for one picture also a file"
     add("output", metavar="OUT", help=text)
@@ -40,8 +42,8 @@ def parse(arguments=None):
     add = parser.add_argument_group("results").add_argument
     text = "of the results (default: by the name OUT, else as each input if possible, else png)"
     add("--format", choices=sorted(set(FORMATS.values())), help=text)
-    text = "of jpg and webp, 1..100 (default 95)"
-    add("--quality", type=number(int, 1, 100), default=95, help=text)
+    text = "of jpg, webp and films, 1..100 (default 95); lossless: of films"
+    add("--quality", type=quality, default=95, metavar="N", help=text)
     add("--overwrite", action="store_true", help="replace results that exist (default: skip them)")
     text = "take share I = 0..N-1 of N, by the names; N such commands may write one OUT at a time"
     add("--shard", type=share, metavar="I/N", help=text)
@@ -72,6 +74,13 @@ def parse(arguments=None):
     text = "the authors' own steps: squashed to 256 x 256 by nearest neighbour, Rec. 709 luma, ab "
     text += "doubled by repetition, clipped; the result is 256 x 256 (docs/deviations.md)"
     add("--as-published", action="store_true", help=text)
+
+    add = parser.add_argument_group("films").add_argument
+    add("--films", action="store_true", help="colorize the films in folders, too")
+    text = "share of the colours of the frame before that a frame keeps, 0..1 (default 0.9)"
+    add("--smooth", type=number(float, 0, 1), default=0.9, metavar="SHARE", help=text)
+    text = "when stopped, keep the frames until then as NAME.stopped.mp4"
+    add("--keep", action="store_true", help=text)
 
     add = parser.add_argument_group("network").add_argument
     text = "network: best.keras of a run of train.py, or an .onnx file"
@@ -107,9 +116,15 @@ def _check(options, default):
     if options.format and asked and asked != options.format:
         raise BadPath(f"{printable(options.output)} contradicts --format {options.format}")
     suffix = options.format and "." + options.format
-    jobs = find_jobs(options.input, options.output, suffix, options.shard)
+    jobs = find_jobs(options.input, options.output, suffix, options.shard, options.films)
+    for name in ("guided", "gamut", "old", "as_published") if jobs.films else ():
+        if getattr(options, name) != default(name):
+            raise BadPath(f"--{name.replace('_', '-')}: not for films")
+    if options.quality == LOSSLESS and len(jobs.films) < len(jobs.pairs):
+        raise BadPath("--quality lossless: for films only; png and tif pictures lose nothing")
     if not jobs.pairs and not jobs.unreadable and not options.shard:
-        raise BadPath(f"{printable(options.input[0])}: no pictures in it")
+        films = ", but films (--films takes them)" * any(why == FILM for _, why in jobs.passed_over)
+        raise BadPath(f"{printable(options.input[0])}: no pictures in it{films}")
     if options.sheet:
         _check_sheet(options.sheet, options.shard, jobs)
     return options, jobs
@@ -125,6 +140,11 @@ def _check_sheet(sheet, shard, jobs):
     namesakes = (path for pair in jobs.pairs for path in pair if path.name == sheet.name)
     if sheet.is_dir() or any(path.resolve() == sheet.resolve() for path in namesakes):
         raise BadPath(f"{name}: is a folder, an input or a result")
+
+
+def quality(text):
+    """An argparse type: 1 to 100, or "lossless"."""
+    return text if text == LOSSLESS else number(int, 1, 100)(text)
 
 
 def multiple_of_8(text):

@@ -31,6 +31,7 @@ class Report:
             verbose: name the files that are passed over.
         """
         self.counts, self.files = Counter(), []  # of files: (kind, path, note)
+        self.frames = None  # of the film that is in work: (done, number or None)
         self.lock, self.results = threading.Lock(), dict(jobs.pairs)
         self.bar = tqdm(total=len(jobs.pairs), unit=" pictures", disable=None)
         for folder, reason in jobs.unreadable:
