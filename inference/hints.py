@@ -33,7 +33,9 @@ def spread(lightness, hints):
         return turned.transpose(1, 0, 2)
     height, width = lightness.shape
     lightness = lightness.astype(np.float64)
-    mean, square = (cv2.blur(x, (3, 3), borderType=cv2.BORDER_REFLECT) for x in (lightness, lightness**2))
+    mean, square = (
+        cv2.blur(x, (3, 3), borderType=cv2.BORDER_REFLECT) for x in (lightness, lightness**2)
+    )
     scale = SHARP * np.maximum(square - mean**2, 0) + NOISE
     diagonal, given = np.full((height, width), FAR), np.zeros((height, width, 2))
     bands = np.zeros((width + 2, height, width))  # row k: the entries k places below the diagonal

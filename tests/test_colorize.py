@@ -2,10 +2,8 @@
 
 import errno
 import functools
-import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -706,6 +704,6 @@ def test_a_reader_that_has_gone_ends_nothing():
     """As of `--json | head -1`: what follows is written nowhere, also at the end of the program."""
     read, write = os.pipe()
     os.close(read)
-    with io.open(write, "w") as stream:
+    with open(write, "w") as stream:
         for _ in range(3):
             say("x" * 100_000, stream)

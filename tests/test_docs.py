@@ -19,7 +19,13 @@ ROOT = Path(__file__).parent.parent
 OURS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 PAGES = [*OURS, ROOT / "benchmarks/README.md", ROOT / "models/pretrained/README.md"]
 SCRIPTS = ("train.py", "test.py", "evaluate.py", "app.py", "figures.py")
-MODULES = ("data.prepare", "data.gray", "inference.publish", "inference.export", "evaluation.statistics")
+MODULES = (
+    "data.prepare",
+    "data.gray",
+    "inference.publish",
+    "inference.export",
+    "evaluation.statistics",
+)
 FENCE = re.compile(r"^ *```[^\n]*\n(.*?)^ *```$", re.M | re.S)
 
 
