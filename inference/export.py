@@ -31,6 +31,7 @@ BARE = {
     "lightness": "float32 (N, H, W, 1), L in 0..100",
     "global_lightness": "the same pictures at the size of the global branch, (N, S, S, 1)",
     "ab": "float32 (N, H, W, 2), Lab units",
+    "small_ab": "float32 (N, h, w, 2), ab before its last enlarging",
 }
 
 
@@ -59,12 +60,14 @@ def write_onnx(source, path, bare=False):
     from models import file as model_file
 
     network, metadata = model_file.load(source)
+    metadata |= {"network": network.name, "sizes": sizes_of(metadata)}
     metadata = {"colorize_saturation": 1.0} | metadata
     predictor, mirror = Predictor(network, sizes_of(metadata), 1), mirror_of(metadata)
     if bare:
         sides = {name: x.shape[1] for name, x in network.input.items() if name != "edges"}
         inputs = {name: ("float32", ["N", s or "H", s or "W", 1]) for name, s in sides.items()}
-        outputs, step = {"ab": ["N", "H", "W", 2]}, size_step(metadata)
+        outputs = {"ab": ["N", "H", "W", 2], "small_ab": ["N", "h", "w", 2]}
+        step = size_step(metadata)
         graph = picture_graph.with_open_sizes(network)
 
         def function(*views):
@@ -81,10 +84,12 @@ def write_onnx(source, path, bare=False):
     properties = {key: json.dumps(value) for key, value in properties.items()}
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
     properties |= {"size": str(predictor.side), "T": str(metadata.get("saturation"))}
-    properties |= {"network": network.name, "source": f"{Path(source).name}, SHA-256 {digest}"}
+    properties |= {"source": f"{Path(source).name}, SHA-256 {digest}"}
     onnx.helper.set_model_props(model, properties | (BARE if bare else PICTURE))
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    if bare:
+        _store_halves(model)
     with atomic(path, flush=True) as temporary:
         onnx.save(model, temporary)
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
@@ -116,6 +121,25 @@ def _convert(function, inputs, outputs):
             if isinstance(size, str):
                 dimension.dim_param = size
     return model
+
+
+def _store_halves(model):
+    """Store the weights that half precision holds exactly, as a published file's, in 16 bits."""
+    from onnx import helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.size > 64:
+            with np.errstate(over="ignore"):
+                half = array.astype(np.float16)
+            if (half == array).all():
+                stored = f"{tensor.name}_half"
+                casts.append(helper.make_node("Cast", [stored], [tensor.name], to=1))  # float32
+                tensor.CopyFrom(numpy_helper.from_array(half, stored))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _compare(predictor, session, mirror):

@@ -54,31 +54,36 @@ class _Doubling(layers.Layer):
 
 
 def with_open_sizes(network):
-    """A network with the same weights whose graph takes any H and W."""
+    """A network with the same weights whose graph takes any H and W, and gives its layer "ab" too."""
 
     def replace(layer):
         is_bilinear = getattr(layer, "interpolation", None) == "bilinear"
         return _Doubling(name=layer.name) if is_bilinear else layer
 
-    return models.clone_model(network, clone_function=replace)
+    both = models.Model(network.input, (network.output, network.get_layer("ab").output))
+    return models.clone_model(both, clone_function=replace)
 
 
 def ab_of_any_size(network, step, views):
-    """ab, float32 (N, H, W, 2), of L of any size: the last row and column are repeated as needed.
+    """ab of L of any size: the last row and column are repeated as needed.
 
     Args:
         network: of `with_open_sizes`.
         step: sides that the network takes are multiples of it.
         views: {input: L}: "lightness", float32 (N, H, W, 1), and, if the network has it,
             "global_lightness".
+
+    Returns:
+        float32 (N, H, W, 2), and (N, h, w, 2) before the last enlarging, not cut to H and W.
     """
     filled = views["lightness"]
     _, height, width, _ = ops.shape(filled)
     for axis, length in ((1, height), (2, width)):
         places = ops.minimum(ops.arange((length + step - 1) // step * step), length - 1)
         filled = ops.take(filled, places, axis=axis)
-    ab = network(network_inputs(**views | {"lightness": filled}, names=network.input))
-    return ab[:, :height, :width]
+    inputs = network_inputs(**views | {"lightness": filled}, names=network.input)
+    ab, small = network(inputs)
+    return ab[:, :height, :width], small
 
 
 def _lightness(codes):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.options import add_size_option
+from inference.options import multiple_of_8
 from models.properties import BadModel
 from utils import atomic, import_keras_quietly, number
 
@@ -68,7 +68,8 @@ def main(arguments=None):
     kind = number(float, 0, 10)
     names = tuple(name.upper() for name in NAMES)
     parser.add_argument("--saturation", type=kind, nargs=3, metavar=names, help=text)
-    add_size_option(parser)
+    text = "side of a square that the network sees; several times: their colours are averaged"
+    parser.add_argument("--size", type=multiple_of_8, action="append", metavar="N", help=text)
     text = "test.py averages ab with that of the mirror image"
     parser.add_argument("--mirror", action="store_true", help=text)
     args = parser.parse_args(arguments)

@@ -4,7 +4,13 @@ import math
 
 from configs import SIZE_STEPS
 
-EXPORTED_KEYS = ("mirror", "colorize_saturation", "saturations")  # ONNX files have them too
+EXPORTED_KEYS = (
+    "network",
+    "sizes",
+    "mirror",
+    "colorize_saturation",
+    "saturations",
+)  # ONNX files have them too
 MAX_SIZE = 1024  # of the squares that a network sees
 
 
@@ -66,15 +72,8 @@ def sizes_of(metadata, asked=None):
 
 
 def mirror_of(metadata, asked=None):
-    """Whether ab is averaged with that of the mirror image: as asked for, or as the file says.
-
-    Raises:
-        ValueError: a network that was exported with mirror images is asked to do without.
-    """
-    own = metadata.get("mirror", False)
-    if asked is False and own and metadata.get("exported"):
-        raise ValueError("the network was exported with mirror images and cannot do without")
-    return own if asked is None else asked
+    """Whether ab is averaged with that of the mirror image: as asked for, or as the file says."""
+    return metadata.get("mirror", False) if asked is None else asked
 
 
 def factor_of(saturation, metadata):
