@@ -103,7 +103,8 @@ def train(options, used):
             break
         start = epoch * steps_per_epoch
         batches = dataset.batches(epoch, range(first - start, last - start))
-        means = progress.pop("means", ()) if first > start else ()
+        means = progress.pop("means", ())  # a checkpoint's; of no use where an epoch begins
+        means = means if first > start else ()
         saving = callbacks.CheckpointCallback(
             folder if lead else None, progress, batches, means, last, config, interrupt
         )

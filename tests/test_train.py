@@ -317,12 +317,13 @@ def test_the_papers_preset_goes_on_bit_for_bit(photographs, tmp_path, monkeypatc
     options = ("--data", photographs, *SMALL, "--epochs", 2)
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert train(*options, "--run", whole).status == 0
-    with monkeypatch.context() as patch:
-        asked = lambda self, step: setattr(self, "asked", step == 8)  # noqa: E731
-        patch.setattr(callbacks.Interrupt, "check", asked)  # inside the second epoch
-        done = train(*options, "--run", run)
-    assert done.status == 130 and "stopped and saved at step 8: " in done.err
-    assert step_of(run) == 8
+    for step, where in ((5, "after epoch 1"), (8, "at step 8")):
+        with monkeypatch.context() as patch:
+            asked = lambda self, now, step=step: setattr(self, "asked", now == step)  # noqa: E731
+            patch.setattr(callbacks.Interrupt, "check", asked)
+            done = train(*options, "--run", run, "--resume")
+        assert done.status == 130 and f"stopped and saved {where}: " in done.err
+        assert step_of(run) == step
     assert train("--run", run, "--resume").status == 0
     assert weights_of(run) != weights_of(whole)  # of the speed
     assert weights_of(run)[0] == weights_of(whole)[0] and rows_of(run) == rows_of(whole)
