@@ -76,6 +76,11 @@ def test_delta_cf_is_of_the_means():
     assert 0 <= found["delta_cf"]["low"] <= 2 <= found["delta_cf"]["high"]
 
 
+def test_pictures_of_rare_colours_weigh_more():
+    found = statistics.summarise(rows(auc_rebalanced=[90.0, 60.0], rarity=[1.0, 3.0]))
+    assert found["auc_rebalanced"]["mean"] == pytest.approx((90 + 3 * 60) / 4)
+
+
 def test_comparison_in_pairs():
     """A small difference that every picture shows stands out of a large spread between them."""
     rng = RNG(0)
