@@ -1,9 +1,11 @@
-"""What computes ab: a network in Keras or an exported file in ONNX Runtime. Both are used alike:
+"""Open what computes ab: a network in Keras, or an exported file in ONNX Runtime.
 
-engine.views(pixels)   what the engine needs of a picture
-engine.ab(views, mirror)   a list of them -> float32 (n, h, w, 2), Lab units, before the last enlarging; with `mirror` the
-                       mean with that of the mirror images
-engine.batch           pictures at a time
+Both engines are used alike:
+
+engine.views(pixels)        what the engine takes of a picture
+engine.ab(views, mirror)    a list of them -> float32 (n, h, w, 2), Lab units, before the network's
+                            last enlarging; with `mirror` the mean with that of the mirror images
+engine.batch, engine.side   pictures at a time; side of the largest square, in pixels
 """
 
 import functools
@@ -24,8 +26,8 @@ def open_network(path, precision="auto"):
         precision: a Keras dtype policy; "auto": the faster one of this machine. An .onnx file has its own.
 
     Returns:
-        (make, metadata): make(sizes, batch) is an engine whose network sees squares of these sizes; the metadata as
-        `model_file.load` gives it.
+        (make, metadata): make(sizes, batch) is an engine whose network sees squares of these sizes;
+        the metadata as `model_file.load` gives it.
 
     Raises:
         BadModel: see `model_file.load`.
@@ -67,9 +69,8 @@ def _open_onnx(path):
         raise BadModel(
             f"{path}: not a file that inference.export wrote for pictures, or damaged ({reason})"
         ) from error
-    return functools.partial(
-        OnnxPredictor, session, metadata["size"], mirrored=mirror_of(metadata)
-    ), metadata
+    mirrored = mirror_of(metadata)
+    return functools.partial(OnnxPredictor, session, metadata["size"], mirrored=mirrored), metadata
 
 
 class OnnxPredictor:
@@ -88,9 +89,8 @@ class OnnxPredictor:
             BadModel: the sizes differ.
         """
         if list(sizes) != [side]:
-            raise BadModel(
-                f"the network was exported for the size {side}, not {' and '.join(map(str, sizes))}"
-            )
+            asked = " and ".join(map(str, sizes))
+            raise BadModel(f"the network was exported for the size {side}, not {asked}")
         self.session, self.side, self.batch, self.mirrored = session, side, batch, mirrored
 
     def views(self, pixels):
