@@ -12,8 +12,8 @@ from pictures.formats import extensions, looks_like_picture
 from pictures.writer import FORMATS
 from utils import find_files, printable
 
-NO_PICTURE, HIDDEN = "not a picture, passed over", "hidden or a system's own, passed over"
-FILM = "a film, passed over (--films takes it)"
+NO_PICTURE, HIDDEN = "not a picture", "hidden, or a folder of the system"
+FILM = "a film (--films takes it)"
 
 
 class BadPath(Exception):

@@ -1,4 +1,4 @@
-"""--as-published against the authors' steps, by Keras' load_img and scikit-image."""
+"""--as-published against the steps of the authors' scripts, written afresh with Keras' load_img and scikit-image."""
 
 import json
 
@@ -94,8 +94,20 @@ def test_training_sees_what_theirs_saw(files):
 
 def test_colorizing_is_theirs(files, network, tmp_path):
     path, model = network
-    options = ["--as-published", "--format", "png", "--model", str(path)]
-    assert script.main(*parse([str(files), str(tmp_path), *options])) == 0
+    assert (
+        script.main(
+            [
+                str(files),
+                str(tmp_path),
+                "--as-published",
+                "--format",
+                "png",
+                "--model",
+                str(path),
+            ]
+        )
+        == 0
+    )
     for source in files.iterdir():
         with Image.open(tmp_path / f"{source.stem}.png") as image:
             result, expected = np.asarray(image).astype(int), published(model, source)
@@ -105,8 +117,16 @@ def test_colorizing_is_theirs(files, network, tmp_path):
 
 def test_what_figures_measure_and_show_is_theirs(files, network, tmp_path):
     path, model = network
-    options = ["--data", files, "--model", f"ours={path}", "--out", tmp_path]
-    figures.main(["results", "--as-published", *map(str, options)])
+    options = [
+        "--as-published",
+        "--data",
+        str(files),
+        "--model",
+        f"ours={path}",
+        "--out",
+        str(tmp_path),
+    ]
+    figures.main(["results", *options])
     numbers = json.loads((tmp_path / "results.json").read_text())
     assert numbers["as_published"] is True
     errors = []
