@@ -10,12 +10,10 @@ from utils import PARTIAL
 FILMS = (".mp4", ".m4v", ".mov", ".mkv")  # that can be written; others become .mkv
 # of files that are films even where they are too damaged to look like one
 SUFFIXES = (*FILMS, ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".vob", ".mts")
-# Containers of films. FFmpeg also opens pictures, texts, and play lists that name other files.
-_OPEN = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,flv,ogg,dv,mxf,nut,ivf,rm,h264,"
-    "hevc,m4v,wtv,vc1,obu",
-}
+# FFmpeg also opens pictures, texts, and play lists that name other files
+_CONTAINERS = (
+    "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,flv,ogg,dv,mxf,nut,ivf,rm,h264,hevc,m4v,wtv,vc1,obu"
+)
 
 
 class BadFilm(ValueError):
@@ -28,21 +26,17 @@ def open_film(path):
         import av
     except ModuleNotFoundError as error:
         raise BadFilm("films need the package av: pip install av") from error
+    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
     try:
-        return av.open(os.fspath(path), options=_OPEN, metadata_errors="replace")
+        return av.open(os.fspath(path), options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise BadFilm(f"not a film that FFmpeg reads: {error.strerror}") from error
 
 
 def video_streams(container):
     """The streams of a container that are films, not covers."""
-    return [stream for stream in container.streams.video if not is_cover(stream)]
-
-
-def is_cover(stream):
-    from av.stream import Disposition
-
-    return bool(stream.disposition & Disposition.attached_pic)
+    streams = container.streams.video
+    return [s for s in streams if not s.disposition & type(s.disposition).attached_pic]
 
 
 def is_film(path):
