@@ -10,6 +10,7 @@ from data.color import codes_from_linear, fit_gamut, lab_from_srgb, linear_from_
 from data.preprocess import resize, to_float
 from evaluation import metrics
 from inference.film import Film, Smoother, colored
+from pictures.films import open_film
 
 NEAR = 4  # of L: only places whose L changes by less from frame to frame count for flicker
 METRICS = ("flicker", "psnr", "ciede2000")
@@ -35,9 +36,8 @@ def measure(path, colorizer):
     """
     film, smoother, before = Film(path), Smoother(), {name: Smoother(0) for name in ROWS}
     found = {name: {metric: [] for metric in METRICS} for name in ROWS}
-    for shot in colored(film.read(), colorizer, colorizer.settings(), 0, film.turns):
-        rgb = resize(shot.frame.to_ndarray(format="rgb24"), *shot.pixels.shape)[film.area]
-        lab = lab_from_srgb(to_float(resize(rgb, *shot.lightness.shape)))
+    for shot in colored(_shots(film), colorizer, colorizer.settings(), 0, film.turns):
+        lab = shot.frame
         colors = shot.ab, smoother(shot.lightness, shot.ab), lab[..., 1:]
         for name, ab in zip(ROWS, colors):
             if (carried := before[name].carried(shot.lightness)) is not None:
@@ -52,6 +52,16 @@ def measure(path, colorizer):
             difference = metrics.ciede2000(lab_from_srgb(to_float(rgb)), lab)
             found[name]["ciede2000"].append(difference.mean())
     return {name: {key: np.mean(x or [np.nan]) for key, x in found[name].items()} for name in ROWS}
+
+
+def _shots(film):
+    """The frames, with the film's own Lab, float32 (h, w, 3), in place of `frame`."""
+    with open_film(film.path) as container:
+        for frame in container.decode(video=0):
+            shot = film.shot(frame)
+            rgb = resize(frame.to_ndarray(format="rgb24"), *shot.pixels.shape)[film.area]
+            shot.frame = lab_from_srgb(to_float(resize(rgb, *shot.lightness.shape)))
+            yield shot
 
 
 def _rgb(lightness, ab):

@@ -188,19 +188,23 @@ class Film:
         self.area = ...
         self.area = borders([self.shot(frame).pixels for frame in probes])
 
-    def read(self):
-        """Yield the frames of the film, each a `Shot`."""
-        with open_film(self.path) as container:
-            yield from itertools.starmap(self.shot, _decoded(container, {}, [], []))
-
     def shot(self, frame, packets=()):
-        """The `Shot` of a frame. Its pixels are full-range gray, at the size of Cb and Cr."""
+        """The `Shot` of a frame. Its pixels are full-range gray, at the size of Cb and Cr.
+
+        The luma is copied: decoders conceal damage with what lies in frames that they have back, so
+        frames that are held would change others.
+        """
         if (frame.width, frame.height, frame.format.name) != (*self.size, self.own):
             how = {"dst_colorspace": self.matrix, "dst_color_range": self.range}
             frame = frame.reformat(*self.size, self.format, **how)
         how = {"src_color_range": self.range, "dst_color_range": 2, "interpolation": "AREA"}
         gray = frame.reformat(*self.half, "gray16le" if self.deep else "gray", **how).to_ndarray()
-        return Shot(gray, gray[self.area], frame, packets)
+        result = av.VideoFrame(*self.size, self.format)
+        self._plane(result, 0)[:] = self._plane(frame, 0)
+        times = {name: getattr(frame, name) for name in ("pts", "time_base", "duration")}
+        for name, value in {**times, **self.color}.items():
+            setattr(result, name, value)
+        return Shot(gray, gray[self.area], result, packets)
 
     def result(self, shot):
         """The frame to be encoded: the luma of the source, Cb and Cr of its L and ab."""
@@ -208,13 +212,9 @@ class Film:
         rgb = av.VideoFrame.from_ndarray(rgb, "rgb48le" if self.deep else "rgb24")
         how = {"dst_colorspace": self.matrix, "dst_color_range": self.range}
         chroma = rgb.reformat(format=f"yuv444p{self.deep}", **how)
-        frame = av.VideoFrame(*self.size, self.format)
-        for i, source in enumerate((shot.frame, chroma, chroma)):
-            self._plane(frame, i)[:] = self._plane(source, i)
-        times = {name: getattr(shot.frame, name) for name in ("pts", "time_base", "duration")}
-        for name, value in {**times, **self.color}.items():
-            setattr(frame, name, value)
-        return frame
+        for i in (1, 2):
+            self._plane(shot.frame, i)[:] = self._plane(chroma, i)
+        return shot.frame
 
     def _plane(self, frame, index):
         """A plane of a frame, (h, w), that shares its memory."""
