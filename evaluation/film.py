@@ -9,7 +9,8 @@ import numpy as np
 from data.color import codes_from_linear, fit_gamut, lab_from_srgb, linear_from_lab
 from data.preprocess import resize, to_float
 from evaluation import metrics
-from inference.film import Film, Smoother, colored
+from inference.film import Film
+from inference.flow import Smoother, colored
 from pictures.films import open_film
 
 NEAR = 4  # of L: only places whose L changes by less from frame to frame count for flicker

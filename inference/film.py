@@ -1,127 +1,24 @@
-"""Colorize films: a network on small copies of the frames, colours that follow the optical flow.
+"""Colorize films. The luma of the source goes to the encoder as decoded; Cb and Cr are new.
 
-The luma of the source goes to the encoder as it was decoded; only Cb and Cr are new. Decoding, the
-network, and the flow with encoding run in threads of their own.
+Decoding, the network, and the flow with encoding run in threads of their own.
 """
 
 import contextlib
 import itertools
 import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 
 import av
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.preprocess import lightness_of, resize, shrink, to_float
-from inference.line_art import is_line_art
+from data.preprocess import lightness_of, shrink
+from inference.flow import BATCH, SMOOTH, Shot, ahead, borders, colored
 from inference.options import LOSSLESS
-from inference.scan import join, network_view
+from inference.scan import join
 from pictures.films import BadFilm, open_film, video_streams
 from utils import atomic, printable
 
-SMOOTH = 0.9  # share of the colours of the frame before, where the lightness agrees
-BATCH = 8  # frames that the network sees at a time
-SIDE = 160  # px of the longer side at which colours are followed
-TOLERANCE = 6  # of L, by which a place may differ from where it came from
-SAME_SCENE = 0.8  # correlation of L with that of the frame before, warped; below it is a cut
 PROBES = 12  # frames, spread over the film, in which its borders are looked for
-
-
-class Shot:
-    """A frame on its way through the threads."""
-
-    def __init__(self, pixels, picture, frame=None, packets=()):
-        """
-        Args:
-            pixels: uint8, uint16 or float32 in 0..1, (h, w) gray or (h, w, 3) sRGB.
-            picture: what the network sees of them: uint8 or uint16 (h, w), gray, without borders.
-            frame, packets: of PyAV; the packets of other streams come before the frame.
-        """
-        self.pixels, self.picture, self.frame, self.packets = pixels, picture, frame, packets
-        scale = SIDE / max(picture.shape)
-        small = resize(picture, *(max(16, round(scale * n)) for n in picture.shape))
-        self.lightness, self.ab = lightness_of(small), None
-
-
-class Smoother:
-    """Carries ab along the optical flow from frame to frame. A cut starts anew."""
-
-    def __init__(self, strength=SMOOTH):
-        """strength: share of the colours of the frame before, 0 to 1; 0: frame by frame."""
-        self.strength, self.before = strength, None
-        self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-
-    def carried(self, lightness):
-        """L and ab of the frame before, float32 (h, w, 3), warped to this one; None at a cut."""
-        if self.before is None or self.before.shape[:2] != lightness.shape:
-            return None
-        now, before = (np.rint(2.55 * x).astype(np.uint8) for x in (lightness, self.before[..., 0]))
-        grid = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in now.shape[::-1]))
-        places = np.dstack(grid) + self.flow.calc(now, before, None)
-        edge = cv2.BORDER_REPLICATE
-        warped = cv2.remap(self.before, places, None, cv2.INTER_LINEAR, borderMode=edge)
-        # fades and flashes do not lower a correlation
-        x, y = (plane - plane.mean() for plane in (lightness, warped[..., 0]))
-        alike = (x * y).sum() > SAME_SCENE * np.sqrt((x * x).sum() * (y * y).sum())
-        return warped if alike else None
-
-    def __call__(self, lightness, ab):
-        """ab of the next frame, float32 (h, w, 2), smoothed. lightness: its L, (h, w)."""
-        if self.strength and (carried := self.carried(lightness)) is not None:
-            change = lightness - carried[..., 0]
-            change -= np.median(change)  # of the light, as in a fade, a flash, an old film
-            weight = np.float32(self.strength) * np.exp(-np.square(change / TOLERANCE))
-            ab = ab + weight[..., None] * (carried[..., 1:] - ab)
-        self.before = np.dstack([lightness, ab])
-        return ab
-
-
-def colored(shots, colorizer, settings, smooth=SMOOTH, turns=0):
-    """Yield each `Shot` with its ab, saturated: float32 (h, w, 2), of the size of its lightness.
-
-    Args:
-        shots: an iterator.
-        colorizer, settings: a Colorizer and its `settings`: saturation, mirror and force count.
-        smooth: see `Smoother`.
-        turns: quarter turns, counterclockwise, that make the frames upright.
-    """
-
-    def predicted():
-        while group := list(itertools.islice(shots, BATCH)):
-            pictures = [np.rot90(shot.picture, turns) for shot in group]
-            for shot, picture, ab in zip(group, pictures, colorizer.small_ab(pictures, settings)):
-                gray = not settings.force and is_line_art(picture)
-                ab = np.rot90(ab * np.float32(0 if gray else settings.saturation), -turns)
-                shot.ab = cv2.resize(np.ascontiguousarray(ab), shot.lightness.shape[::-1])
-                yield shot
-
-    smoother = Smoother(smooth)
-    with contextlib.closing(ahead(predicted())) as found:
-        for shot in found:
-            shot.ab = smoother(shot.lightness, shot.ab)
-            yield shot
-
-
-def ahead(items):
-    """Iterate over a generator in a thread of its own, at most `BATCH` items in advance."""
-    end = object()
-    with ThreadPoolExecutor(1) as worker:
-        waiting = deque(worker.submit(next, items, end) for _ in range(BATCH))
-        try:
-            while (item := waiting.popleft().result()) is not end:
-                waiting.append(worker.submit(next, items, end))
-                yield item
-        finally:
-            worker.shutdown(cancel_futures=True)
-            items.close()
-
-
-def borders(frames):
-    """The area within the plain borders that all frames have: slices of rows and columns."""
-    return network_view(np.mean([to_float(pixels) for pixels in frames], axis=0)).area
 
 
 def colorize_frames(frames, colorizer, settings, smooth=SMOOTH):
@@ -173,11 +70,11 @@ class Film:
         self.own = form.name if own and not form.is_big_endian else None
         # what the file does not say is taken as players take it
         full = first.color_range == 2 or not first.color_range and form.name[:4] in ("yuvj", "gray")
-        self.range = 2 if full and self.own else 1
-        known = first.colorspace in (1, 4, 5, 6, 7, 9)
-        self.matrix = first.colorspace if known else 1 if first.height > 576 else 6
         self.color = {name: getattr(first, name) for name in ("color_primaries", "color_trc")}
-        self.color |= {"color_range": self.range, "colorspace": self.matrix}
+        known = first.colorspace in (1, 4, 5, 6, 7, 9)
+        self.color["colorspace"] = first.colorspace if known else 1 if first.height > 576 else 6
+        self.color["color_range"] = 2 if full and self.own else 1
+        self.space = {f"dst_{name}": self.color[name] for name in ("colorspace", "color_range")}
         self.size, self.deep = (first.width, first.height), "10le" * (bits > 8)
         odd = any(n % 2 for n in self.size)  # 4:2:0 has even sizes only
         self.format = f"yuv{'444' if odd else '420'}p{self.deep}"
@@ -195,14 +92,14 @@ class Film:
         frames that are held would change others.
         """
         if (frame.width, frame.height, frame.format.name) != (*self.size, self.own):
-            how = {"dst_colorspace": self.matrix, "dst_color_range": self.range}
-            frame = frame.reformat(*self.size, self.format, **how)
-        how = {"src_color_range": self.range, "dst_color_range": 2, "interpolation": "AREA"}
-        gray = frame.reformat(*self.half, "gray16le" if self.deep else "gray", **how).to_ndarray()
+            frame = frame.reformat(*self.size, self.format, **self.space)
+        how = {"src_color_range": self.color["color_range"], "dst_color_range": 2}
+        form = "gray16le" if self.deep else "gray"
+        gray = frame.reformat(*self.half, form, interpolation="AREA", **how).to_ndarray()
         result = av.VideoFrame(*self.size, self.format)
         self._plane(result, 0)[:] = self._plane(frame, 0)
-        times = {name: getattr(frame, name) for name in ("pts", "time_base", "duration")}
-        for name, value in {**times, **self.color}.items():
+        result.pts, result.time_base, result.duration = frame.pts, frame.time_base, frame.duration
+        for name, value in self.color.items():
             setattr(result, name, value)
         return Shot(gray, gray[self.area], result, packets)
 
@@ -210,8 +107,7 @@ class Film:
         """The frame to be encoded: the luma of the source, Cb and Cr of its L and ab."""
         rgb = join(shot.pixels, self.area, shot.ab)
         rgb = av.VideoFrame.from_ndarray(rgb, "rgb48le" if self.deep else "rgb24")
-        how = {"dst_colorspace": self.matrix, "dst_color_range": self.range}
-        chroma = rgb.reformat(format=f"yuv444p{self.deep}", **how)
+        chroma = rgb.reformat(format=f"yuv444p{self.deep}", **self.space)
         for i in (1, 2):
             self._plane(shot.frame, i)[:] = self._plane(chroma, i)
         return shot.frame

@@ -11,7 +11,8 @@ from skimage import color, data
 
 from data.preprocess import lightness_of, resize
 from evaluation.film import measure
-from inference.film import SMOOTH, Smoother, colorize_film, colorize_films, colorize_frames
+from inference.film import colorize_film, colorize_films, colorize_frames
+from inference.flow import SMOOTH, Smoother
 from inference.jobs import FILM, BadPath, Jobs, find_jobs
 from inference.report import Report
 from inference.settings import Settings
