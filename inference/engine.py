@@ -23,7 +23,8 @@ def open_network(path, precision="auto"):
 
     Args:
         path: a file that `model_file.load` reads, or an .onnx file that `inference.export` wrote.
-        precision: a Keras dtype policy; "auto": the faster one of this machine. An .onnx file has its own.
+        precision: a Keras dtype policy; "auto": the faster one of this machine. An .onnx file has
+            its own.
 
     Returns:
         (make, metadata): make(sizes, batch) is an engine whose network sees squares of these sizes;
@@ -80,7 +81,7 @@ class OnnxPredictor:
         """
         Args:
             session: onnxruntime.InferenceSession of an exported file.
-            side: of the largest square that its network sees; the smaller ones are made of it inside.
+            side: of the largest square that its network sees; the file makes the smaller ones.
             sizes: those that are asked for.
             batch: pictures at a time.
             mirrored: whether the file averages mirror images itself.
