@@ -8,7 +8,8 @@ TWO = -n 2 --dist loadfile
 setup: .venv/.done
 
 .venv/.done: requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	    (echo "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ..."; exit 1)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
@@ -21,17 +22,17 @@ app: .venv/.app
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-app.txt
 	touch $@
 
-# For the browser test, which drives a Chromium of the system. It is skipped where one of the three cannot be had.
+# For the browser test, which drives a Chromium of the system. Where one of the three is missing it
+# is skipped.
 .venv/.browser: .venv/.done requirements-app.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-app.txt 'playwright>=1.50,<2' \
-	    || echo "no browser test: Gradio or Playwright cannot be installed"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-app.txt \
+	    'playwright>=1.50,<2' || echo "no browser test: Gradio or Playwright cannot be installed"
 	touch $@
 
-# Colorizes photographs that scikit-image carries, made gray, by the network that comes with the repository.
+# Colorizes photographs that scikit-image carries, made gray, by the bundled network.
 DEMO = runs/demo
 run: setup
-	$(BIN)/python -m data.demo $(DEMO)/photographs
-	$(BIN)/python -m data.gray $(DEMO)/photographs $(DEMO)/gray
+	$(BIN)/python -m data.demo $(DEMO)
 	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color --sheet $(DEMO)/sheet.png
 	@echo "Look at $(DEMO)/sheet.png: grayscale | colorized."
 
@@ -46,25 +47,27 @@ test: setup .venv/.browser
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q $(TWO)
 
-# What takes too long for every change: 20,000 damaged pictures, 60 kills, full disks, 10,000 pictures. About half an hour.
+# What takes too long for every change: 20,000 damaged pictures, 60 kills, 10,000 pictures. About
+# half an hour.
 soak: setup
 	$(BIN)/python -m pytest -q -s -m soak
 
 # The same tests on another backend, in an environment without TensorFlow.
 test-jax test-torch: test-%:
 	$(PYTHON) -m venv .venv-$*
-	grep -v '^tensorflow' requirements.txt | .venv-$*/bin/pip install --quiet --disable-pip-version-check -r /dev/stdin $*
+	grep -v '^tensorflow' requirements.txt | \
+	    .venv-$*/bin/pip install --quiet --disable-pip-version-check -r /dev/stdin $*
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -q
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.bench
 
-# The networks that the figures need, each trained for STEPS steps; given again, it continues. For example:
+# The networks that the figures need, each trained for STEPS steps; given again, it continues:
 # make figures-train DATA=data_256 STEPS=4096 FLAGS="--preset tuned --places2-natural"
 RUNS = runs/figures
 FLAGS = --preset tuned
-TRAIN = $(BIN)/python train.py --data $(DATA) $(if $(VAL),--val $(VAL)) $(FLAGS) --steps $(STEPS) --epochs $(STEPS) \
-    --resume --run $(RUNS)
+TRAIN = $(BIN)/python train.py --data $(DATA) $(if $(VAL),--val $(VAL)) $(FLAGS) \
+    --steps $(STEPS) --epochs $(STEPS) --resume --run $(RUNS)
 figures-train: setup
 	for t in 1 1.4 1.6 1.8 2; do $(TRAIN)/t$$t --saturation $$t || exit; done
 	$(TRAIN)/no-edges --no-edges
@@ -74,5 +77,6 @@ figures-train: setup
 # By these networks, on the photographs in DATA or, without it, scikit-image's.
 figures: setup
 	for name in saturation edges results comparison; do \
-	    $(BIN)/python figures.py $$name --runs $(RUNS) --out $(RUNS)/pages $(if $(DATA),--data "$(DATA)") || exit; done
+	    $(BIN)/python figures.py $$name --runs $(RUNS) --out $(RUNS)/pages \
+	        $(if $(DATA),--data "$(DATA)") || exit; done
 	$(BIN)/python figures.py ink --runs $(RUNS) --out $(RUNS)/pages

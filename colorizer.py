@@ -1,47 +1,86 @@
-"""Colorize arrays from Python. `Colorizer` is the public name of this project; docs/api.md describes it.
+"""Colorize pictures from Python. `Colorizer` is the public name; docs/api.md describes it.
 
 from colorizer import Colorizer
 colorize = Colorizer()
 rgb = colorize(gray)
 """
 
+import functools
+import importlib.util
 import itertools
+import os
+import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from inference.engine import open_network
-from inference.options import DEFAULT_MODEL
-from inference.scan import enlarge, join, shown
-from models.properties import BadModel, factor_of, mirror_of, sizes_of
+try:
+    from data.as_published import colorize_as_published, luma_as_published, repeated
+    from inference.engine import open_network
+    from inference.options import DEFAULT_MODEL
+    from inference.scan import NetworkView, enlarge, full_view, join, network_view
+    from inference.settings import Settings
+    from models.properties import BadModel, factor_of, mirror_of, sizes_of
+except ImportError as error:
+    here = Path(__file__).resolve().parent  # perhaps a user's own utils.py or data/ came first
+    for name in ("utils", "configs", "data", "pictures", "models", "inference"):
+        spec = importlib.util.find_spec(name)
+        place = spec and (spec.origin or [*spec.submodule_search_locations, None][0])
+        if place and not Path(place).resolve().is_relative_to(here):
+            advice = f"Rename {place}: colorizer.py has a module {name} of its own"
+            advice += f"; or begin your program with sys.path.insert(0, {str(here)!r})"
+            raise ImportError(advice, name=name, path=place) from error
+    raise
 
 __all__ = ["BadModel", "Colorizer"]
+FORKED = (
+    "a Colorizer computes only in the process that made it, and this one was forked from there: "
+    "make one in each process, started by multiprocessing's method spawn"
+)
+_PROCESSES = set()  # in which a Colorizer was made
+
+
+class Prepared(NamedTuple):
+    """A picture on its way into the network: its NetworkView, and what the engine takes of it."""
+
+    view: NetworkView
+    inputs: list
 
 
 class Colorizer:
-    """A network that colorizes pictures of any size. Threads may share it."""
+    """A network that colorizes pictures of any size. Threads may share it.
 
-    def __init__(self, model=None, batch=4, precision="auto"):
+    `prepare`, `infer` and `join` are the steps of all colorizing, here and in inference/folder.py.
+    """
+
+    def __init__(self, model=DEFAULT_MODEL, size=None, batch=None, precision="auto"):
         """
         Args:
-            model: path of a .keras file, of the authors' .h5, or of an .onnx file of `inference.export`; None: the bundled
-                model. Keras is imported only for the first two.
-            batch: pictures of a list that the network sees at a time.
-            precision: "float32" or "mixed_bfloat16"; "auto": the faster of the two. An .onnx file has its own.
+            model: path of a .keras file, of the authors' .h5, or of an .onnx file of
+                `inference.export`. Keras is imported only for the first two.
+            size: side of the square that the network sees, or a list of sides, whose colours are
+                averaged; None: what the network's file says.
+            batch: pictures that the network sees at a time (default 4).
+            precision: "float32" or "mixed_bfloat16"; "auto": the faster of the two. An .onnx file
+                has its own.
 
         Raises:
             BadModel, a ValueError: the file cannot be used.
+            ValueError: the network does not take this size.
+            RuntimeError: this process was forked from one that had a Colorizer.
         """
-        self.model, self.batch = Path(model or DEFAULT_MODEL), batch
-        make, metadata = open_network(self.model, precision)
-        self.sizes = tuple(sizes_of(metadata))
-        self.saturation, self.saturations = (
-            factor_of(None, metadata),
-            metadata.get("saturations", {}),
-        )
-        self._metadata = metadata
-        self._engines = {count: make(self.sizes, count) for count in (1, batch)}
+        self._process = os.getpid()
+        if "keras" in sys.modules and _PROCESSES - {self._process}:
+            raise RuntimeError(FORKED)
+        _PROCESSES.add(self._process)
+        self.model = Path(model or DEFAULT_MODEL)
+        make, self._metadata = open_network(self.model, precision)
+        self.sizes = tuple(sizes_of(self._metadata, [size] if isinstance(size, int) else size))
+        self.saturation = factor_of(None, self._metadata)
+        self.saturations = self._metadata.get("saturations", {})
+        self._make, self._engine = make, make(self.sizes, batch or 4)
         self._lock = threading.Lock()
 
     def __repr__(self):
@@ -49,58 +88,162 @@ class Colorizer:
         sizes = " and ".join(map(str, self.sizes))
         return f"<Colorizer {self.model.name}, size {sizes}, saturation {self.saturation:g}{names}>"
 
-    def __call__(self, picture, saturation=None, old=False, mirror=None, force=False):
+    @functools.cached_property
+    def _single(self):
+        """The engine for one picture, which need not fill up a batch."""
+        return self._make(self.sizes, 1)
+
+    @property
+    def batch(self):
+        """Pictures that the network sees at a time; it is halved where memory runs out."""
+        return self._engine.batch
+
+    @batch.setter
+    def batch(self, count):
+        self._engine.batch = count
+
+    @property
+    def side(self):
+        """Side of the largest square that the network sees, in pixels."""
+        return self._engine.side
+
+    def settings(self, saturation=None, mirror=None, **others):
+        """`Settings`; where saturation or mirror are None, as the network's file says.
+
+        Args:
+            saturation: factor on ab, 0 to 10, or a name in `saturations`.
+            mirror: average with the colours of the mirror image.
+            others: further fields of `Settings`, as the options of test.py.
+
+        Raises:
+            ValueError: a saturation out of range, or unknown to the network's file.
+        """
+        factor = factor_of(saturation, self._metadata)
+        return Settings(factor, mirror_of(self._metadata, mirror), **others)
+
+    def __call__(self, picture, saturation=None, old=False, mirror=None, force=False, **others):
         """Colorize one picture, or several.
 
         Args:
-            picture: (H, W) gray or (H, W, 3) sRGB, of which L is taken: uint8, uint16, or float in 0..1. Or a list or
-                another iterable of such pictures, of any sizes.
-            saturation: factor on ab, 0 to 10, or a name in `saturations`; None: the model's default.
-            old, mirror, force: as the options of test.py.
+            picture: (H, W) gray or (H, W, 3) sRGB, of which L is taken: uint8, uint16, or float in
+                0..1. Or a list or another iterable of such pictures, of any sizes.
+            saturation, old, mirror, force, others: see `settings`.
 
         Returns:
-            sRGB (H, W, 3) of the picture's type. A list for a list or tuple; a generator for another iterable.
+            sRGB (H, W, 3) of the picture's type. A list for a list or tuple; a generator for
+            another iterable.
 
         Raises:
-            TypeError, ValueError: a wrong type, shape or value; BadModel: the network gives no finite colours.
+            TypeError, ValueError: a wrong type, shape or value.
+            BadModel: the network gives no finite colours.
         """
-        factor = factor_of(saturation, self._metadata)
-        if isinstance(picture, (list, tuple)):
-            return list(self._colorize(picture, factor, old, mirror, force))
+        settings = self.settings(saturation, mirror, old=old, force=force, **others)
         if _is_array(picture):
-            return next(self._colorize([picture], factor, old, mirror, force))
+            return next(self._colorize([picture], settings))
         if not hasattr(picture, "__iter__") or isinstance(picture, (str, bytes)):
-            raise TypeError(
-                f"expected an array or an iterable of arrays, got {type(picture).__name__}"
-            )
-        return self._colorize(picture, factor, old, mirror, force)
+            kind = type(picture).__name__
+            raise TypeError(f"expected an array or an iterable of arrays, got {kind}")
+        results = self._colorize(picture, settings)
+        return list(results) if isinstance(picture, (list, tuple)) else results
 
-    def ab(self, picture, saturation=None, old=False, mirror=None, force=False):
-        """The colours that the call would join to a picture's L: float32 (H, W, 2), Lab units, not yet fitted to sRGB."""
-        pixels = checked(picture)
-        ((scan, ab),) = self._predict([pixels], old, mirror, force)
-        return enlarge(
-            ab * np.float32(factor_of(saturation, self._metadata)), scan.area, *pixels.shape[:2]
+    def ab(self, picture, saturation=None, **others):
+        """The colours that the call would join to a picture's L, before they are fitted to sRGB.
+
+        Returns:
+            float32 (H, W, 2), Lab units.
+        """
+        settings = self.settings(saturation, **others)
+        ((view, ab),) = self._predict([checked(picture)], settings)
+        return enlarge(ab * np.float32(settings.saturation), view.area, *np.shape(picture)[:2])
+
+    def predict(self, pictures, **others):
+        """What the network sees of each picture and the ab that it gives: [(NetworkView, ab)].
+
+        ab is float32 (h, w, 2), Lab units, before saturation and enlarging.
+        """
+        return self._predict([checked(one) for one in pictures], self.settings(**others))
+
+    def small_ab(self, pictures, settings=None):
+        """The network's ab of pictures as they are: borders and documents are not looked for.
+
+        settings: of which only the mirror image counts; None: as the network's file says.
+
+        Returns:
+            float32 (N, h, w, 2), Lab units, before saturation and enlarging.
+        """
+        views = [full_view(checked(picture)) for picture in pictures]
+        return np.stack(
+            self._finite([self._prepared(view) for view in views], settings or self.settings())
         )
 
-    def _colorize(self, pictures, factor, *how):
+    def film(self, frames, smooth=0.9, **others):
+        """Colorize the frames of a film in order; few are in memory at a time.
+
+        Args:
+            frames: iterable of (H, W) gray or (H, W, 3) sRGB of one size, of which L is taken:
+                uint8, uint16, or float in 0..1. Black borders are looked for in the first 8.
+            smooth: share of the colours of the frame before that a frame keeps where nothing but
+                motion changed, 0 to 1; 0: each frame by itself.
+            others: `saturation`, `mirror`, `force`, `gamut` and `guided`, see `settings`.
+
+        Returns:
+            A generator of sRGB (H, W, 3), of each frame's type.
+        """
+        from inference.film import colorize_frames  # it imports PyAV
+
+        return colorize_frames(map(checked, frames), self, self.settings(**others), smooth)
+
+    def prepare(self, pixels, settings, alpha=None):
+        """First step: what the network sees of a picture and its alpha, as `Prepared`."""
+        if settings.as_published:
+            return self._prepared(full_view(luma_as_published(pixels, *self.sizes)))
+        return self._prepared(network_view(pixels, alpha, settings.old))
+
+    def _prepared(self, view):
+        if os.getpid() != self._process:
+            raise RuntimeError(FORKED)
+        return Prepared(view, [self._engine.views(pixels) for pixels in view.pictures])
+
+    def infer(self, prepared, settings, engine=None):
+        """Second step: the network's ab of each `Prepared`, float32 (h, w, 2), finite or not."""
+        if not prepared:
+            return []
+        inputs, mirror = (
+            [x for one in prepared for x in one.inputs],
+            settings.old or settings.mirror,
+        )
+        with self._lock:
+            parts = np.split((engine or self._engine).ab(inputs, mirror), len(prepared))
+        # what changes ab at the network's size, such as hints, belongs here
+        return [
+            part.mean(axis=0) * (settings.force or not one.view.line_art)
+            for part, one in zip(parts, prepared)
+        ]
+
+    def join(self, pixels, view, ab, settings):
+        """Last step: a picture's own L and ab (h, w, 2) -> sRGB (H, W, 3) of the picture's type."""
+        if settings.as_published:
+            return colorize_as_published(pixels, repeated(ab, *self.sizes))
+        how = {"gamut": settings.gamut, "guided": settings.guided}
+        return join(pixels, view.area, ab, settings.saturation, **how)
+
+    def _finite(self, prepared, settings):
+        found = self.infer(prepared, settings, self._single if len(prepared) == 1 else None)
+        if not all(np.isfinite(ab).all() for ab in found):
+            raise BadModel(f"{self.model}: the network gave no finite colours")
+        return found
+
+    def _predict(self, pixels, settings):
+        prepared = [self.prepare(one, settings) for one in pixels]
+        return [(one.view, ab) for one, ab in zip(prepared, self._finite(prepared, settings))]
+
+    def _colorize(self, pictures, settings):
         pictures = iter(pictures)
         while group := list(itertools.islice(pictures, self.batch)):
             pixels = [checked(picture) for picture in group]
-            for picture, own, (scan, ab) in zip(group, pixels, self._predict(pixels, *how)):
-                yield join(own, scan.area, ab, factor).astype(np.asarray(picture).dtype, copy=False)
-
-    def _predict(self, pixels, old, mirror, force):
-        """[(what the network is shown of a picture, its small ab)]."""
-        scans = [shown(picture, old=old) for picture in pixels]
-        engine = self._engines[1 if len(pixels) == 1 else self.batch]
-        views = [engine.views(picture) for scan in scans for picture in scan.pictures]
-        with self._lock:
-            ab = engine.ab(views, old or mirror_of(self._metadata, mirror))
-        if not np.isfinite(ab).all():
-            raise BadModel(f"{self.model}: the network gave no finite colours")
-        colours = (part.mean(axis=0) for part in np.split(ab, len(pixels)))
-        return [(scan, (force or not scan.line_art) * ab) for scan, ab in zip(scans, colours)]
+            for picture, own, found in zip(group, pixels, self._predict(pixels, settings)):
+                result = self.join(own, *found, settings)
+                yield result.astype(np.asarray(picture).dtype, copy=False)
 
 
 def _is_array(picture):
@@ -108,7 +251,7 @@ def _is_array(picture):
 
 
 def checked(picture):
-    """A picture as the pipeline takes it: uint8, uint16 or float32, contiguous, native byte order."""
+    """A picture as the pipeline takes it: uint8, uint16 or float32, contiguous, native order."""
     if not _is_array(picture):
         raise TypeError(f"expected an array, got {type(picture).__name__}")
     pixels = np.asarray(picture)
@@ -118,6 +261,5 @@ def checked(picture):
         raise ValueError(f"expected (H, W) or (H, W, 3), got {pixels.shape}")
     if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN fails too
         raise ValueError(f"floats must lie in 0..1, got {pixels.min():g} to {pixels.max():g}")
-    return np.ascontiguousarray(
-        pixels, np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("=")
-    )
+    kind = np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("=")
+    return np.ascontiguousarray(pixels, kind)

@@ -2,115 +2,129 @@
 
     python test.py IN [IN ...] OUT [--model FILE]
 
-Paths -> pictures -> the network, at one fixed size -> its ab, enlarged and joined to each picture's own lightness -> files.
+Paths -> pictures -> the network, at one fixed size -> its ab, enlarged and joined to each picture's
+own lightness -> files.
 """
 
+import os
 import signal
 import sys
 import time
+from dataclasses import fields
 
 try:
     from inference.options import parse
 except ModuleNotFoundError as error:
-    sys.exit(
-        f"test.py: {error.name} is not installed: run `make setup`, then .venv/bin/python test.py ..."
-    )
-
-PARSED = parse() if __name__ == "__main__" else None  # refused before the imports that take seconds
-
-from inference.engine import open_network
-from inference.folder import colorize_all, fitting_batch
-from inference.jobs import end_jobs
-from inference.report import Report
-from inference.settings import Record, settings_of
-from inference.sheet import write_sheet
-from models.properties import factor_of, mirror_of, sizes_of
-from utils import is_out_of_memory, memory_left, printable
+    sys.exit(f"test.py: {error}: run `make setup`, then .venv/bin/python test.py ...")
 
 CHOOSE = "--overwrite makes them again, another OUT keeps them"
 
 
-def main(options, jobs):
-    """Colorize; returns the exit status: 0 all done, 1 some failed, 2 refused, 130 stopped."""
+class Stop(Exception):
+    """The job ends early: (exit status, message)."""
+
+
+def main(arguments=None):
+    """Colorize. The exit status: 0 all done, 1 some failed, 2 refused, 130 stopped."""
+    for name in ("stdout", "stderr"):  # None in a program without a window, or where it is closed
+        setattr(sys, name, getattr(sys, name) or open(os.devnull, "w"))  # noqa: SIM115
+    options, jobs = parse(arguments)
+    from colorizer import Colorizer  # slow, and so after what may be refused
+    from inference.report import Report, say
+    from inference.settings import Settings
+
     try:
-        make, metadata = open_network(options.model, options.precision)
-        sizes = sizes_of(metadata, options.size)
-        colorizer = make(sizes, options.batch)
-        options.saturation = factor_of(options.saturation, metadata)
-        options.mirror = mirror_of(metadata, options.mirror)
-    except ValueError as error:  # a BadModel is one
-        return stop(2, error)
-    folder = None if options.to_stdout else jobs.folder
-    record = Record(folder, settings_of(options, options.saturation, sizes), options.overwrite)
-    with Report(jobs, options.verbose, options.json) as report:
-
-        def end(status, message):
-            if options.json:
-                report.print_json(message)
-            return stop(status, message)
-
-        todo = report.todo(jobs, options.overwrite, record.is_outdated)
-        if report.counts["skipped"]:
-            if other := record.differences():
-                return end(
-                    2,
-                    f"{printable(jobs.folder)}: its results were made with other settings ({other}); {CHOOSE}",
-                )
-            if record.stored is None:
-                report.note(
-                    f"{report.counts['skipped']} results exist, with what settings is not known; {CHOOSE}"
-                )
-        # A share's batches are all of one shape: of another, a GPU might choose other sums, and a pixel could differ.
-        batch = options.batch if options.shard else max(1, min(options.batch, len(todo)))
-        left = memory_left()
-        fitting = fitting_batch(batch, colorizer.side, left)
-        if not fitting:
-            return end(
-                1,
-                f"{report}; too little memory: {left / 1e6:.0f} MB are left for one picture at a time",
-            )
-        if fitting < batch:
-            report.note(f"too little memory for {batch} pictures at a time: {fitting} are taken")
-        colorizer.batch = fitting
-        started, where = time.monotonic(), options.output
-        again = (
-            "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
+        colorizer = Colorizer(options.model, options.size, options.batch, options.precision)
+        settings = colorizer.settings(
+            **{f.name: getattr(options, f.name) for f in fields(Settings)}
         )
+    except ValueError as error:  # a BadModel is one
+        say(str(error), sys.stderr)
+        return 2
+    with Report(jobs, options.verbose) as report:
         try:
-            colorize_all(todo, colorizer, options, report, record.begin)
-            if not options.shard:
-                record.end()
-            seconds, where = time.monotonic() - started, options.sheet
-            if options.sheet:
-                made = [pair for pair in jobs.pairs if pair[1].exists()]
-                for line in write_sheet(made, options.sheet, options.side_by_side):
-                    report.note(line)
-        except KeyboardInterrupt:
-            return end(130, f"stopped: {report}; {again}")
-        except OSError as error:  # those of single pictures are counted
-            return end(1, f"{report}; {printable(where)}: {error.strerror or error}; {again}")
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            return end(
-                1,
-                f"{report}; out of memory even with one picture at a time: try a smaller --size (now {max(sizes)})",
-            )
-    text = f"{report}; {seconds:.1f} s, {report.counts['done'] / max(seconds, 1e-9):.2f} pictures/s"
-    if faint := report.counts["faint"]:
-        text += f"\n{faint} done with almost no colour in the result"
-    end_jobs(options, report, text)
-    return 1 if report.counts["failed"] else 0
-
-
-def stop(status, message):
-    print(message, file=sys.stderr)
+            message = colorize(options, jobs, colorizer, settings, report)
+            status = 1 if report.counts["failed"] else 0
+        except Stop as stop:
+            status, message = stop.args
+            say(message, sys.stderr)
+        else:
+            if not options.json:
+                say(message, sys.stdout)
+    if options.json:
+        report.print_json(message)
     return status
+
+
+def colorize(options, jobs, colorizer, settings, report):
+    """Work through the jobs; returns what to say at the end. Raises Stop."""
+    from inference.folder import colorize_all, fitting_batch, left_to_do
+    from inference.jobs import FILM
+    from inference.settings import Record, recorded
+    from inference.sheet import write_sheet
+    from utils import is_out_of_memory, memory_left, printable
+
+    made_by = recorded(colorizer, settings, options.format, options.quality)
+    made_by |= {"smooth": options.smooth} if jobs.films else {}
+    record = Record(jobs.folder, made_by, options.overwrite)
+    todo = left_to_do(jobs.pairs, report, options.overwrite, record.is_outdated)
+    if skipped := report.counts["skipped"]:
+        if other := record.differences():
+            made = f"its results were made with other settings ({other})"
+            raise Stop(2, f"{printable(jobs.folder)}: {made}; {CHOOSE}")
+        if record.stored is None:
+            report.note(f"{skipped} results exist, with what settings is not known; {CHOOSE}")
+    # The batches of a shard have one shape: in another, a GPU may sum in another order.
+    batch = options.batch if options.shard else max(1, min(options.batch, len(todo)))
+    left = memory_left()
+    colorizer.batch = fitting_batch(batch, colorizer.side, left)
+    if not colorizer.batch:
+        left = f"{left / 1e6:.0f} MB are left for one picture at a time"
+        raise Stop(1, f"{report}; too little memory: {left}")
+    if colorizer.batch < batch:
+        taken = f"{batch} pictures at a time: {colorizer.batch} are taken"
+        report.note(f"too little memory for {taken}")
+    if passed := [printable(path) for path, why in jobs.passed_over if why == FILM]:
+        others = f" and {len(passed) - 3} more" * (len(passed) > 3)
+        report.note(f"{', '.join(passed[:3])}{others}: films, passed over (--films takes them)")
+    started, place = time.monotonic(), options.output
+    again = "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
+    try:
+        pictures, films = (
+            [p for p in todo if (p[0] in jobs.films) is is_film] for is_film in (False, True)
+        )
+        colorize_all(pictures, colorizer, settings, report, options.quality, record.begin)
+        if films:
+            from inference.film import colorize_films
+
+            how = options.smooth, options.quality, options.keep, record.begin
+            colorize_films(films, colorizer, settings, report, *how)
+        if not options.shard:
+            record.end()
+        seconds, place = time.monotonic() - started, options.sheet
+        if options.sheet:
+            made = [p for p in jobs.pairs if p[0] not in jobs.films and p[1].exists()]
+            for line in write_sheet(made, options.sheet):
+                report.note(line)
+    except KeyboardInterrupt:
+        raise Stop(130, f"stopped: {report}; {again}") from None
+    except OSError as error:  # those of single pictures are counted
+        reason = f"{printable(place)}: {error.strerror or error}"
+        raise Stop(1, f"{report}; {reason}; {again}") from None
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        hint = f"try a smaller --size (now {max(colorizer.sizes)})"
+        raise Stop(1, f"{report}; out of memory even with one picture at a time: {hint}") from None
+    rate = report.counts["done"] / max(seconds, 1e-9)
+    faint = report.counts["faint"]
+    text = f"\n{faint} done with almost no colour in the result" if faint else ""
+    return f"{report}; {seconds:.1f} s, {rate:.2f} {'files' if jobs.films else 'pictures'}/s{text}"
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
-        sys.exit(main(*PARSED))
+        sys.exit(main())
     except KeyboardInterrupt:  # before the first picture or after the last
         sys.exit(130)

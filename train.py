@@ -2,194 +2,140 @@
 
     python train.py --data DIR [DIR ...] --run runs/NAME [--preset tuned] [--resume]
 
-Configuration -> pictures -> model -> loop. A run folder holds all of a run: config.json, manifest.csv (what each picture
-is for), the checkpoints, best.keras and last.keras for test.py, log.csv, TensorBoard's events, a sheet of sample pictures
-for every epoch.
+Configuration -> pictures -> model -> loop. A run folder holds all of a run: config.json,
+manifest.csv (what each picture is for), the checkpoints, best.keras and last.keras for test.py,
+log.csv, TensorBoard's events, a sheet of sample pictures for every epoch.
 """
 
-import sys
-
-try:
-    from tqdm import tqdm
-
-    import configs
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"train.py: {error.name} is not installed: run `make setup`, then .venv/bin/python train.py ..."
-    )
-
-OPTIONS = (
-    configs.parse_training() if __name__ == "__main__" else None
-)  # refused before the imports that take seconds
-
-from utils import import_keras_quietly, is_out_of_memory
-
-import_keras_quietly()
-
+import contextlib
 import math
 import os
+import sys
 import time
-from collections import Counter
 from datetime import timedelta
 
-from data.manifest import SPLITS
-from data.preprocess import training_inputs
-from models import NETWORKS
-from models import file as model_file
-from training import checkpoint, devices
-from training import run as runs
-from training.batch_norm import update_batch_norm
-from training.callbacks import CheckpointCallback, Diverged, Interrupt, Plateau, ProgressBar, advice
-from training.dataset import Dataset
-from training.logging import Log, Samples
-from training.model import build_model
-
-BATCH_NORM_BATCHES = (
-    50  # at most, over which batch normalisation is measured anew for averaged weights
-)
+import configs
+from utils import import_keras_quietly, is_out_of_memory
 
 
-def main(options):
-    run = None
+def main(arguments=None):
+    options = configs.parse_training(arguments)  # before the imports that take seconds
+    try:
+        import_keras_quietly()
+        from training import devices
+        from training.run import RunError
+    except ModuleNotFoundError as error:
+        sys.exit(f"train.py: {error.name} is not installed: run `make setup`, then use .venv")
     try:
         used = devices.use(options.devices, options.coordinator, options.process)
     except ValueError as error:
         stop(error)
-    if used.process:  # process 0 logs and writes files
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    with used.together():
+    with contextlib.ExitStack() as stack:
+        if used.process:  # process 0 logs and writes files
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        stack.enter_context(used.abort_all_on_error())
         try:
-            run = prepare(options, used)
-            train(options, run, used)
-        except runs.RunError as error:
-            stop(error)
-        except Diverged as error:
-            stop(error, 1)
+            train(options, used)
+        except RunError as error:
+            stop(error, error.status)
         except Exception as error:
-            if run and is_out_of_memory(error):
-                stop(
-                    f"out of memory at --batch {run.config.batch}: try a smaller one, or --precision mixed_bfloat16",
-                    1,
-                )
+            if is_out_of_memory(error):
+                stop("out of memory: a smaller --batch or --precision mixed_bfloat16 needs less", 1)
             if not isinstance(error, OSError):
                 raise
             reason = error.strerror or " ".join(str(error).split())
-            stop(
-                f"{options.run}: {reason}; when that is mended, --resume goes on from the last checkpoint, if any",
-                1,
-            )
+            stop(f"{options.run}: {reason}; --resume then goes on from the last checkpoint", 1)
 
 
-def prepare(options, used):
-    """The run, with its folder written where it is new. Process 0 scans the pictures, the others read what it wrote."""
-    if used.process:
-        used.wait("prepared")
-        if not (options.run / "config.json").exists():
-            stop(
-                f"{options.run}: not the folder that process 0 has; --run must name one that all processes share"
-            )
-        return runs.read(options.run)
-    run = runs.start(options, used)
-    if run.config.init_from:  # refused before anything is written
-        network = NETWORKS[run.config.network]
-        try:
-            model_file.initial_weights(
-                run.config.init_from, run.config.network, network.arguments(run.config)
-            )
-        except model_file.BadModel as error:
-            stop(error)
-    if not options.dry_run and not run.lock:
-        runs.write(run)
-    used.wait("prepared")
-    return run
+def train(options, used):
+    """Train as the options say, on the devices `used`."""
+    from models import NETWORKS
+    from models import file as model_file
+    from training import callbacks, checkpoint
+    from training import run as runs
+    from training.dataset import Dataset
+    from training.logging import Log, Samples
+    from training.model import build_model, set_initial_weights, validate
 
-
-def train(options, run, used):
-    config = run.config
+    # The configuration and the pictures
+    run = runs.prepare(options, used)
+    config, lead = run.config, used.process == 0
+    folder = None if options.dry_run else run.folder
     dataset = Dataset(config, run.rows, used.process, used.processes)
-    counts = Counter(row["split"] for row in run.rows)
-    print("pictures: " + ", ".join(f"{counts[split]} {split}" for split in SPLITS))
     steps_per_epoch = dataset.steps_per_epoch
-    total_steps = min(
-        config.steps or config.epochs * steps_per_epoch, config.epochs * steps_per_epoch
-    )
-    print(
-        f"plan: {total_steps} steps of {config.batch} pictures, {steps_per_epoch} an epoch, on {used}"
-    )
+    total_steps = config.epochs * steps_per_epoch
+    total_steps = min(config.steps or total_steps, total_steps)
+    print("pictures: " + dataset.summary)
+    plan = f"{total_steps} steps of {config.batch} pictures, {steps_per_epoch} an epoch"
+    print(f"plan: {plan}, on {used}")
 
-    folder, lead = None if options.dry_run else run.folder, used.process == 0
+    # The model
     with used.scope():
         model, metadata = build_model(config, total_steps, dataset, folder)
     if used.processes > 1 and config.ema_decay and model.trained.non_trainable_variables:
-        stop(
-            "--ema-decay: batch normalisation is not measured anew by several processes; leave it out"
+        raise runs.RunError(
+            "--ema-decay: does not go with batch normalisation in several processes"
         )
     if options.dry_run:
-        return dry_run(model, dataset.batches(0), total_steps)
-    progress = begin(options, config, model, metadata, dataset)
-    plateau, interrupt = Plateau(model, config, progress["plateau"]), Interrupt(used)
-    if lead:
-        log = Log(folder)
-        with used.alone():  # on one device, whatever the training runs on
-            copy = NETWORKS[config.network].build(
-                **metadata["arguments"], precision=config.precision
-            )
-            samples = Samples(copy, NETWORKS[config.network].BRANCHES, dataset.monitored())
+        return dry_run(model, dataset.batches(0)[0], total_steps)
+    progress = {"step": 0, "history": [], "best": None, "plateau": None, "before": None}
+    if stored := checkpoint.restore(folder, model) if options.resume else None:
+        progress |= stored
+        print(f"resumed after step {progress['step']}")
+    else:
+        progress["before"] = set_initial_weights(model, config, dataset)
+        if lead and config.init_from:  # whose file --resume then does not need
+            checkpoint.write(folder, checkpoint.state_of(model), progress)
+    metadata["training"]["before"] = progress["before"]
 
+    # The loop
+    plateau = callbacks.Plateau(model, config, progress["plateau"])
+    interrupt = callbacks.Interrupt(used)
+    if lead:
+        log, module = Log(folder), NETWORKS[config.network]
+        with used.single_device():
+            copy = module.build(**metadata["arguments"], precision=config.precision)
+            samples = Samples(copy, module.BRANCHES, dataset.monitored())
     for epoch in range(progress["step"] // steps_per_epoch, config.epochs):
         first, last = progress["step"], min((epoch + 1) * steps_per_epoch, total_steps)
         if first >= last:
             break
-        batches = dataset.batches(
-            epoch, range(first - epoch * steps_per_epoch, last - epoch * steps_per_epoch)
-        )
-        means = progress.pop("means", ()) if batches.steps.start else ()
-        saving = CheckpointCallback(
-            folder, progress, batches, means, last, config.checkpoint_steps, interrupt, lead
+        start = epoch * steps_per_epoch
+        batches = dataset.batches(epoch, range(first - start, last - start))
+        means = progress.pop("means", ())  # a checkpoint's; of no use where an epoch begins
+        means = means if first > start else ()
+        saving = callbacks.CheckpointCallback(
+            folder if lead else None, progress, batches, means, last, config, interrupt
         )
         started = time.monotonic()
-        with ProgressBar(
-            f"epoch {epoch + 1}/{config.epochs}",
-            batches.steps,
-            config.batch,
-            progress["history"],
-            lead,
-        ) as bar:
-            logs = model.fit(  # shuffle: not once more, by a state that nobody keeps
-                batches,
-                shuffle=False,
-                initial_epoch=epoch,
-                epochs=epoch + 1,
-                verbose=0,
-                callbacks=[saving, bar],
-            ).history
+        with callbacks.ProgressBar(epoch, config, batches.steps, progress["history"], lead) as bar:
+            # shuffle: not once more, by a state that no checkpoint holds
+            fitting = {"shuffle": False, "verbose": 0, "callbacks": [saving, bar]}
+            logs = model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, **fitting).history
         if saving.stopped:
-            stop(
-                f"stopped and saved at step {progress['step']}: the same command with --resume goes on",
-                130,
-            )
+            raise callbacks.Stopped(f"at step {progress['step']}")
         speed = len(batches) * config.batch / (time.monotonic() - started)
 
         seen = {"epoch": epoch + 1, "step": last, "pictures": dataset.pictures_seen(last)}
-        row = dict(seen)
-        row |= {name: values[-1] for name, values in logs.items()} | validate(model, dataset, epoch)
+        row = seen | {name: values[-1] for name, values in logs.items()}
+        row |= validate(model, dataset, epoch)
         if not math.isfinite(row["val_loss"]):
-            raise Diverged(f"val_loss is {row['val_loss']} after step {last}; {advice(progress)}")
+            raise callbacks.Diverged(f"val_loss is {row['val_loss']} after step {last}", progress)
         weights = model.network.get_weights()
         if lead:
-            with used.alone():
+            with used.single_device():
                 row |= samples.variation(weights)
         row |= {"learning_rate": float(model.optimizer.learning_rate), "pictures_per_second": speed}
-        best = progress["best"] is None or row["val_loss"] < progress["best"]
-        progress["best"] = row["val_loss"] if best else progress["best"]
+        is_best = progress["best"] is None or row["val_loss"] < progress["best"]
+        progress["best"] = row["val_loss"] if is_best else progress["best"]
         progress["history"].append(row)
         metadata["training"] |= seen | {"log": row}
         if lead:
-            with used.alone():
-                kept = [
-                    f"epoch-{epoch + 1:03d}-{row['loss']:.5f}-{row['val_loss']:.5f}.keras"
-                ] * config.as_published
-                for name in ["last.keras"] + ["best.keras"] * best + kept:
+            with used.single_device():
+                name = f"epoch-{epoch + 1:03d}-{row['loss']:.5f}-{row['val_loss']:.5f}.keras"
+                names = ["last.keras"] + ["best.keras"] * is_best + [name] * config.as_published
+                for name in names:
                     model_file.save(folder / name, config.network, weights, metadata)
                 log.write(progress["history"], samples.sheet(weights))
 
@@ -199,69 +145,30 @@ def train(options, run, used):
         if lead:
             checkpoint.write(folder, checkpoint.state_of(model), progress)
         if interrupt.asked:
-            stop(
-                f"stopped and saved after epoch {epoch + 1}: the same command with --resume goes on",
-                130,
-            )
+            raise callbacks.Stopped(f"after epoch {epoch + 1}")
     print(f"done: {folder / 'best.keras'}, val_loss {progress['best']:.5f}")
 
 
-def begin(options, config, model, metadata, dataset):
-    """What has been done: by this run, if it is resumed, or nothing yet, from the weights of --init-from, if any."""
-    progress = {"step": 0, "history": [], "best": None, "plateau": None, "before": None}
-    stored = checkpoint.restore(options.run, model) if options.resume else None
-    if stored:
-        progress |= stored
-        print(f"resumed after step {progress['step']}")
-    elif config.init_from:
-        weights, progress["before"] = model_file.initial_weights(
-            config.init_from, config.network, metadata["arguments"]
-        )
-        model.network.set_weights(weights)
-    elif initialize := NETWORKS[config.network].initialize:
-        inputs = training_inputs(dataset.batches(0)[0][0], model.network.input)
-        initialize(model.network, inputs["lightness"], config.seed)
-    metadata["training"]["before"] = progress["before"]
-    return progress
-
-
-def validate(model, dataset, epoch):
-    """{"val_loss": ...} of the weights that `fit` ends on, which are their moving average, where there is one.
-
-    They are then what is shown and saved. Set anew, because on JAX they now share the memory of the optimizer's average,
-    which `evaluate` would give away.
-    """
-    model.trained.set_weights(model.trained.get_weights())
-    if dataset.config.ema_decay and model.trained.non_trainable_variables:
-        update_batch_norm(
-            model, dataset.batches(epoch, range(min(dataset.steps_per_epoch, BATCH_NORM_BATCHES)))
-        )
-    metrics = model.evaluate(dataset.validation(), verbose=0, return_dict=True)
-    return {f"val_{name}": value for name, value in metrics.items()}
-
-
-def dry_run(model, batches, total_steps):
-    model.network.summary(line_length=110)
-    batch = batches[0]
+def dry_run(model, batch, total_steps):
+    """Print the network, and the expected time by a few steps that nothing keeps."""
+    model.network.summary(line_length=100)
     model.train_on_batch(*batch)  # the first step also traces
     started = time.monotonic()
     for _ in range(3):
         model.train_on_batch(*batch)
     seconds = round((time.monotonic() - started) / 3 * total_steps)
-    print(
-        f"expected time: {timedelta(seconds=seconds)} (h:mm:ss) for {total_steps} steps, without validation"
-    )
+    print(f"expected time: {timedelta(seconds=seconds)} (h:mm:ss), without validation")
 
 
 def stop(message, status=2):
-    tqdm.write(
-        f"train.py: {message}", file=sys.stderr
-    )  # on a line of its own, where a bar is drawn
+    from tqdm import tqdm
+
+    tqdm.write(f"train.py: {message}", file=sys.stderr)  # on a line of its own beside a bar
     sys.exit(status)
 
 
 if __name__ == "__main__":
     try:
-        main(OPTIONS)
+        main()
     except KeyboardInterrupt:  # before the first step: there is nothing to save
         sys.exit(130)

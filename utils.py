@@ -1,4 +1,4 @@
-"""Files and options: find files, write atomically, lock; memory; types of options."""
+"""Files and processors: find files, write them atomically, lock; memory; types of options."""
 
 import argparse
 import contextlib
@@ -7,7 +7,6 @@ import math
 import os
 import re
 import secrets
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,40 +16,120 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+RECORD = ".colorized.json"  # the settings of a folder's results, see inference/settings.py
+PARTIAL = ".partial-"  # begins the name of a file that is being written
+SYSTEM_FOLDER = re.compile(  # of what systems and programs keep for themselves
+    r"@eadir|[#@]recycle|#snapshot|@recently-snapshot"  # network disks
+    r"|\$recycle\.bin|recycler|system volume information|lost\+found|lost\.dir|__macosx",
+    re.IGNORECASE,
+)
+
 
 def printable(path):
-    """The path as one line of text for people: what is not UTF-8, control characters and line breaks are escaped."""
+    """The path as one line of text: what is not UTF-8, control characters and breaks escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(path)
     )
 
 
-RECORD = ".colorized.json"  # with what settings the results of a folder were made, see inference/settings.py
-POOL = ThreadPoolExecutor(os.cpu_count())  # its threads start when they are first needed
-PARTIAL = ".partial-"  # what is being written is named so, and is never taken for a picture
+def one_line(error):
+    """What an exception says, in one line."""
+    text = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return printable(text or type(error).__name__)
+
+
+def _control(name):
+    """The numbers in a file of the control groups, which limit a container; [] without it."""
+    with contextlib.suppress(OSError, ValueError):
+        words = Path("/sys/fs/cgroup", name).read_text().split()
+        return [math.inf if word == "max" else int(word) for word in words]
+    return []
+
+
+def cpu_count():
+    """How many processors this process may use: by its affinity and its container's quota."""
+    count = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    quota = _control("cpu.max")  # version 2 of control groups, else version 1
+    quota = quota or _control("cpu/cpu.cfs_quota_us") + _control("cpu/cpu.cfs_period_us")
+    if len(quota) == 2 and 0 < quota[0] < math.inf:
+        count = min(count, math.ceil(quota[0] / quota[1]))
+    return count
+
+
+POOL = ThreadPoolExecutor(cpu_count())  # its threads start when they are first needed
+
+
+def memory_left():
+    """How many bytes this process may still take, as Linux says; infinitely many elsewhere.
+
+    The least of what the machine, the container and `ulimit -v` leave.
+    """
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[:2]
+        size, resident = (int(n) * os.sysconf("SC_PAGE_SIZE") for n in pages)
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        left = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    except OSError:
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    left += [limit - size] if limit != resource.RLIM_INFINITY else []
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        left += [limit - resident for limit in _control(name)]
+    return min(left, default=math.inf)
+
+
+def is_out_of_memory(error):
+    """Whether an exception of any backend says that the device or the host has no memory left."""
+    words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OOM", "out of memory", "t allocate memory")
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or any(word in text for word in words)
 
 
 @contextlib.contextmanager
-def atomic(path):
-    """Yields a temporary path beside `path`, moved into place when the block ends well and removed when it does not."""
+def atomic(path, flush=False):
+    """Yield a temporary path beside `path`: moved into place if the block ends well, else removed.
+
+    Args:
+        flush: write to the disk itself before and after the move, so that not even a loss of power
+            leaves an empty or half-written file.
+    """
     path = Path(path)
-    # The end of the name is kept, because some writers choose the format by it; a full name could grow too long.
+    # Some writers choose the format by the end of the name; a long name as a whole leaves no room.
     temporary = path.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{path.name[-32:]}")
     held = lock(temporary)  # as long as it is written: see remove_leftovers
     try:
         yield temporary
+        if flush and fcntl:  # Windows flushes no file that is open to read
+            _flush(temporary)
         if not fcntl:  # Windows moves no open file
             held.close()
         os.replace(temporary, path)
+        if flush and fcntl:
+            _flush(path.parent)
     finally:
         held.close()
         temporary.unlink(missing_ok=True)
 
 
+def _flush(path):
+    """Have the system write a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems refuse it for folders
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def lock(path):
-    """
-    Takes the file `path`, made if absent, for this process alone, until the file that is returned is closed or the process
-    ends, by whatever cause. None if another process has it. Where the system has no such locks, nobody is kept out.
+    """Take the file `path`, made if absent, for this process: the open file that holds the lock.
+
+    It is free again when that file is closed or the process ends in any way. None if another
+    process holds it. Where the system has no such locks, every process gets it.
     """
     file = open(path, "ab")  # noqa: SIM115, the caller closes it
     try:
@@ -65,106 +144,53 @@ def lock(path):
 
 
 def remove_leftovers(folder):
-    """Removes what killed processes left half written in a folder; what a living one is writing stays."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        found = [
-            entry.path
-            for entry in entries
-            if re.match(re.escape(PARTIAL) + "[0-9a-f]{8}-", entry.name)
-        ]
-        for path in found if fcntl else ():
-            with (
-                contextlib.suppress(OSError),
-                open(path, "ab") as file,
-            ):  # OSError: locked, or there are no locks
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path)
+    """Remove what killed processes left half written in a folder, not what others are writing."""
+    if not fcntl:
+        return
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if re.match(re.escape(PARTIAL) + "[0-9a-f]{8}-", name):
+                path = Path(folder, name)
+                with contextlib.suppress(OSError), open(path, "ab") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: it is locked
+                    path.unlink()
 
 
-def import_keras_quietly():
-    """Import Keras and let TensorFlow look for a GPU, without what it prints in C++ on the way."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import keras
+def find_files(root, exclude=None, unreadable=None, skip=None, hidden=None):
+    """Yield the paths of all files below a folder, in the same order on every machine.
 
-        if keras.backend.backend() == "tensorflow":
-            keras.distribution.list_devices()
-            # each of several networks is traced once, which TensorFlow takes for one that is traced again and again
-            logging.getLogger("tensorflow").setLevel("ERROR")
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    Sorted within each folder, a folder's own files before those of its subfolders. Links are
+    followed and each folder is entered once, so that a loop of links ends. Hidden files and folders
+    (names that begin with ".", and SYSTEM_FOLDER) are left out; `root` itself may be one.
 
-
-def memory_left():
+    Args:
+        root: the folder.
+        exclude: a folder to leave out.
+        unreadable: called with (folder, error) for each folder that cannot be listed.
+        skip: called with (folder, names in it); True leaves the folder out, with all below it.
+        hidden: called with the path of each hidden file and folder, this program's own excepted.
     """
-    How many bytes this process may still take, by what Linux says of the machine, of its container and of `ulimit -v`;
-    infinitely many on other systems.
-    """
-    try:
-        with open("/proc/self/statm") as file:
-            size, resident = (
-                int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in file.read().split()[:2]
-            )
-        with open("/proc/meminfo") as file:
-            free = next(
-                int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable")
-            )
-    except (OSError, StopIteration):
-        return math.inf
-    left = [free]
-    if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
-        left.append(limit - size)
-    for name in (
-        "memory.max",
-        "memory/memory.limit_in_bytes",
-    ):  # of the container, in versions 2 and 1 of cgroups
-        with contextlib.suppress(OSError, ValueError):  # "max": none
-            left.append(int(Path("/sys/fs/cgroup", name).read_text()) - resident)
-    return min(left)
 
+    def failed(error):
+        if unreadable:
+            unreadable(Path(error.filename), error)
 
-def is_out_of_memory(error):
-    """Whether an exception says that the device or the host has no memory left, in the words of any of the backends."""
-    words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OOM", "out of memory", "t allocate memory")
-    return isinstance(error, MemoryError) or any(
-        w in f"{type(error).__name__} {error}" for w in words
-    )
+    def is_hidden(path, is_folder):
+        name = path.name
+        found = name.startswith(".") or (is_folder and SYSTEM_FOLDER.fullmatch(name))
+        if found and hidden and name != RECORD and not name.startswith(PARTIAL):
+            hidden(path)
+        return found
 
-
-def find_files(
-    root, exclude=None, unreadable=lambda folder, error: None, skip=lambda folder, names: False
-):
-    """
-    Yields the paths of everything under the folder `root` that is not a folder: sorted within each folder, a folder's
-    own files before those of its subfolders, the same order on every machine.
-
-    Links are followed and each folder is entered once, so that a loop of links ends. `exclude`: a folder to leave out.
-    `unreadable(folder, error)` hears of each folder that cannot be listed, and the search goes on. `skip(folder, names)`:
-    whether to leave out a folder that holds these names, with all below it.
-    """
     seen = {_identity(exclude)} if exclude is not None and os.path.isdir(exclude) else set()
-    folders = [Path(root)]
-    while folders:
-        folder = folders.pop()
-        try:
-            identity = _identity(folder)
-            if identity in seen:
-                continue
-            seen.add(identity)
-            with os.scandir(folder) as entries:
-                found = sorted((entry.name, _is_folder(entry)) for entry in entries)
-        except OSError as error:
-            unreadable(folder, error)
+    for top, folders, names in os.walk(root, onerror=failed, followlinks=True):
+        folder, identity = Path(top), _identity(top)
+        if identity in seen or (skip and skip(folder, {*folders, *names})):
+            folders.clear()
             continue
-        if skip(folder, {name for name, _ in found}):
-            continue
-        yield from (folder / name for name, is_folder in found if not is_folder)
-        folders += [folder / name for name, is_folder in reversed(found) if is_folder]
+        seen.add(identity)
+        folders[:] = sorted(n for n in folders if not is_hidden(folder / n, True))
+        yield from (folder / name for name in sorted(names) if not is_hidden(folder / name, False))
 
 
 def _identity(path):
@@ -172,18 +198,21 @@ def _identity(path):
     return status.st_dev, status.st_ino
 
 
-def _is_folder(entry):
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
+def import_keras_quietly():
+    """Import Keras and let TensorFlow look for a GPU, without the lines that its C++ prints."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+            kept = os.dup(2)  # OSError: a program without a stderr
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, 2)
+            os.dup2(nowhere.fileno(), 2)
+        import keras
 
-
-def one_line(error):
-    reason = (
-        getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    )
-    return printable(reason)
+        if keras.backend.backend() == "tensorflow":
+            keras.distribution.list_devices()
+            # Each network is traced once; it warns as if one were traced again and again.
+            logging.getLogger("tensorflow").setLevel("ERROR")
 
 
 def number(kind, low, high):
@@ -193,9 +222,8 @@ def number(kind, low, high):
         with contextlib.suppress(ValueError):
             if low <= (value := kind(text)) <= high:
                 return value
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no {'whole ' if kind is int else ''}number from {low} to {high}"
-        )
+        whole = "whole " if kind is int else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is no {whole}number from {low} to {high}")
 
     return parse
 

@@ -1,10 +1,10 @@
-"""Which library computes with an array, so that one text of the recipe serves NumPy and Keras."""
+"""Dispatch to NumPy or keras.ops."""
 
 import numpy as np
 
 
-def library(x):
-    """numpy for NumPy arrays, keras.ops for tensors: they share the names that `data.color` and `data.edges` use.
+def array_namespace(x):
+    """numpy for NumPy arrays, keras.ops for tensors, whose functions share their names.
 
     Keras is imported for tensors alone.
     """

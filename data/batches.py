@@ -1,4 +1,4 @@
-"""Batches of uint8 pictures from files. The CPU decodes, crops and mirrors; the device does everything else."""
+"""Batches of uint8 pictures from files. The CPU decodes, crops and mirrors, no more."""
 
 import math
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ DRAWS = 5  # random numbers that a crop takes
 NAMED, TRIED = (
     3,
     1000,
-)  # pictures that no longer decode: named, and tried, before a batch is given up
+)  # pictures that no longer decode: named, and tried, until a batch is given up
 MAX_SIDE = 2**16  # of a picture: none is decoded at reduced size then
 
 
 def steps_of(pictures, batch, short_batch=False):
-    """The steps of an epoch; with `short_batch` the pictures that do not fill a batch make a last one."""
+    """The steps of an epoch. short_batch: the pictures that fill no batch make a last one."""
     return math.ceil(pictures / batch) if short_batch else pictures // batch
 
 
@@ -34,9 +34,10 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False, load_size=0):
         rgb: uint8 (H, W, 3).
         size: side of the result in pixels.
         draws: DRAWS random numbers, 0..1, that decide everything.
-        crop: smallest share of each side that the crop keeps, 0..1. 1: the whole picture, as in the paper.
+        crop: smallest share of each side that the crop keeps, 0..1. 1: all, as in the paper.
         mirror: exchange left and right with probability 0.5.
-        load_size: the picture is resized to this side first, and a window of `size` is cut from it; 0: no such window.
+        load_size: the picture is resized to this side first, and a window of `size` is cut from it;
+            0: no such window.
 
     Returns:
         uint8 (size, size, 3).
@@ -45,10 +46,9 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False, load_size=0):
     height, width = rgb.shape[:2]
     tall, wide, down, right, turn = draws
     rows, columns = (
-        max(1, round(n * (crop + (1 - crop) * share)))
-        for n, share in ((height, tall), (width, wide))
+        round(n * (crop + (1 - crop) * share)) for n, share in zip(rgb.shape, (tall, wide))
     )
-    rows, columns = (size, size) if load_size else (rows, columns)
+    rows, columns = (size, size) if load_size else (max(1, rows), max(1, columns))
     top, left = round((height - rows) * down), round((width - columns) * right)
     rgb = rgb[top : top + rows, left : left + columns]
     return resize(cv2.flip(rgb, 1) if mirror and turn < 0.5 else rgb, size, size)
@@ -56,9 +56,10 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False, load_size=0):
 
 @dataclass(frozen=True)
 class Order:
-    """Order and crops of an epoch of training. Every random number of `Batches` derives from (seed, epoch).
+    """Order and crops of an epoch: every random number of `Batches` derives from (seed, epoch).
 
-    crop, mirror, load_size: of `crop_and_mirror`. short_batch: the pictures that do not fill a batch make a last one.
+    crop, mirror, load_size: of `crop_and_mirror`. short_batch: the pictures that do not fill a
+    batch make a last one.
     """
 
     seed: int
@@ -72,9 +73,10 @@ class Order:
 class Batches(keras.utils.PyDataset):
     """Batches of uint8 sRGB pictures, (N, size, size, 3), with int32 labels (N,) if there are any.
 
-    N is `batch`; without an order the last batch may be smaller. The pictures of batch i in epoch e, and their crops,
-    depend on (seed, e, i) alone, so that a resumed run sees what an uninterrupted one sees. Training drops the pictures
-    that do not fill a batch (others in every epoch); without an order all pictures are taken as they are.
+    N is `batch`; without an order the last batch may be smaller. The pictures of batch i in epoch
+    e, and their crops, depend on (seed, e, i) alone, so that a resumed run sees what an
+    uninterrupted one sees. Training drops the pictures that do not fill a batch (others in every
+    epoch); without an order all pictures are taken as they are.
     """
 
     def __init__(
@@ -84,33 +86,22 @@ class Batches(keras.utils.PyDataset):
         Args:
             files: paths of pictures.
             size, batch: side of the pictures, pictures in a batch.
-            order: an Order for training; None takes the pictures in the given order, whole.
+            order: an Order for training; None takes the pictures in the given order, uncropped.
             steps: range of the epoch's batches; None: all.
             labels: int32 (number of files,), or None.
-            share: (i, n): the i-th of n equal parts of each batch, for n processes that train together.
-            nearest: resize by nearest neighbour, whole pictures decoded at full size, as the authors' scripts do.
+            share: (i, n): the i-th of n equal parts of each batch, for n processes that train
+                together.
+            nearest: decode at full size and resize by nearest neighbour, as the authors' scripts.
         """
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
-        self.files, self.size, self.batch, self.order, self.labels = (
-            files,
-            size,
-            batch,
-            order,
-            labels,
-        )
-        self.nearest = nearest
+        self.files, self.size, self.batch, self.order = files, size, batch, order
+        self.labels, self.nearest = labels, nearest
         self.own = slice(*(batch * i // share[1] for i in (share[0], share[0] + 1)))
         self.steps = steps or range(steps_of(len(files), batch, not order or order.short_batch))
-        self.options = (
-            {name: getattr(order, name) for name in ("crop", "mirror", "load_size")}
-            if order
-            else {}
-        )
         self.places = range(len(files))
         if order:
-            self.places = np.random.default_rng([order.seed, 2, order.epoch]).permutation(
-                len(files)
-            )
+            rng = np.random.default_rng([order.seed, 2, order.epoch])
+            self.places = rng.permutation(len(files))
 
     def __len__(self):
         return len(self.steps)
@@ -137,7 +128,8 @@ class Batches(keras.utils.PyDataset):
     def picture(self, number, draws):
         """(uint8 (size, size, 3), index of its file) at a position in the epoch's order.
 
-        A picture that no longer decodes is replaced by the next that does, with a line for each, at most NAMED.
+        A picture that no longer decodes is replaced by the next that does, with a line for each, at
+        most NAMED.
 
         Raises:
             OSError: none of the next TRIED decodes.
@@ -149,9 +141,7 @@ class Batches(keras.utils.PyDataset):
             try:
                 rgb = read_rgb(path, MAX_SIDE if self.nearest else self.size)
             except Exception as error:
-                lines.append(
-                    f"{path}: no longer decodes, the next picture takes its place ({error})"
-                )
+                lines.append(f"{path}: no longer decodes, the next takes its place ({error})")
                 continue
             for line in lines[:NAMED]:
                 tqdm.write(line)
@@ -161,17 +151,17 @@ class Batches(keras.utils.PyDataset):
                 return resize_nearest(rgb, self.size, self.size), file
             if not self.order:
                 return resize(rgb, self.size, self.size), file
-            return crop_and_mirror(rgb, self.size, draws, **self.options), file
-        raise OSError(
-            f"none of the pictures can be read any more; {lines[0].partition(', the next')[0]}"
-        )
+            o = self.order
+            return crop_and_mirror(rgb, self.size, draws, o.crop, o.mirror, o.load_size), file
+        first = lines[0].partition(", the next")[0]
+        raise OSError(f"none of the pictures can be read any more; {first}")
 
 
 class Validation(Batches):
-    """All pictures once, whole, in batches of one shape: (pictures, labels or zeros, weights).
+    """All pictures once, uncropped, in batches of one shape: (pictures, labels or zeros, weights).
 
-    The last batch is padded with pictures of weight 0. The other weights are equal and make the mean of all weights 1,
-    so that Keras' means over the batches are means over the pictures.
+    The last batch is padded with pictures of weight 0. The other weights are equal and make the
+    mean of all weights 1, so that Keras' means over the batches are means over the pictures.
     """
 
     def __getitem__(self, index):

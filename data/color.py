@@ -1,12 +1,14 @@
 """Colour mathematics: sRGB, CIE XYZ, CIELab, saturation and the sRGB gamut.
 
-Functions take float32 arrays, with the colour on the last axis, (..., 3), unless they say otherwise, and return the same
-kind: NumPy arrays are computed by NumPy, tensors by the Keras backend (`data.arrays`), so that one text serves the
-training step on any device and pictures of any size on the CPU. Gamma-encoded sRGB and linear RGB lie in 0..1 inside the
-gamut and may leave it; CIELab has L in 0..100 and a, b in about -110..110 inside the gamut.
+Functions take float32 arrays, with the colour on the last axis, (..., 3), unless they say
+otherwise, and return the same kind: NumPy arrays are computed by NumPy, tensors by the Keras
+backend (`data.arrays`), so that one text serves the training step on any device and pictures of any
+size on the CPU. Gamma-encoded sRGB and linear RGB lie in 0..1 inside the gamut and may leave it;
+CIELab has L in 0..100 and a, b in about -110..110 inside the gamut.
 
-The constants are scikit-image's (IEC 61966-2-1 sRGB, illuminant D65, 2 degree observer). The matrices are spelled out as
-sums of products: a matrix product may be rounded to TF32 or bfloat16 by an accelerator, elementwise arithmetic is not.
+The constants are scikit-image's (IEC 61966-2-1 sRGB, illuminant D65, 2 degree observer). The
+matrices are spelled out as sums of products: a matrix product may be rounded to TF32 or bfloat16 by
+an accelerator, elementwise arithmetic is not.
 """
 
 import functools
@@ -14,7 +16,7 @@ import functools
 import cv2
 import numpy as np
 
-from data.arrays import library
+from data.arrays import array_namespace
 
 XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
@@ -27,12 +29,12 @@ def _matmul(matrix, x):
     """(3, 3) constant applied to the last axis of (..., 3), in float32 on every device."""
     columns = [x[..., i] for i in range(3)]
     rows = [sum(float(weight) * column for weight, column in zip(row, columns)) for row in matrix]
-    return library(x).stack(rows, axis=-1)
+    return array_namespace(x).stack(rows, axis=-1)
 
 
 def linear_from_srgb(srgb):
-    """Gamma-encoded sRGB -> linear RGB (IEC 61966-2-1). Values below 0 follow the linear toe, as in scikit-image."""
-    xp = library(srgb)
+    """Gamma-encoded sRGB -> linear RGB (IEC 61966-2-1). Below 0 linear, as in scikit-image."""
+    xp = array_namespace(srgb)
     return xp.where(
         srgb > 0.04045, xp.power((xp.maximum(srgb, 0.04045) + 0.055) / 1.055, 2.4), srgb / 12.92
     )
@@ -45,21 +47,21 @@ def srgb_from_linear(linear):
 
 
 def _f(t):
-    """CIE 1976's compression of a tristimulus ratio; slope 7.787 below 0.008856 (CIE 15, as scikit-image rounds it)."""
-    xp = library(t)
+    """CIE 1976's compression of a tristimulus ratio, linear below 0.008856 (as in CIE 15)."""
+    xp = array_namespace(t)
     return xp.where(t > 0.008856, xp.power(xp.maximum(t, 0.008856), 1 / 3), 7.787 * t + 16 / 116)
 
 
 def _f_inverse(f):
     """`_f` inverted: the cube, and below 0.2068966, which few pictures reach, its tangent there."""
-    xp, knee, cube = library(f), 0.2068966, f * f * f
+    xp, knee, cube = array_namespace(f), 0.2068966, f * f * f
     if xp is np and f.min(initial=knee) >= knee:
         return cube
     return xp.where(f > knee, cube, (f - 16 / 116) / 7.787)
 
 
 def lightness_from_gray(gray):
-    """CIELab L, 0..100, of the neutral sRGB colour R = G = B = gray, any shape: the curve is inverted, L is exact."""
+    """CIELab L, 0..100, of the neutral sRGB colour R = G = B = gray, any shape."""
     return 116 * _f(linear_from_srgb(gray)) - 16
 
 
@@ -78,17 +80,18 @@ def lab_from_srgb(srgb):
     """Gamma-encoded sRGB -> CIELab."""
     f = _f(_matmul(XYZ_FROM_RGB / WHITE[:, None], linear_from_srgb(srgb)))
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
-    return library(f).stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+    return array_namespace(f).stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 def linear_from_lab(lightness, a, b):
     """CIELab -> linear RGB, not clipped: colours that sRGB cannot show lie outside 0..1.
 
-    Three planes -> (..., 3); those of NumPy are (H, W), float32. Whole planes are what a processor computes fastest.
+    Three planes -> (..., 3); those of NumPy are (H, W), float32. Whole planes are what a processor
+    computes fastest.
     """
     y = (lightness + 16) * (1 / 116)
     xyz = [_f_inverse(f) for f in (y + a * (1 / 500), y, y - b * (1 / 200))]
-    if (xp := library(y)) is not np:
+    if (xp := array_namespace(y)) is not np:
         return _matmul(RGB_FROM_XYZ * WHITE, xp.stack(xyz, axis=-1))
     return cv2.transform(cv2.merge(xyz), RGB_FROM_XYZ * WHITE)
 
@@ -96,10 +99,11 @@ def linear_from_lab(lightness, a, b):
 def boost_saturation(srgb, factor, clip=False):
     """Multiply the HSV saturation S by `factor` (the paper's T), keeping hue and value.
 
-    With v = max(R, G, B), sRGB -> HSV, S' = T * S -> sRGB is exactly rgb' = v - T * (v - rgb). S' is not clipped by
-    default, as in the authors' code: rgb' may then be negative. `clip` holds S' at 1 by min(T, 1 / S) in place of T.
+    With v = max(R, G, B), sRGB -> HSV, S' = T * S -> sRGB is exactly rgb' = v - T * (v - rgb). S'
+    is not clipped by default, as in the authors' code: rgb' may then be negative. `clip` holds S'
+    at 1 by min(T, 1 / S) in place of T.
     """
-    xp = library(srgb)
+    xp = array_namespace(srgb)
     value = xp.max(srgb, axis=-1, keepdims=True)
     fall = value - srgb
     if clip:
@@ -109,7 +113,7 @@ def boost_saturation(srgb, factor, clip=False):
 
 @functools.cache  # computed when it is first needed
 def chroma_limits():
-    """The highest chroma that sRGB holds, by L (257 rows, 0..100) and hue (513 columns, 0..2 pi): float32."""
+    """The highest chroma in sRGB: float32 (L in 257 steps 0..100, hue in 513 steps 0..2 pi)."""
     lightness = np.linspace(0, 100, 257, dtype=np.float32)[:, None] * np.ones(513, np.float32)
     hue = np.linspace(0, 2 * np.pi, 513, dtype=np.float32) * np.ones_like(lightness)
     a, b, limit = np.cos(hue), np.sin(hue), np.zeros_like(hue)
@@ -120,11 +124,17 @@ def chroma_limits():
 
 
 def fit_gamut(lightness, a, b):
-    """Reduce the chroma of what leaves sRGB until it just fits, L and hue kept. NumPy planes (H, W) -> (a, b).
+    """Reduce chroma until it fits sRGB, L and hue kept: NumPy planes (H, W) -> (a, b).
 
-    The limit is interpolated between exact values, hence off by 0.001 of chroma on average. What then still leaves sRGB
-    leaves it by so little that clipping moves L by less than 0.05.
+    The limit is interpolated between exact values, hence off by 0.001 of chroma on average. What
+    then still leaves sRGB leaves it by so little that clipping moves L by less than 0.05.
     """
+    side = 2**15 - 2  # the longest that OpenCV's remap takes
+    if max(lightness.shape) > side:
+        axis = int(np.argmax(lightness.shape))
+        cuts = range(side, lightness.shape[axis], side)
+        parts = zip(*(np.split(plane, cuts, axis) for plane in (lightness, a, b)))
+        return tuple(np.concatenate(p, axis) for p in zip(*(fit_gamut(*part) for part in parts)))
     limits = chroma_limits()
     per_hue, per_lightness = (
         np.float32((n - 1) / span) for n, span in zip(limits.shape[::-1], (2 * np.pi, 100))
@@ -148,10 +158,9 @@ CODE = np.rint(255 * srgb_from_linear(np.arange(_CODES + 1, dtype=np.float32) / 
 
 
 def codes_from_linear(linear, dtype):
-    """Linear RGB, NumPy (H, W, 3) -> gamma-encoded sRGB as uint8, uint16 or float32 0..1; what leaves 0..1 is clipped."""
+    """Linear RGB, NumPy (H, W, 3) -> gamma-encoded sRGB, clipped: uint8, uint16 or float32 0..1."""
     if dtype == np.uint8:  # by a table, whose steps are a twentieth of a code at most
-        return CODE.take(
-            cv2.addWeighted(linear, _CODES, linear, 0, 0, dtype=cv2.CV_16U)
-        )  # rounds and clips
+        places = cv2.addWeighted(linear, _CODES, linear, 0, 0, dtype=cv2.CV_16U)  # rounds and clips
+        return CODE.take(places)
     srgb = srgb_from_linear(np.clip(linear, 0, 1))
     return srgb if dtype == np.float32 else np.rint(srgb * np.iinfo(dtype).max).astype(dtype)

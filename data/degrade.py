@@ -1,7 +1,7 @@
-"""Faults of scans and old photographs, put into the L that a network sees: grain, fading, blur, scratches, borders, blocks.
+"""Faults of old photographs and scans in L: grain, fading, blur, scratches, borders, blocks.
 
-All of it is arithmetic on batched tensors, so that it runs inside the training step on any device. What is random comes in
-as tensors: the same draws give the same faults.
+All of it is arithmetic on batched tensors, so that it runs inside the training step on any device.
+What is random comes in as tensors: the same draws give the same faults.
 """
 
 import numpy as np
@@ -11,12 +11,15 @@ DRAWS = 36  # random numbers for each picture
 SCRATCHES = 3  # at most, on a picture
 CHANCE = 0.35  # of each fault, in a picture that has any
 
-# JPEG's example table for luminance (ITU-T T.81, table K.1) and the cosines of the discrete cosine transform (A.3.3)
-TABLE = np.array([
-    [16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
-    [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
-    [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99],
-], np.float32)  # fmt: skip
+# JPEG's example table for luminance (ITU-T T.81, table K.1) and the cosines of the discrete cosine
+# transform (A.3.3)
+TABLE = """
+    16 11 10 16  24  40  51  61   12 12 14 19  26  58  60  55
+    14 13 16 24  40  57  69  56   14 17 22 29  51  87  80  62
+    18 22 37 56  68 109 103  77   24 35 55 64  81 104 113  92
+    49 64 78 87 103 121 120 101   72 92 95 98 112 100 103  99
+"""
+TABLE = np.array(TABLE.split(), np.float32).reshape(8, 8)
 COSINES = np.cos(np.pi / 16 * np.outer(np.arange(8), 2 * np.arange(8) + 1)) / 2
 COSINES[0] /= np.sqrt(2)
 COSINES = COSINES.astype(np.float32)
@@ -49,16 +52,15 @@ def degrade(lightness, draws, noise, share=1.0):
     x = sometimes(100 * ops.power(lightness / 100, ops.exp(draw(-0.7, 0.7))), lightness)  # gamma
     x = sometimes(x + draw() * (_blurred(x, max(0.6, 0.01 * side)) - x), x)
     contrast = draw(0.3, 1)
-    x = sometimes(
-        contrast * x + draw(0, 100) * (1 - contrast), x
-    )  # faded: a narrower range, anywhere in 0..100
+    # faded: a narrower range, anywhere in 0..100
+    x = sometimes(contrast * x + draw(0, 100) * (1 - contrast), x)
     coarse = draw()
     grain = (1 - coarse) * noise + coarse * 2 * _blurred(noise, 0.7)
     x = sometimes(x + (0.5 + 7 * draw() ** 2) * grain, x)
     for _ in range(SCRATCHES):
-        x = sometimes(
-            x + draw(-50, 50) * _line(side, draw(-0.3, 0.3), draw(-1.2, 1.2), draw(-0.4, 0.4)), x
-        )
+        tone = draw(-50, 50)
+        line = _line(side, slope=draw(-0.3, 0.3), place=draw(-1.2, 1.2), width=draw(-0.4, 0.4))
+        x = sometimes(x + tone * line, x)
     x = sometimes(_bordered(x, side, draw, draw), x)
     x = sometimes(_jpeg(x, ops.exp(draw(-2, 0.5))), x)
     return ops.where(spoilt, ops.clip(x, 0, 100), lightness)
@@ -75,7 +77,7 @@ def _blurred(x, sigma):
 
 
 def _line(side, slope, place, width):
-    """Coverage 0..1 of a steep line across the picture, (N, S, S, 1); `place` of its middle and `slope` in half sides."""
+    """Coverage 0..1 of a steep line, (N, S, S, 1); `place` of its middle, `slope` in half sides."""
     along = np.linspace(-1, 1, side, dtype=np.float32)
     y, x = ops.reshape(along, (1, side, 1, 1)), ops.reshape(along, (1, 1, side, 1))
     pixels = ops.abs(x - place - slope * y) * (side / 2)
@@ -83,7 +85,7 @@ def _line(side, slope, place, width):
 
 
 def _bordered(x, side, draw, tone):
-    """Plain borders of any tone, often black or white, over the picture's margins; a pixel may be covered in part."""
+    """Plain borders of any tone, often black or white; a pixel may be covered in part."""
     widest = 0.12 * side * draw() ** 2 + 0.3
     even = draw() < 0.5  # as wide on all sides
     start, end = ops.arange(side, dtype="float32"), ops.arange(side - 1, -1, -1, dtype="float32")
@@ -101,7 +103,7 @@ def _bordered(x, side, draw, tone):
 
 
 def _jpeg(x, coarseness):
-    """L after its cosine transform was rounded in blocks of 8 x 8, as JPEG does; 1: the table K.1 itself (quality 50)."""
+    """L rounded in the cosine transform of 8 x 8 blocks, as by JPEG; 1: table K.1 (quality 50)."""
     count, side = ops.shape(x)[0], x.shape[1]
     blocks = ops.reshape(x, (count, side // 8, 8, side // 8, 8)) * 2.55
     step = ops.reshape(coarseness, (-1, 1, 1, 1, 1)) * ops.reshape(TABLE, (1, 1, 8, 1, 8))

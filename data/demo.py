@@ -1,4 +1,7 @@
-"""Photographs that scikit-image carries, to try everything on without any other data: `python -m data.demo OUT`."""
+"""Photographs of scikit-image, to try everything on: `python -m data.demo OUT`.
+
+Writes OUT/photographs and their gray copies, OUT/gray.
+"""
 
 import sys
 from pathlib import Path
@@ -18,16 +21,17 @@ def photographs():
     }
 
 
-def write(folder, pictures):
-    """Write pictures, name -> uint8 (H, W) or (H, W, 3), as PNG files into a folder, which is made."""
+def write(folder, pictures, mode=None):
+    """Write pictures, name -> uint8 (H, W) or (H, W, 3), as PNG files of `mode`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
-        Image.fromarray(picture).save(folder / f"{name}.png")
+        image = Image.fromarray(picture)
+        image.convert(mode or image.mode).save(folder / f"{name}.png")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m data.demo OUT")
-    write(
-        Path(sys.argv[1]), photographs() | {"camera": data.camera()}
-    )  # the last has been gray ever since
+    out, pictures = Path(sys.argv[1]), photographs() | {"camera": data.camera()}  # the last is gray
+    write(out / "photographs", pictures)
+    write(out / "gray", pictures, "L")

@@ -1,24 +1,23 @@
-"""The Canny edge detector as batched tensor operations, equal to scikit-image's on photographs (J. Canny, PAMI 1986).
+"""The Canny edge detector (J. Canny, PAMI 1986) by tensor operations, as scikit-image's.
 
-Elementwise arithmetic, shifts and maxima in float32: it runs in the training step, and no accelerator rounds it.
+Elementwise arithmetic, shifts and maxima in float32: it runs in the training step, and no
+accelerator rounds it.
 """
 
 import numpy as np
 
-from data.arrays import library
+from data.arrays import array_namespace
 
-SIGMA, LOW, HIGH = (
-    1.0,
-    0.1,
-    0.2,
-)  # the paper's (scikit-image's defaults); thresholds in the units of L
+# The paper's, scikit-image's defaults; thresholds in the units of L
+SIGMA, LOW, HIGH = 1.0, 0.1, 0.2
 
 
 def _blur_change(x, axis):
-    """What a Gaussian along one axis of (N, H, W) adds to x; what lies outside counts as absent, not as 0.
+    """What a Gaussian along one axis of (N, H, W) adds to x; what lies outside is absent, not 0.
 
-    Written as a sum of differences x[i + k] - x[i]: float32 then keeps the precision of the local contrast, whatever the
-    level (a blurred L of 60 alone is no better than 4e-6, enough to turn one maximum in 3,000).
+    Written as a sum of differences x[i + k] - x[i]: float32 then keeps the precision of the local
+    contrast, whatever the level (a blurred L of 60 alone is no better than 4e-6, enough to turn one
+    maximum in 3,000).
     """
     radius = int(4 * SIGMA + 0.5)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
@@ -28,15 +27,14 @@ def _blur_change(x, axis):
         if axis == 1
         else (lambda x, start, stop: x[:, :, start:stop])
     )
-    ops = library(x)
+    ops = array_namespace(x)
     line = ops.ones_like(x[:1, :, :1] if axis == 1 else x[:1, :1])
     total, inside = 0.0, float(taps[radius]) * line
     for k, tap in enumerate(taps[radius + 1 :].tolist(), start=1):
         after, before = [(0, 0)] * 3, [(0, 0)] * 3
         after[axis], before[axis] = (0, k), (k, 0)
-        step = tap * (
-            cut(x, k, None) - cut(x, None, -k)
-        )  # what place i receives from i + k, and place i + k gives back
+        # what place i receives from i + k, and place i + k gives back
+        step = tap * (cut(x, k, None) - cut(x, None, -k))
         total = total + (ops.pad(step, after) - ops.pad(step, before))
         reached = tap * cut(line, k, None)
         inside = inside + (ops.pad(reached, after) + ops.pad(reached, before))
@@ -44,13 +42,13 @@ def _blur_change(x, axis):
 
 
 def _neighbours(padded):
-    """Of (N, H + 2, W + 2) the nine (N, H, W) arrays that hold each place's neighbour (row + i, column + j), as [i][j]."""
+    """The nine (N, H, W) shifts [row][column] of (N, H + 2, W + 2): each place's neighbours."""
     return [[padded[:, i : i - 2 or None, j : j - 2 or None] for j in range(3)] for i in range(3)]
 
 
 def _sobel(x):
-    """Derivatives of (N, H, W) along the rows and along the columns, the border repeated; unnormalised."""
-    ops = library(x)
+    """Unnormalised derivatives of (N, H, W) along rows and columns, the border repeated."""
+    ops = array_namespace(x)
     x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
     (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(
         ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
@@ -60,7 +58,7 @@ def _sobel(x):
 
 def _spread(x):
     """Maximum over 3 x 3 places of 0/1 (N, H, W): one step of growth through the 8 neighbours."""
-    ops = library(x)
+    ops = array_namespace(x)
     padded = ops.pad(x, [(0, 0), (1, 1), (1, 1)])
     rows = ops.maximum(ops.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
     return ops.maximum(ops.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
@@ -76,17 +74,16 @@ def canny(lightness):
         float32 tensor (N, H, W), 1 on edges and 0 elsewhere, as
         `skimage.feature.canny(L, sigma=1, low_threshold=0.1, high_threshold=0.2, mode="constant")`.
     """
-    ops = library(lightness)
+    ops = array_namespace(lightness)
     change = _blur_change(lightness, 1)
     change = change + _blur_change(lightness, 2) + _blur_change(change, 2)
-    rows, columns = zip(
-        _sobel(lightness), _sobel(change)
-    )  # the blurred picture is lightness + change
+    # the blurred picture is lightness + change
+    rows, columns = zip(_sobel(lightness), _sobel(change))
     down, right = sum(rows), sum(columns)
     magnitude = ops.sqrt(down * down + right * right)
 
-    # A ridge is at least as high as the gradient's magnitude one step ahead and one step back along the gradient, both
-    # interpolated between the two neighbours that the direction passes between.
+    # A ridge is at least as high as the gradient's magnitude one step ahead and one step back along
+    # the gradient, both interpolated between the two neighbours that the direction passes between.
     (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(ops.pad(magnitude, [(0, 0), (1, 1), (1, 1)]))
     tall = ops.abs(down) >= ops.abs(right)
     same = down * right >= 0

@@ -1,33 +1,32 @@
 """The recipe: picture -> network inputs; picture and T -> target K; L and ab -> picture.
 
-Training, validation, test and evaluation all call it, and nothing else decides what the network sees. Pictures are arrays
-(H, W) for gray or (H, W, 3) for sRGB, uint8, uint16 or float32 in 0..1. What runs inside the training step takes batched
-tensors and is written with keras.ops; what handles pictures of any size takes NumPy arrays and does without Keras.
+Training, validation, test and evaluation all call it, and nothing else decides what the network
+sees. Pictures are arrays (H, W) for gray or (H, W, 3) for sRGB, uint8, uint16 or float32 in 0..1.
+What runs inside the training step takes batched tensors and is written with keras.ops; what handles
+pictures of any size takes NumPy arrays and does without Keras.
 """
 
 import cv2
 import numpy as np
 
 from data import color
-from data.arrays import dtype_name, library, tensor
+from data.arrays import array_namespace, dtype_name, tensor
 from data.edges import canny
 
-STRIP_PIXELS = (
-    2**16
-)  # pictures are joined in strips of rows whose planes stay in the processor's cache
+STRIP_PIXELS = 2**16  # pictures are joined in strips of rows that stay in the processor's cache
 
 
 def to_float(pixels):
-    """uint8 0..255 or uint16 0..65535 -> float32 0..1; floats are taken to be 0..1 already. NumPy or tensor."""
+    """uint8 0..255 or uint16 0..65535 -> float32 0..1; floats are 0..1 already. NumPy or tensor."""
     if not isinstance(pixels, np.ndarray):
         peak = {"uint8": 255.0, "uint16": 65535.0}.get(dtype_name(pixels), 1.0)
-        return library(pixels).cast(pixels, "float32") / peak
+        return array_namespace(pixels).cast(pixels, "float32") / peak
     peak = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
     return np.divide(pixels, peak, dtype=np.float32)
 
 
 def resize(pixels, height, width):
-    """Resize a picture to height x width, the type kept: averaged where it shrinks, cubic where it grows.
+    """Resize a picture, its type kept: averaged where it shrinks, cubic where it grows.
 
     The aspect is not kept: the paper squashes every picture to 256 x 256.
     """
@@ -38,11 +37,23 @@ def resize(pixels, height, width):
     return pixels
 
 
-def lightness_of(pixels):
-    """CIELab L, 0..100, of a picture: NumPy (H, W) gray or (H, W, 3) sRGB, or a tensor (N, H, W, 3). Decided here alone.
+def shrink(pixels, side):
+    """A picture whose longer side is at most `side`, the aspect kept."""
+    factor = max(pixels.shape[:2]) // side
+    if 1 < factor <= min(pixels.shape[:2]):  # by a whole number first: OpenCV is five times as fast
+        height, width = (n // factor for n in pixels.shape[:2])
+        pixels = resize(pixels[: height * factor, : width * factor], height, width)
+    scale = side / max(pixels.shape[:2])
+    shape = (max(1, round(scale * n)) for n in pixels.shape[:2])
+    return pixels if scale >= 1 else resize(pixels, *shape)
 
-    A gray value is the neutral colour R = G = B, so its L inverts the sRGB curve. For a colour picture L is Lab's; it is
-    not the L of that picture's gray file, which holds Rec. 601 luma (pure red: 53.2 against 32.3).
+
+def lightness_of(pixels):
+    """CIELab L, 0..100: of NumPy (H, W) gray or (H, W, 3) sRGB, or of a tensor (N, H, W, 3).
+
+    A gray value is the neutral colour R = G = B, so its L inverts the sRGB curve. For a colour
+    picture L is Lab's; it is not the L of that picture's gray file, which holds Rec. 601 luma (pure
+    red: 53.2 against 32.3).
     """
     if pixels.ndim > 2:
         return color.lightness_from_srgb(to_float(pixels))
@@ -63,12 +74,13 @@ def network_inputs(
 
     Args:
         lightness: float32 (N, H, W, 1), L in 0..100, H and W divisible by 8.
-        global_lightness: the same pictures at the fixed size of a branch that sees the whole picture, (N, S, S, 1);
-            None if `lightness` has that size already.
+        global_lightness: the same pictures at the fixed size of a branch that sees the whole
+            picture, (N, S, S, 1); None if `lightness` has that size already.
         names: the inputs that the network has; a model's `input` names them.
 
     Returns:
-        dict of tensors: "lightness" and "global_lightness" as given, "edges" float32 (N, H, W, 1), 0 or 1.
+        dict of tensors: "lightness" and "global_lightness" as given, "edges" float32 (N, H, W, 1),
+            0 or 1.
     """
     lightness = tensor(lightness)
     make = {
@@ -84,9 +96,9 @@ def network_inputs(
 def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
     """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network.
 
-    Where "global_lightness" has a side of its own, L is resized on the device. Colorizing resizes the picture with
-    `resize`: 0.2 of L apart on average for a picture of 256 x 256, less than 1 for a large one, which training resizes
-    twice.
+    Where "global_lightness" has a side of its own, L is resized on the device. Colorizing resizes
+    the picture with `resize`: 0.2 of L apart on average for a picture of 256 x 256, less than 1 for
+    a large one, which training resizes twice.
 
     Args:
         rgb: uint8 tensor.
@@ -98,7 +110,7 @@ def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
         inputs["global_lightness"].shape[1] if "global_lightness" in inputs else lightness.shape[1]
     )
     if side != lightness.shape[1]:
-        reduce = library(lightness).image.resize
+        reduce = array_namespace(lightness).image.resize
         global_lightness = reduce(
             lightness, (side, side), antialias=True, data_format="channels_last"
         )
@@ -106,7 +118,7 @@ def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
 
 
 def target(rgb, saturation, clip=False):
-    """The target K in Lab units: ab of the pictures with their HSV saturation multiplied by `saturation`, the paper's T.
+    """The target K in Lab units: ab of the pictures, their HSV saturation times `saturation`, T.
 
     Args:
         rgb: uint8 tensor (N, H, W, 3), sRGB.
@@ -121,16 +133,16 @@ def target(rgb, saturation, clip=False):
 
 
 def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0):
-    """Enlarge predicted chroma to the size of its picture and join it to the picture's own lightness.
+    """Enlarge predicted ab to the size of its picture and join it to the picture's own lightness.
 
     Args:
         pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
         ab: float32 (h, w, 2), Lab units, of any size; enlarged bilinearly.
-        saturation: factor on the chroma.
-        gamut: "chroma" reduces the chroma of what leaves sRGB at fixed L and hue, so that L is exact;
-            "clip" clips R, G and B as the authors' scripts do, which shifts L and hue.
-        guided: let the chroma follow the edges of L: a local linear model of ab in L is fitted at the small size and
-            applied at the full one (fast guided filter, He and Sun 2015).
+        saturation: factor on ab.
+        gamut: "chroma" reduces the chroma of what leaves sRGB at fixed L and hue, so that L is
+            exact; "clip" clips R, G and B as the authors' scripts do, which shifts L and hue.
+        guided: let ab follow the edges of L: a local linear model of ab in L is fitted at
+            the small size and applied at the full one (fast guided filter, He and Sun 2015).
         tone: ab added to all after the saturation, a number or (2,).
 
     Returns:
@@ -160,7 +172,7 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0)
 
 
 def enlarged(small, strip, height, width):
-    """The rows `strip` of the two planes of (h, w, 2) enlarged bilinearly to height x width, pixel centres aligned."""
+    """Rows `strip` of the two planes of (h, w, 2) enlarged bilinearly, pixel centres aligned."""
     place = np.clip(
         (np.arange(strip.start, strip.stop) + 0.5) * len(small) / height - 0.5, 0, len(small) - 1
     )

@@ -1,7 +1,8 @@
-"""From photographs to the metrics of every picture: the ab of each method, joined to the photograph's lightness.
+"""From photographs to the metrics of every picture: each method's ab, joined to its lightness.
 
-There are two protocols: the pictures squashed to the size that training sees, and at their own size. Both get the ab that
-was predicted for the squashed picture, and none is compressed as JPEG in between.
+There are two protocols: the pictures squashed to one size, at which the paper measures, and at
+their own size. Both get the ab that was predicted for the squashed picture, and none is compressed
+as JPEG in between.
 """
 
 import csv
@@ -14,19 +15,23 @@ from tqdm import tqdm
 
 from data import color
 from data.as_published import colorize_as_published, repeated, resize_nearest
-from data.batches import Batches
+from data.batches import MAX_SIDE, Batches
 from data.preprocess import colorize, enlarged, resize, to_float
 from evaluation import metrics
 from evaluation.methods import BATCH, predict
-from pictures.reader import eight_bits, read_picture, read_rgb
+from pictures.reader import read_rgb
 from utils import POOL, atomic, printable
 
 PROTOCOLS = ("squashed", "own")
 
 
+class Refused(Exception):
+    """What cannot be measured: a message of one line, and the exit status."""
+
+
 @dataclass(frozen=True)
-class Picture:
-    """A photograph: its place among the files, squashed as training sees it, and at its own size; uint8 (H, W, 3) both."""
+class Photograph:
+    """Its place among the files, its pixels squashed and at their own size, uint8 (H, W, 3)."""
 
     index: int
     path: str
@@ -35,79 +40,63 @@ class Picture:
 
 
 def read(path, size, index=0, as_published=False):
-    """A Picture from a file, squashed by nearest neighbour if `as_published`. None, and a line, if it is broken."""
+    """A Photograph, squashed by nearest neighbour if `as_published`. Broken: None, and a line."""
     try:
-        own = eight_bits(read_picture(path).pixels)
-        squashed = (
-            resize_nearest(own, size, size)
-            if as_published
-            else resize(read_rgb(path, size), size, size)
-        )
-        return Picture(index, path, squashed, own if own.ndim == 3 else np.dstack([own] * 3))
+        own = read_rgb(path, MAX_SIDE)
     except Exception as error:  # whatever a decoder raises, the picture is passed over
         return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
+    squash = resize_nearest if as_published else resize
+    return Photograph(index, path, squash(own, size, size), own)
 
 
-def read_batches(files, size, description, as_published=False):
-    """Lists of BATCH Pictures; broken ones are left out."""
-    with tqdm(total=len(files), desc=description, unit=" pictures", disable=None) as bar:
+def read_batches(files, size, as_published=False):
+    """Lists of BATCH Photographs; broken ones are left out."""
+    with tqdm(total=len(files), desc="measuring", unit=" pictures", disable=None) as bar:
         for start in range(0, len(files), BATCH):
             part = range(start, min(start + BATCH, len(files)))
             found = POOL.map(lambda i: read(files[i], size, i, as_published), part)
-            if pictures := [picture for picture in found if picture]:
-                yield pictures
+            if photographs := [photograph for photograph in found if photograph]:
+                yield photographs
             bar.update(len(part))
 
 
 def common_colors(files, size, as_published=False):
-    """The mean ab of photographs, float32 (2,), and how common each colour is in them (`evaluation.metrics.prior`)."""
+    """The mean ab of photographs, float32 (2,), and how common each colour is (`metrics.prior`)."""
     counts, total = 0, 0
     batches = Batches(files, size, BATCH, nearest=as_published)
     for i in tqdm(range(len(batches)), "common colours", disable=None, leave=False):
         ab = color.lab_from_srgb(to_float(batches[i][0]))[..., 1:]
-        counts, total = (
-            counts + metrics.ab_counts(ab),
-            total + ab.sum(axis=(0, 1, 2), dtype=np.float64),
-        )
+        counts = counts + metrics.ab_counts(ab)
+        total = total + ab.sum(axis=(0, 1, 2), dtype=np.float64)
     return (total / counts.sum()).astype(np.float32), metrics.prior(counts)
 
 
-def measure(
-    files, methods, prior, size, protocols=PROTOCOLS, lpips=None, fid=None, as_published=False
-):
-    """A dict of metrics for every picture that can be read, protocol and method, in this order.
+def measure(photographs, methods, prior, protocols=PROTOCOLS, as_published=False):
+    """A dict of metrics for every photograph of a batch, protocol and method, in this order.
 
-    `lpips` and `fid` (`evaluation.perceptual`), where given, see the squashed pictures: LPIPS stands in their rows, FID
-    collects features under the methods' names. `as_published` squashes and joins as the authors' scripts do.
+    `as_published` joins as the authors' scripts do.
     """
-    rows = []
-    for pictures in read_batches(files, size, "measuring", as_published):
-        targets, predicted = predict(methods, np.stack([picture.squashed for picture in pictures]))
-        targets = [{target: k[i] for target, k in targets.items()} for i in range(len(pictures))]
-        predicted = [
-            [None if ab is None else ab[i] for ab in predicted] for i in range(len(pictures))
-        ]
-        job = partial(
-            measure_picture,
-            methods=methods,
-            prior=prior,
-            protocols=protocols,
-            as_published=as_published,
+    targets, predicted = predict(methods, np.stack([own.squashed for own in photographs]))
+    of_each = [
+        (
+            {target: k[i] for target, k in targets.items()},
+            [None if ab is None else ab[i] for ab in predicted],
         )
-        parts = list(POOL.map(job, pictures, targets, predicted))
-        if lpips or fid:
-            measure_perceptual(pictures, predicted, methods, parts, lpips, fid)
-        rows += [row for part in parts for row in part]
-    return rows
+        for i in range(len(photographs))
+    ]
+    job = partial(
+        _measure_one, methods=methods, prior=prior, protocols=protocols, as_published=as_published
+    )
+    return [row for part in POOL.map(job, photographs, *zip(*of_each)) for row in part]
 
 
-def measure_picture(picture, targets, predicted, methods, prior, protocols, as_published):
-    """The rows of one Picture: its targets {Target: K (S, S, 2)}, the methods' ab (h, w, 2)."""
+def _measure_one(photograph, targets, predicted, methods, prior, protocols, as_published):
+    """The rows of one Photograph: its targets {Target: K (S, S, 2)}, the methods' ab (h, w, 2)."""
     rows = []
     for protocol in protocols:
-        reference = Reference(getattr(picture, protocol), prior, as_published)
+        reference = Reference(getattr(photograph, protocol), prior, as_published)
         for method, ab in zip(methods, predicted):
-            row = {"picture": picture.path, "protocol": protocol, "method": method.name}
+            row = {"picture": photograph.path, "protocol": protocol, "method": method.name}
             row |= reference.metrics(ab, method.factor)
             if protocol == "squashed":
                 row |= compare_ab(reference.ab if ab is None else ab, targets[method.target])
@@ -115,48 +104,27 @@ def measure_picture(picture, targets, predicted, methods, prior, protocols, as_p
     return rows
 
 
-def measure_perceptual(pictures, predicted, methods, parts, lpips, fid):
-    """Add LPIPS to the rows of squashed pictures, and show `fid` the pictures."""
-    photographs = np.stack([picture.squashed for picture in pictures])
-    for i, method in enumerate(methods):
-        given = [ab[i] for ab in predicted]
-        rows = [select(part, "squashed", method.name)[0] for part in parts]
-        if not all(ab is None or np.isfinite(ab).all() for ab in given):
-            for row in rows:
-                row |= {"lpips": float("nan")} if lpips else {}
-            continue  # its set is then smaller than the photographs', and has no distance
-        result = np.stack(
-            [
-                x if ab is None else colorize(x, ab, method.factor)
-                for x, ab in zip(photographs, given)
-            ]
-        )
-        if lpips:
-            for row, value in zip(rows, lpips(result, photographs)):
-                row["lpips"] = float(value)
-        if fid:
-            fid.add(method.name, result, photographs)
-
-
 def compare_ab(ab, target):
-    """Metrics of ab (h, h, 2) against the target K (S, S, 2).
+    """The errors of ab (h, h, 2) against the target K (S, S, 2).
 
-    ab is enlarged by repetition, as by the network's last layer, or bilinearly where it was not made of S x S.
+    ab is enlarged by repetition, as by the network's last layer, or bilinearly where it was not
+    made of S x S.
     """
     side = len(target)
-    bilinear = side % len(ab) or len(ab) not in (side, side // 2)
-    ab = (
-        np.stack(enlarged(ab, slice(0, side), side, side), axis=-1)
-        if bilinear
-        else repeated(ab, side)
-    )
+    if side in (len(ab), 2 * len(ab)):
+        ab = repeated(ab, side)
+    else:
+        ab = np.stack(enlarged(ab, slice(0, side), side, side), axis=-1)
     mse, gray = metrics.ab_mse(ab, target), metrics.ab_mse(np.zeros_like(target), target)
-    relative = {
-        "ab_mse": mse,
-        "gray_mse": gray,
-        "relative_mse": mse / gray if gray else float("nan"),
-    }
-    return relative | metrics.moments(ab, target)
+    return {"ab_mse": mse, "gray_mse": gray, "relative_mse": mse / gray if gray else float("nan")}
+
+
+def join(rgb, ab, as_published=False):
+    """The picture that ab (h, w, 2) makes of uint8 (H, W, 3), and ab as it is enlarged from."""
+    if as_published:
+        ab = repeated(ab, len(rgb))
+        return colorize_as_published(rgb, ab), ab
+    return colorize(rgb, ab), ab
 
 
 class Reference:
@@ -168,34 +136,34 @@ class Reference:
         self.lightness, self.ab = np.ascontiguousarray(self.lab[..., 0]), self.lab[..., 1:]
         self.rarity = metrics.rarity(self.ab, prior)
         self.cf, self.cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
+        gray, _ = join(rgb, np.zeros((1, 1, 2), np.float32), as_published)
+        self.gray_psnr = metrics.psnr(gray, rgb)
 
     def metrics(self, ab, factor):
-        """Metrics of ab (h, w, 2) of any size joined to the photograph's lightness; of the photograph itself for None.
+        """Metrics of ab (h, w, 2), of any size, joined to the photograph's lightness.
 
-        A picture that is smaller than the window of SSIM has none.
+        None: of the photograph itself. A picture smaller than the window of SSIM has none.
         """
         if ab is not None and not np.isfinite(ab).all():
             return dict.fromkeys(self.metrics(None, 1), float("nan"))
         rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
         if ab is not None:
-            ab = ab * np.float32(factor)
-            ab, join = (
-                (repeated(ab, len(rgb)), colorize_as_published)
-                if self.as_published
-                else (ab, colorize)
-            )
-            rgb, planes = join(rgb, ab), enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2])
-        lab = color.lab_from_srgb(to_float(rgb))
+            rgb, ab = join(rgb, ab * np.float32(factor), self.as_published)
+            planes = enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2])
+        lab, predicted = color.lab_from_srgb(to_float(rgb)), np.dstack(planes)
         cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
+        psnr = metrics.psnr(rgb, self.rgb)
         small = min(rgb.shape[:2]) < metrics.WINDOW
         return {
-            "psnr": metrics.psnr(rgb, self.rgb),
+            "psnr": psnr,
+            "psnr_gain": 0.0 if psnr == self.gray_psnr else psnr - self.gray_psnr,
             **({} if small else {"ssim": metrics.ssim(rgb, self.rgb)}),
             "ciede2000": float(metrics.ciede2000(lab, self.lab).mean(dtype=np.float64)),
             "auc": metrics.auc(lab[..., 1:], self.ab),
             "auc_rebalanced": metrics.auc(lab[..., 1:], self.ab, self.rarity),
             "rarity": float(self.rarity.mean()),
-            "bleed": metrics.bleed(np.dstack(planes), self.ab, self.lightness),
+            **metrics.powers(predicted, self.ab),
+            "bleed": metrics.bleed(predicted, self.ab, self.lightness),
             "saturation": metrics.saturation(rgb),
             "cf": cf,
             "cf_difference": cf - self.cf,
@@ -208,17 +176,15 @@ class Reference:
         }
 
 
-def select(rows, protocol, name):
-    return [row for row in rows if row["protocol"] == protocol and row["method"] == name]
-
-
 def write_rows(path, rows):
     """The metrics of every picture as CSV; a cell is empty where a row lacks the column."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with (
-        atomic(path) as temporary,
-        open(temporary, "w", newline="", errors="surrogateescape") as file,
-    ):
+    with atomic(path) as temporary, open_text(temporary) as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def open_text(path, mode="w"):
+    """A CSV or HTML file in UTF-8 on every system; names that are not UTF-8 keep their bytes."""
+    return open(path, mode, newline="", encoding="utf-8", errors="surrogateescape")

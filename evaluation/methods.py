@@ -1,7 +1,8 @@
-"""What is measured: photographs themselves, ab that needs no network, and what trained networks give."""
+"""What is measured: photographs themselves, ab that needs no network, and what networks give."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -41,6 +42,12 @@ class Network:
     model: keras.Model
     metadata: dict
 
+    @cached_property
+    def predictor(self):
+        """Pictures -> ab at the sizes, and with the mirror images, that the file names."""
+        mirror = mirror_of(self.metadata)
+        return Predictor(self.model, sizes_of(self.metadata), BATCH, mirror=mirror)
+
     @property
     def target(self):
         clip = self.metadata.get("training", {}).get("clip_saturation", Target.clip)
@@ -48,7 +55,7 @@ class Network:
 
     @property
     def pictures(self):
-        """How many it saw in training, repetitions and the runs before (`--init-from`) counted; None: unknown."""
+        """How many it saw in training, repetitions and the runs before counted; None: unknown."""
         seen, training = 0, self.metadata.get("training")
         while training:
             seen, training = seen + training.get("pictures", 0), training.get("before")
@@ -59,8 +66,8 @@ class Network:
 class Method:
     """A row of the tables.
 
-    ab: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> float32 (N, h, w, 2) in Lab units, h a divisor of S;
-        None for the photograph itself, which is not put together anew.
+    ab: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> float32 (N, h, w, 2) in Lab
+        units; None for the photograph itself, which is not put together anew.
     target: what its ab is compared with.
     factor: on ab, when it is joined to the lightness.
     """
@@ -77,7 +84,11 @@ def load(path):
 
 
 def layer_of(network, branch):
-    """The name of the layer in which a branch ends, a key of its module's BRANCHES. Raises ValueError if it has none."""
+    """The name of the layer in which a branch ends, a key of its module's BRANCHES.
+
+    Raises:
+        ValueError: the network has no such branch.
+    """
     module = NETWORKS[network.model.name]
     layer = module.BRANCHES.get(branch)
     if not module.ablate or layer not in [own.name for own in network.model.layers]:
@@ -85,26 +96,25 @@ def layer_of(network, branch):
     return layer
 
 
-def ablated(network, branch, pictures, size):
-    """A network whose branch gives every picture and place the mean of what it gave the pictures: what it brings is lost.
+def ablated(network, branch, pictures):
+    """A network whose branch gives every picture and place its mean over the pictures.
 
     Args:
         network: the Network.
         branch: a key of its module's BRANCHES; see `layer_of`.
         pictures: batches of uint8 pictures (N, S, S, 3).
-        size: side of the squares that the network sees of them.
     """
+    size = sizes_of(network.metadata)[0]
     probe = Predictor(network.model, [size], BATCH, layer_of(network, branch))
-    outputs = (
-        output
-        for batch in pictures
-        for output in probe.ab([probe.views(picture) for picture in batch])
-    )
-    mean = np.mean(
-        [output.reshape(-1, output.shape[-1]).mean(axis=0) for output in outputs], axis=0
-    )
+    views = ([probe.views(picture) for picture in batch] for batch in pictures)
+    means = [
+        output.reshape(-1, output.shape[-1]).mean(axis=0)
+        for batch in views
+        for output in probe.ab(batch)
+    ]
     model = keras.models.clone_model(network.model)
-    model.set_weights(NETWORKS[network.model.name].ablate(network.model, branch, mean))
+    ablate = NETWORKS[network.model.name].ablate
+    model.set_weights(ablate(network.model, branch, np.mean(means, axis=0)))
     return replace(network, model=model)
 
 
@@ -118,42 +128,25 @@ def ceiling(target, name="ceiling"):
     return Method(f"{name}, {target}", lambda rgb, targets: targets[target], target)
 
 
-def trained(name, network, size, as_published=False, own_sizes=False):
-    """A network as a method.
-
-    Args:
-        size: of the squares that it sees.
-        as_published: it sees their Rec. 709 luma, not their L.
-        own_sizes: it sees them at the sizes, and mirrored, as test.py shows them to it.
-    """
-    colorizer = predictor(network, size, own_sizes)
+def trained(name, network, as_published=False):
+    """A network as a method; with `as_published` it sees the Rec. 709 luma of pictures, not L."""
 
     def ab(rgb, targets):
-        gray = (luma_as_published(picture, size) for picture in rgb) if as_published else rgb
-        return colorizer.ab([colorizer.views(picture) for picture in gray])
+        gray = (luma_as_published(x, len(x)) for x in rgb) if as_published else rgb
+        return network.predictor.ab([network.predictor.views(picture) for picture in gray])
 
     return Method(name, ab, network.target)
 
 
-def predictor(network, size, own_sizes=False):
-    """The network as `trained` shows it pictures."""
-    if own_sizes:
-        return Predictor(
-            network.model, sizes_of(network.metadata), BATCH, mirror=mirror_of(network.metadata)
-        )
-    return Predictor(network.model, [size], BATCH)
-
-
 def at_each(factors, method):
-    """A method once for each factor on its ab, which its name tells if there are several."""
-    names = [
-        f"{method.name}, x {factor:g}" if len(factors) > 1 else method.name for factor in factors
-    ]
+    """A method once for each factor on its ab, which its name holds if there are several."""
+    several = len(factors) > 1
+    names = [f"{method.name}, x {factor:g}" if several else method.name for factor in factors]
     return [replace(method, name=name, factor=factor) for name, factor in zip(names, factors)]
 
 
 def predict(methods, rgb):
-    """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the ab that each method gives them.
+    """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the ab of each method.
 
     Methods that differ in their factor share their ab: the network runs once for all factors.
     """

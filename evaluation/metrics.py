@@ -1,7 +1,7 @@
 """What is measured on one picture. Pure NumPy and OpenCV functions of arrays, one value each.
 
-rgb is uint8 sRGB (H, W, 3); lab is CIELab (..., 3), L in 0..100; ab is (..., 2) in Lab units; `reference` is
-the photograph's.
+rgb is uint8 sRGB (H, W, 3); lab is CIELab (..., 3), L in 0..100; ab is (..., 2) in Lab units;
+`reference` is the photograph's.
 """
 
 import cv2
@@ -14,38 +14,38 @@ from data import color
 AB_SCALE = 128.0  # the network's tanh, and so the paper's loss, is in units of ab / 128
 WINDOW = 11  # side of SSIM's Gaussian window, px
 LARGEST_ERROR = 150  # where Zhang's curve ends, Lab units
-REACH, CELL, SMOOTHING = (
-    115,
-    10,
-    5.0,
-)  # the ab plane that is counted, its cells and their smoothing, Lab units
+REACH, CELL = 115, 10  # the ab plane that is counted and its cells, Lab units
+SMOOTHING = 5.0  # sigma of the Gaussian over the counts, Lab units
 CHUNK = 2**14  # pixels whose temporaries stay in the processor's cache
 EDGE, NEAR = 3.0, 1  # a luminance edge: L per px; how far it reaches beyond that: px
 STILL = 1e-4  # a mean change of ab per px that is but rounding, Lab units
 
 
 def ab_mse(ab, reference):
-    """mean(((ab - reference) / 128)^2) over pixels and both channels: the paper's loss. At least 0, no unit."""
+    """mean(((ab - reference) / 128)^2) over pixels and both channels: the paper's loss, >= 0."""
     return float(np.mean(np.square((ab - reference) / AB_SCALE), dtype=np.float64))
 
 
-MOMENTS = ("ab_mean", "reference_mean", "ab_square", "reference_square", "product")
+POWERS = ("ab_power", "reference_power", "common_power")
 
 
-def moments(ab, reference):
-    """What `correlation` needs of one picture: the MOMENTS, means over pixels and both channels, in units of ab / 128."""
-    x, y = (np.asarray(values, np.float64) / AB_SCALE for values in (ab, reference))
-    return dict(zip(MOMENTS, (float(values.mean()) for values in (x, y, x * x, y * y, x * y))))
+def powers(ab, reference):
+    """What `correlation` needs of one picture: the POWERS, means over its pixels, Lab units^2."""
+    pairs = (ab, ab), (reference, reference), (ab, reference)
+    return dict(zip(POWERS, (float((x * y).sum(axis=-1).mean(dtype=np.float64)) for x, y in pairs)))
 
 
-def correlation(ab_mean, reference_mean, ab_square, reference_square, product):
-    """Pearson's r, -1..1, from MOMENTS or their means over pictures of equal size. NaN where one side is constant."""
-    covariance = product - ab_mean * reference_mean
-    return covariance / np.sqrt((ab_square - ab_mean**2) * (reference_square - reference_mean**2))
+def correlation(ab_power, reference_power, common_power):
+    """r, -1..1, from POWERS or their means over pictures: sum(x y) / sqrt(sum x^2 sum y^2).
+
+    The sums are over pixels, a and b; the means are not taken off, so that a tint of the whole
+    picture counts. A factor on ab does not move it. NaN where one side is gray.
+    """
+    return common_power / np.sqrt(ab_power * reference_power)
 
 
 def psnr(rgb, reference):
-    """20 log10(255 / sqrt(MSE)), dB, of one MSE over all pixels and channels. Infinite for equal pictures."""
+    """20 log10(255 / sqrt(MSE)), dB, of one MSE over all pixels and channels. Equal: infinite."""
     return (
         float("inf")
         if np.array_equal(rgb, reference)
@@ -54,29 +54,26 @@ def psnr(rgb, reference):
 
 
 def ssim(rgb, reference):
-    """Structural similarity (Wang et al. 2004), -1..1, 1 for equal pictures: the mean over the RGB channels.
+    """Structural similarity (Wang et al. 2004), -1..1, 1 for equal pictures: the mean over R, G, B.
 
-    Gaussian window of 11 x 11 px, sigma 1.5; C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2. Only places whose window lies
-    inside the picture count; NaN where there are none.
+    Gaussian window of 11 x 11 px, sigma 1.5; C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2. Only places
+    whose window lies inside the picture count; NaN where there are none.
     """
     if min(rgb.shape[:2]) < WINDOW:
         return float("nan")
-    options = {
-        "gaussian_weights": True,
-        "sigma": 1.5,
-        "use_sample_covariance": False,
-        "channel_axis": 2,
-    }
-    return float(structural_similarity(rgb, reference, **options))
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(rgb, reference, channel_axis=2, **window))
 
 
 def colorfulness(rgb, absolute=False):
     """CF of Hasler and Suesstrunk (2003), in sRGB codes: 0 is gray, photographs have about 40.
 
-    With rg = R - G and yb = (R + G) / 2 - B: sqrt(var rg + var yb) + 0.3 sqrt((mean rg)^2 + (mean yb)^2).
+    With rg = R - G and yb = (R + G) / 2 - B: sqrt(var rg + var yb) + 0.3 sqrt((mean rg)^2 + (mean
+    yb)^2).
 
     Args:
-        absolute: of |rg| and |yb|, CF_abs, not the paper's definition, but that of some published code.
+        absolute: of |rg| and |yb|, CF_abs, not the paper's definition, but that of some published
+            code.
     """
     red, green, blue = (rgb[..., i].astype(np.float32) for i in range(3))
     opponents = [red - green, (red + green) / 2 - blue]
@@ -96,38 +93,33 @@ def saturation(rgb):
 def auc(ab, reference, weights=None):
     """Area under the curve of Zhang et al. (2016), section 3.1, in %: 100 is exact.
 
-    With e = ||ab - reference|| in Lab units and C(t) the share of pixels with e <= t: 100 / 150 times the integral of C
-    over t = 0..150 by the trapezoidal rule at whole t.
+    With e = ||ab - reference|| in Lab units and C(t) the share of pixels with e <= t: 100 / 150
+    times the integral of C over t = 0..150 by the trapezoidal rule at whole t.
 
     Args:
         weights: of the pixels, (H, W); None: all alike. `rarity` gives the rebalanced variant.
     """
     error = np.ceil(np.sqrt(np.square(ab - reference).sum(axis=-1))).astype(np.int64)
-    counts = np.bincount(
-        np.minimum(error, LARGEST_ERROR + 1).ravel(), _ravelled(weights), LARGEST_ERROR + 2
-    )
+    weights = None if weights is None else weights.ravel()
+    counts = np.bincount(np.minimum(error, LARGEST_ERROR + 1).ravel(), weights, LARGEST_ERROR + 2)
     reached = np.cumsum(counts)
     return float(100 * np.trapezoid(reached[:-1] / reached[-1]) / LARGEST_ERROR)
 
 
-def _ravelled(weights):
-    return None if weights is None else weights.ravel()
-
-
 def ab_counts(ab):
-    """How many pixels fall into each square of side 1 of the ab plane: (230, 230), a by rows, -115..115 each."""
+    """How many pixels fall into each unit square of the ab plane: (230, 230), a by rows."""
     place = np.clip(ab + REACH, 0, 2 * REACH - 1).astype(np.int64)
-    return np.bincount(
-        (place[..., 0] * 2 * REACH + place[..., 1]).ravel(), minlength=(2 * REACH) ** 2
-    ).reshape(-1, 2 * REACH)
+    places = (place[..., 0] * 2 * REACH + place[..., 1]).ravel()
+    return np.bincount(places, minlength=(2 * REACH) ** 2).reshape(-1, 2 * REACH)
 
 
 def prior(counts):
-    """How common colours are: (23, 23), share of the pixels in each cell of side 10 of the ab plane, centred on tens.
+    """How common colours are: (23, 23), the share of the pixels in each cell of the ab plane.
 
-    Counts of many pictures (`ab_counts`, summed) are smoothed by a Gaussian of sigma 5 in the plane (Zhang et al. 2016,
-    section 2.2). Every cell holds the share of one pixel at least, so that a colour never seen has a finite weight.
-    The cells are those of the whole plane; no pixel falls into those that sRGB does not reach.
+    Cells have a side of 10 and are centred on tens. Counts of many pictures (`ab_counts`, summed)
+    are smoothed by a Gaussian of sigma 5 in the plane (Zhang et al. 2016, section 2.2). Every cell
+    holds the share of one pixel at least, so that a colour never seen has a finite weight. The
+    cells are those of the whole plane; no pixel falls into those that sRGB does not reach.
     """
     smooth = cv2.GaussianBlur(
         counts.astype(np.float64), (0, 0), SMOOTHING, borderType=cv2.BORDER_CONSTANT
@@ -138,13 +130,16 @@ def prior(counts):
 
 
 def rarity(reference, prior):
-    """1 / p of each pixel's cell: ab (H, W, 2) and a `prior` -> (H, W). Zhang et al. (2016), equation 4 with lambda = 0."""
+    """1 / p of each pixel's cell: ab (H, W, 2) and a `prior` -> (H, W).
+
+    Zhang et al. (2016), equation 4 with lambda = 0.
+    """
     row, column = np.moveaxis(((reference + REACH) / CELL).astype(np.int64), -1, 0)
     return 1 / prior[row, column]
 
 
 def ciede2000(lab, reference):
-    """The colour difference of CIE 142-2001, kL = kC = kH = 1, at every pixel: (..., 3) twice -> (...), by scikit-image.
+    """The colour difference of CIE 142-2001, kL = kC = kH = 1, of each pixel: (..., 3) -> (...).
 
     1 is about what is just visible side by side.
     """
@@ -158,7 +153,8 @@ def ciede2000(lab, reference):
 def out_of_gamut(lightness, a, b):
     """Share of pixels, 0..1, whose colour sRGB cannot show: float32 planes L, a, b (H, W).
 
-    A channel leaves 0..1 by more than half an 8-bit code, so that no colour of an 8-bit picture counts.
+    A channel leaves 0..1 by more than half an 8-bit code, so that no colour of an 8-bit picture
+    counts.
     """
     low, high = color.linear_from_srgb(np.array([-0.5, 255.5]) / 255)
     linear = color.linear_from_lab(lightness, a, b)
@@ -166,27 +162,32 @@ def out_of_gamut(lightness, a, b):
 
 
 def bleed(ab, reference, lightness):
-    """How much of the change of ab lies where the luminance has no edge, beyond the photograph's own; points of %.
+    """How much more of the change of ab lies off the edges of L than the photograph's; points of %.
 
-    100 * (off(ab) - off(reference)), off(x) = sum of |grad x| away from edges / sum of |grad x| everywhere, with
-    |grad x| = sqrt(|grad a|^2 + |grad b|^2) of Gaussian derivatives, sigma 1 px. Edges are where |grad L| >= 3 per px, and
-    1 px around. A colour that runs over the border of its object changes beside the edge and not on it.
+    100 * (off(ab) - off(reference)), off(x) = sum of |grad x| away from edges / sum of |grad x|
+    everywhere, with |grad x| = sqrt(|grad a|^2 + |grad b|^2) of Gaussian derivatives, sigma 1 px.
+    Edges are where |grad L| >= 3 per px, and 1 px around. A colour that runs over the border of its
+    object changes beside the edge and not on it.
 
-    The photograph scores 0, and so does, by definition, a result or photograph of the same ab everywhere, as all-gray
-    is; a factor on ab moves nothing. Below 0 the colours keep to the edges more than the photograph's. Limits: -100..100.
+    The photograph scores 0, and so does, by definition, a result or photograph of the same ab
+    everywhere, as all-gray is; a factor on ab moves nothing. Below 0 the colours keep to the edges
+    more than the photograph's. Limits: -100..100.
 
-    On 120 photographs at 256 x 256, blurring their own ab by sigma 2, 4, 8 and 16 px gives 1, 5, 10 and 14; ab that has
-    nothing to do with the edges (of another photograph, or smooth noise) gives 16 to 18, standard deviation 10.
+    On 120 photographs at 256 x 256, blurring their own ab by sigma 2, 4, 8 and 16 px gives 1, 5, 10
+    and 14; ab that has nothing to do with the edges (of another photograph, or smooth noise) gives
+    16 to 18, standard deviation 10.
 
-    What it does not see: wrong colours that end at an edge (a whole object in its neighbour's colour), leaks of less than
-    2 px or between objects of the same luminance, and how strong the leaking colours are. Any smooth change of colour
-    counts as bleeding, be it inside an object; ab that merely copies the luminance has none, it goes down to -17.
+    What it does not see: wrong colours that end at an edge (a whole object in its neighbour's
+    colour), leaks of less than 2 px or between objects of the same luminance, and how strong the
+    leaking colours are. Any smooth change of colour counts as bleeding, be it inside an object; ab
+    that merely copies the luminance has none, it goes down to -17.
 
     Args:
-        ab, reference: float32 (H, W, 2), of the result before it is fitted into sRGB and rounded, and of the photograph.
+        ab, reference: float32 (H, W, 2), of the result before it is fitted into sRGB and rounded,
+            and of the photograph.
         lightness: float32 (H, W), L of both.
     """
-    edges = (np.sqrt(_power(lightness)) >= EDGE).astype(np.uint8)
+    edges = (np.sqrt(_gradient_power(lightness)) >= EDGE).astype(np.uint8)
     near = cv2.dilate(
         edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1, 2 * NEAR + 1))
     )
@@ -195,18 +196,16 @@ def bleed(ab, reference, lightness):
 
 
 def _share_off(ab, near):
-    """The share, 0..1, of the change of ab that lies where `near` is 0; None where nothing changes."""
-    change = np.sqrt(_power(ab[..., 0]) + _power(ab[..., 1]))
+    """The share, 0..1, of the change of ab where `near` is 0; None where nothing changes."""
+    change = np.sqrt(_gradient_power(ab[..., 0]) + _gradient_power(ab[..., 1]))
     total = change.sum(dtype=np.float64)
-    return (
-        float(change[near == 0].sum(dtype=np.float64) / total)
-        if total > STILL * change.size
-        else None
-    )
+    if total <= STILL * change.size:
+        return None
+    return float(change[near == 0].sum(dtype=np.float64) / total)
 
 
-def _power(plane):
-    """|gradient|^2 of a plane (H, W), per px^2: central differences of it smoothed by a Gaussian, sigma 1 px."""
+def _gradient_power(plane):
+    """|gradient|^2 of a plane (H, W), per px^2: central differences after a Gaussian of 1 px."""
     smooth = cv2.GaussianBlur(plane, (0, 0), 1, borderType=cv2.BORDER_REPLICATE)
     dx, dy = (
         cv2.Sobel(smooth, -1, *order, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)

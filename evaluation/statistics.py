@@ -1,8 +1,19 @@
-"""From the metrics of single pictures to a table: means, their bootstrap intervals, differences between two methods."""
+"""From the metrics of single pictures to a table: means, their intervals, differences.
 
+    python -m evaluation.statistics MEASURED [--against VARIANT]
+
+compares variants that were trained with several seeds. MEASURED is the folder that evaluate.py
+wrote for the files SEED/VARIANT/best.keras, or any such names, of every seed.
+"""
+
+import argparse
+import csv
+import json
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.stats
@@ -19,7 +30,7 @@ class Metric:
 
     title: str
     unit: str
-    better: str  # "lower", "higher", "near 0" or "near 1"; "" where the photograph's own value is the mark
+    better: str  # "lower", "higher", "near 0", "near 1"; "": the photograph's own value is the mark
     columns: tuple
     of: Callable = lambda mean: mean
     weight: str = ""  # the column by which pictures are weighted in those means; "": all alike
@@ -29,19 +40,16 @@ METRICS = {
     "relative_mse": Metric(
         "relative MSE", "all-gray = 1", "lower", ("ab_mse", "gray_mse"), np.divide
     ),
-    "r": Metric("r", "of ab, at most 1", "higher", metrics.MOMENTS, metrics.correlation),
     "degraded_over_clean": Metric(
         "degraded / clean", "of ab-MSE", "near 1", ("ab_mse", "clean_ab_mse"), np.divide
     ),
     "ab_shift": Metric("shift of ab", "Lab units", "lower", ("ab_shift",)),
     "ab_mse": Metric("ab-MSE", "of ab / 128", "lower", ("ab_mse",)),
+    "r": Metric("r", "of ab, at most 1", "higher", metrics.POWERS, metrics.correlation),
     "psnr": Metric("PSNR", "dB", "higher", ("psnr",)),
+    "psnr_gain": Metric("PSNR gain", "dB beyond gray", "higher", ("psnr_gain",)),
     "ssim": Metric("SSIM", "at most 1", "higher", ("ssim",)),
     "ciede2000": Metric("CIEDE2000", "mean of pixels", "lower", ("ciede2000",)),
-    "lpips": Metric("LPIPS", "0.1, AlexNet", "lower", ("lpips",)),
-    "fid": Metric(
-        "FID", "of the whole set", "lower", ("fid",)
-    ),  # no column of pictures: `evaluate.py` puts it in
     "auc": Metric("AuC", "%", "higher", ("auc",)),
     "auc_rebalanced": Metric(
         "AuC, rebalanced", "%", "higher", ("auc_rebalanced",), weight="rarity"
@@ -49,20 +57,22 @@ METRICS = {
     "bleed": Metric("bleed", "% points", "near 0", ("bleed",)),
     "saturation": Metric("saturation", "HSV, mean", "", ("saturation",)),
     "cf": Metric("CF", "sRGB codes", "", ("cf",)),
-    "delta_cf": Metric("delta CF", "of the means", "near 0", ("cf_difference",), np.abs),
+    "delta_cf": Metric("delta CF", "of means", "near 0", ("cf_difference",), np.abs),
     "off_cf": Metric("CF off by", "mean of pictures", "near 0", ("cf_distance",)),
     "cf_abs": Metric("CF_abs", "sRGB codes", "", ("cf_abs",)),
-    "delta_cf_abs": Metric(
-        "delta CF_abs", "of the means", "near 0", ("cf_abs_difference",), np.abs
-    ),
+    "delta_cf_abs": Metric("delta CF_abs", "of means", "near 0", ("cf_abs_difference",), np.abs),
     "out_of_gamut": Metric("out of gamut", "share of pixels", "", ("out_of_gamut",)),
 }
-PAIRED = ("ab_mse", "psnr", "bleed", "ciede2000", "lpips")
+PAIRED = ("ab_mse", "psnr", "bleed", "ciede2000")
+OF_SEEDS = ("relative_mse", "psnr", "ciede2000", "bleed", "saturation", "cf")
+
+
+# --- over photographs
 
 
 @np.errstate(divide="ignore", invalid="ignore")
-def interval(columns, of=lambda mean: mean, weights=None, seed=0):
-    """A function of means over pictures, and its 95 % interval by the percentile bootstrap over the pictures.
+def bootstrap_interval(columns, of=lambda mean: mean, weights=None, seed=0):
+    """A function of means over pictures, and its 95 % interval by the percentile bootstrap.
 
     Args:
         columns: of each its value for every picture, (N,).
@@ -82,24 +92,16 @@ def interval(columns, of=lambda mean: mean, weights=None, seed=0):
     value = float(statistic(*data))
     if len(weights) == 1:
         return value, value, value
-    options = {
-        "n_resamples": RESAMPLES,
-        "confidence_level": LEVEL,
-        "method": "percentile",
-        "batch": 100,
-        "rng": seed,
-    }
-    with warnings.catch_warnings(
-        action="ignore", category=scipy.stats.DegenerateDataWarning
-    ):  # where a value is NaN
-        found = scipy.stats.bootstrap(
-            data, statistic, paired=True, vectorized=True, **options
-        ).confidence_interval
+    options = {"n_resamples": RESAMPLES, "confidence_level": LEVEL, "method": "percentile"}
+    options |= {"paired": True, "vectorized": True, "batch": 100, "rng": seed}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # a value is NaN
+        found = scipy.stats.bootstrap(data, statistic, **options).confidence_interval
     return value, float(found.low), float(found.high)
 
 
 def summarise(rows, seed=0):
-    """The rows of one method (dicts of metrics, one a picture) -> {metric: {"mean", "low", "high"}}, low to high 95 %.
+    """The rows of one method, dicts of metrics, one a picture -> {metric: {"mean", "low", "high"}}.
 
     A mean is over the rows that have its columns; one value that is not a number makes it NaN.
     """
@@ -108,33 +110,145 @@ def summarise(rows, seed=0):
         if having := [row for row in rows if row.keys() >= set(metric.columns)]:
             columns = [[row[column] for row in having] for column in metric.columns]
             weights = [row[metric.weight] for row in having] if metric.weight else None
-            found[name] = dict(
-                zip(("mean", "low", "high"), interval(columns, metric.of, weights, seed))
-            )
+            values = bootstrap_interval(columns, metric.of, weights, seed)
+            found[name] = dict(zip(("mean", "low", "high"), values))
     return found
 
 
 def compare(first, second, seed=0):
-    """Rows of two methods on the same pictures -> {metric: {"difference": second - first, "low", "high", "differs"}}.
+    """Rows of two methods on the same pictures -> {metric: their difference, second - first}.
 
-    The difference is the mean of the pictures' own; "differs" says that its 95 % interval leaves 0 out.
+    The difference is the mean of the pictures' own, a dict {"difference", "low", "high",
+    "differs"}; "differs" says that its 95 % interval leaves 0 out.
     """
     found = {}
     for name in (name for name in PAIRED if name in first[0]):
-        value, low, high = interval([[b[name] - a[name] for a, b in zip(first, second)]], seed=seed)
-        found[name] = {
-            "difference": value,
-            "low": low,
-            "high": high,
-            "differs": low > 0 or high < 0,
-        }
+        differences = [b[name] - a[name] for a, b in zip(first, second)]
+        value, low, high = bootstrap_interval([differences], seed=seed)
+        found[name] = {"difference": value, "low": low, "high": high}
+        found[name]["differs"] = low > 0 or high < 0
     return found
 
 
 def plain(value):
-    """JSON has no infinite numbers: they, and what is not a number, become the strings "inf" and "nan"."""
+    """JSON has no infinite numbers: they, and what is not a number, become "inf" and "nan"."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+# --- over seeds and photographs
+
+
+def seeds_interval(columns, of=lambda mean: mean, difference=False):
+    """A function of means over photographs, its mean over seeds, and the 95 % interval of that.
+
+    The variance is that of a mean over seeds plus that of a mean over photographs (jackknife), and
+    the interval Student's, with the degrees of freedom of Welch and Satterthwaite. It holds for
+    other seeds on other photographs.
+
+    Args:
+        columns: of each its values (seeds, photographs), at least 2 of both; (2, seeds,
+            photographs) for a difference.
+        of: function of the columns' means, arrays of any shape.
+        difference: take the second minus the first of two variants, whose seeds are pairs.
+
+    Returns:
+        (value, half of the interval's width, standard deviation between seeds).
+    """
+    columns = [np.asarray(column, np.float64) for column in columns]
+    seeds, n = columns[0].shape[-2:]
+
+    def statistic(means):
+        found = of(*means)
+        return found[1] - found[0] if difference else found
+
+    each = statistic([column.mean(axis=-1) for column in columns])
+    without = statistic(
+        [(column.sum(axis=-1, keepdims=True) - column) / (n - 1) for column in columns]
+    )
+    variances = np.array([each.var(ddof=1) / seeds, (n - 1) * without.mean(axis=0).var()])
+    total = variances.sum()
+    freedom = total**2 / (variances**2 / [seeds - 1, n - 1]).sum() if total else 1
+    half = np.sqrt(total) * scipy.stats.t.ppf((1 + LEVEL) / 2, freedom)
+    return float(each.mean()), float(half), float(each.std(ddof=1))
+
+
+def read_seeds(folder):
+    """{variant: {seed: {column: [value of every squashed picture]}}} of what evaluate.py wrote.
+
+    Raises:
+        ValueError: a variant has one seed, or there are no networks.
+    """
+    methods = json.loads((folder / "summary.json").read_text())["methods"]
+    places = {name: Path(own["file"]).parent for name, own in methods.items() if own["file"]}
+    found = {}
+    with open(
+        folder / "metrics.csv", newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
+        for row in csv.DictReader(file):
+            if row["protocol"] == "squashed" and (place := places.get(row["method"])):
+                columns = found.setdefault(place.name, {}).setdefault(place.parent.name, {})
+                for column in {column for name in OF_SEEDS for column in METRICS[name].columns}:
+                    columns.setdefault(column, []).append(float(row[column]))
+    for variant, of_seeds in found.items():
+        if len(of_seeds) < 2:
+            raise ValueError(f"{variant}: one seed; an interval takes two or more")
+    if not found:
+        raise ValueError("no networks were measured")
+    return found
+
+
+def seeds_table(found, against=None):
+    """The Markdown table of the variants, or of their differences from one on shared seeds."""
+    shown = [METRICS[name] for name in OF_SEEDS]
+    titles = " | ".join(metric.title for metric in shown)
+    lines = [f"| | seeds | {titles} |", "| --- " * (len(shown) + 2) + "|"]
+    for variant, of_seeds in found.items():
+        if variant == against:
+            continue
+        seeds = [seed for seed in of_seeds if not against or seed in found[against]]
+        if len(seeds) < 2:
+            shared = f"shares {len(seeds)} seeds with {against}"
+            raise ValueError(f"{variant}: {shared}; an interval takes two or more")
+        cells = []
+        for metric in shown:
+
+            def values(of_seeds, seeds=seeds, metric=metric):
+                return [np.array([of_seeds[seed][c] for seed in seeds]) for c in metric.columns]
+
+            if against:
+                first, second = values(found[against]), values(of_seeds)
+                value, half, spread = seeds_interval(list(zip(first, second)), metric.of, True)
+                percent = 100 / abs(metric.of(*(column.mean() for column in first)))
+                shares = f"({percent * value:+.2g} ± {percent * half:.2g} %)"
+                cells.append(f"{value:+.4g} ± {half:.2g} {shares}, SD {spread:.2g}")
+            else:
+                value, half, spread = seeds_interval(values(of_seeds), metric.of)
+                cells.append(f"{value:.4g} ± {half:.2g}, SD {spread:.2g}")
+        lines.append(f"| {variant} | {len(seeds)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="evaluation.statistics",
+        description="Compare variants that were trained with several seeds.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("measured", type=Path, help="folder that evaluate.py --out wrote")
+    parser.add_argument("--against", metavar="VARIANT", help="differences from it, seed by seed")
+    args = parser.parse_args(arguments)
+    try:
+        found = read_seeds(args.measured)
+        if args.against and args.against not in found:
+            raise ValueError(f"--against {args.against}: measured are {', '.join(found)}")
+        print(seeds_table(found, args.against))
+    except (OSError, ValueError) as error:
+        sys.exit(f"evaluation.statistics: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,17 +8,18 @@ import cv2
 import numpy as np
 from scipy.linalg import solveh_banded
 
-SIDE = 200  # of the longer side at which hints are spread, at most, in pixels
+SIDE = 150  # of the longer side at which hints are spread, at most, in pixels
 HELD = 10.0  # weight of a hint against that of a pair of like neighbours, 1
-FAR = 2e-4  # weight of the difference 0
-NOISE = 1.0  # variance of L that says nothing
+FAR = 1e-4  # weight of the difference 0
+NOISE = 2.0  # variance of L that says nothing
+SHARP = 0.2  # of the local variance of L
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (rows, columns) to half of the eight neighbours
 
 
 def spread(lightness, hints):
     """The difference of ab that minimizes sum w_ij (d_i - d_j)^2 + HELD sum (d_i - hint)^2 + FAR sum d_i^2.
 
-    w_ij = exp(-(L_i - L_j)^2 / s), where s is 0.6 times the variance of L in the 3 x 3 pixels around i, plus NOISE.
+    w_ij = exp(-(L_i - L_j)^2 / s), where s is SHARP times the variance of L in the 3 x 3 pixels around i, plus NOISE.
 
     Args:
         lightness: float32 (h, w), L in 0..100; a few hundred pixels a side.
@@ -32,8 +33,10 @@ def spread(lightness, hints):
         return turned.transpose(1, 0, 2)
     height, width = lightness.shape
     lightness = lightness.astype(np.float64)
-    mean, square = (cv2.blur(x, (3, 3), borderType=cv2.BORDER_REFLECT) for x in (lightness, lightness**2))
-    scale = 0.6 * np.maximum(square - mean**2, 0) + NOISE
+    mean, square = (
+        cv2.blur(x, (3, 3), borderType=cv2.BORDER_REFLECT) for x in (lightness, lightness**2)
+    )
+    scale = SHARP * np.maximum(square - mean**2, 0) + NOISE
     diagonal, given = np.full((height, width), FAR), np.zeros((height, width, 2))
     bands = np.zeros((width + 2, height, width))  # row k: the entries k places below the diagonal
     for down, right in DIRECTIONS:

@@ -1,45 +1,172 @@
-"""IN and OUT of test.py and of `python -m data.gray`: which pictures are read, and where the results are written."""
+"""IN and OUT of test.py: which files are read, and where the results are written."""
 
-import atexit
 import hashlib
 import os
-import sys
-import tempfile
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pictures.films import FILMS, SUFFIXES, is_film
 from pictures.formats import extensions, looks_like_picture
 from pictures.writer import FORMATS
-from utils import RECORD, find_files, number, printable, share
+from utils import find_files, printable
 
-STREAM = "-"  # in place of a path: stdin or stdout
+NO_PICTURE, HIDDEN = "not a picture", "hidden, or a folder of the system"
+FILM = "a film (--films takes it)"
 
 
 class BadPath(Exception):
     """An input or output path that cannot be used. The message is one clear line."""
 
 
-def output_names(names, suffix=None):
-    """The output's name for each name of a picture; depends on the names alone.
+@dataclass
+class Jobs:
+    """The pictures and films of a batch job with their outputs, and what is not taken."""
 
-    a.jpg -> a.png. If two pictures would get one name, both keep their suffix: a.jpg -> a.jpg.png, a.png -> a.png.png.
+    pairs: list[tuple[Path, Path]] = field(default_factory=list)  # (input, output)
+    passed_over: list[tuple[Path, str]] = field(default_factory=list)  # (file or folder, reason)
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)  # (folder, reason)
+    folder: Path | None = None  # that holds all outputs; None: OUT names one file
+    films: set[Path] = field(default_factory=set)  # the inputs that are films
+
+
+def find_jobs(sources, out, suffix=None, share=None, films=False):
+    """The jobs of a command.
 
     Args:
-        suffix: of the outputs; None: that of the input if it is of a format that can be written, else ".png".
+        sources: pictures and folders. The tree of one folder is mirrored under `out`, those of
+            several inputs under `out` / name of the folder.
+        out: a folder. For one picture, the output itself if it ends in the suffix of a format that
+            can be written.
+        suffix: of the outputs; None: that of each input, see `output_names`.
+        share: (I, N), the I-th of N shares; None: all.
+        films: whether those in folders are taken, too.
 
-    Returns:
-        dict, name -> output's name.
+    Raises:
+        BadPath: an input does not exist, an output would overwrite an input, or two would have one
+            name.
+    """
+    sources, out = [Path(source) for source in sources], Path(out)
+    several = len(sources) > 1
+    if out.exists() and not out.is_dir() and (several or sources[0].is_dir()):
+        raise BadPath(f"{printable(out)}: a file, but the results need a folder")
+    jobs, names = Jobs(folder=out), {}  # names: input -> its path below the prefix, for `share_of`
+    for source in sources:
+        prefix = Path(source.resolve().name if several else "")
+        if source.is_dir():
+            found = _walk(source, out, jobs, prefix, suffix, names, films)
+        elif not os.path.lexists(source):
+            raise BadPath(f"{printable(source)}: no such file or folder")
+        elif is_film(source):
+            jobs.films.add(source)
+            if not several and asked_format(sources, out):
+                raise BadPath(f"{printable(out)}: a film cannot become a picture")
+            target = out / film_name(source.name)
+            if not several and names_film(out):
+                jobs.folder, target = None, out
+            found = [(source, target)]
+        elif not several and names_film(out):
+            raise BadPath(f"{printable(out)}: a picture cannot become a film")
+        elif not several and asked_format(sources, out):
+            jobs.folder, found = None, [(source, out)]
+        else:
+            found = [(source, out / output_names([source.name], suffix)[source.name])]
+        names |= {pair[0]: prefix / pair[0].relative_to(source) for pair in found}
+        jobs.pairs += found
+    if several or not sources[0].is_dir():
+        _refuse_collisions(jobs.pairs)
+    jobs.pairs = number_outputs(jobs.pairs)
+    if share:
+        for kept in (jobs.pairs, jobs.unreadable):
+            kept[:] = [pair for pair in kept if share_of(names[pair[0]], share[1]) == share[0]]
+    return jobs
+
+
+def _walk(source, out, jobs, prefix, suffix, names, films):
+    """The pairs of a folder; what is not taken is added to `jobs`."""
+    if source.resolve().is_relative_to(out.resolve()):
+        raise BadPath(f"{printable(out)}: OUT is IN or holds it: results would be among the inputs")
+
+    def unreadable(folder, error):
+        names[folder] = prefix / folder.relative_to(source)
+        jobs.unreadable.append((folder, error.strerror))
+
+    def hidden(path):
+        jobs.passed_over.append((path, HIDDEN))
+
+    pictures = {}  # folder -> names
+    for path in find_files(source, out, unreadable, hidden=hidden):
+        if looks_like_picture(path):
+            pictures.setdefault(path.parent, []).append(path.name)
+        elif is_film(path):
+            (jobs.films.add(path) if films else jobs.passed_over.append((path, FILM)))
+        else:
+            jobs.passed_over.append((path, NO_PICTURE))
+    pairs = [
+        (folder / name, out / prefix / folder.relative_to(source) / result)
+        for folder, found in pictures.items()
+        for name, result in output_names(found, suffix).items()
+    ]
+    for path in sorted(path for path in jobs.films if path.is_relative_to(source)):
+        place = out / prefix / path.parent.relative_to(source)
+        pairs.append((path, place / film_name(path.name)))
+    return pairs
+
+
+def names_film(out):
+    """Whether OUT is the file of a film. Raises BadPath where such films cannot be written."""
+    suffix = "" if out.is_dir() else out.suffix.lower()
+    if suffix in SUFFIXES and suffix not in FILMS:
+        raise BadPath(f"{printable(out)}: {suffix} cannot be written; films are {', '.join(FILMS)}")
+    return suffix in FILMS
+
+
+def film_name(name):
+    """The name of a film's result: with its own suffix if that can be written, else .mkv."""
+    stem, suffix = os.path.splitext(name)
+    return name if suffix.lower() in FILMS else f"{stem}.mkv"
+
+
+def output_names(names, suffix=None):
+    """The output's name for each name of a picture in a folder: a dict.
+
+    a.jpg -> a.png. If two pictures would get one name, both keep their suffix: a.jpg -> a.jpg.png,
+    a.png -> a.png.png.
+
+    Args:
+        suffix: of the outputs; None: the input's if its format can be written, else ".png".
     """
     ends = {name: suffix or _own_suffix(name) or ".png" for name in names}
     short = {name: os.path.splitext(name)[0] + end for name, end in ends.items()}
-    claims = Counter(
-        claim.casefold() for name in names for claim in {short[name], name + ends[name]}
-    )
+    claims = Counter(_fold(claim) for name in names for claim in {short[name], name + ends[name]})
     return {
-        name: short[name] if claims[short[name].casefold()] == 1 else name + ends[name]
+        name: short[name] if claims[_fold(short[name])] == 1 else name + ends[name]
         for name in names
     }
+
+
+def number_outputs(pairs):
+    """Pairs whose outputs differ in more than case and Unicode form, by numbers: x.png, x (2).png.
+
+    Disks of Windows and macOS take names that differ in no more for one.
+    """
+    taken = {_fold(target) for _, target in pairs}
+    first, result = set(), []
+    for source, target in pairs:
+        name, number = target, 2
+        if _fold(target) in first:
+            while _fold(name) in taken:
+                name, number = target.with_stem(f"{target.stem} ({number})"), number + 1
+        taken.add(_fold(name))
+        first.add(_fold(name))
+        result.append((source, name))
+    return result
+
+
+def _fold(path):
+    text = unicodedata.normalize("NFC", os.fspath(path)).casefold()
+    return unicodedata.normalize("NFC", text)
 
 
 def _own_suffix(name):
@@ -47,206 +174,37 @@ def _own_suffix(name):
     return suffix if suffix.lower() in FORMATS else ""
 
 
-@dataclass
-class Jobs:
-    """The pictures of a batch job with their outputs, and what was not taken."""
-
-    pairs: list[tuple[Path, Path]] = field(default_factory=list)  # (input, output)
-    passed_over: list[Path] = field(default_factory=list)  # files that are not pictures
-    unreadable: list[tuple[Path, str]] = field(default_factory=list)  # (folder, reason)
-    folder: Path | None = None  # that holds all outputs; None: OUT names one file
-
-    def _keep(self, source, prefix, index, shares):
-        """Keep only share `index` of `shares`, by the paths below `prefix`, relative to `source`."""
-        for found in (self.pairs, self.unreadable):
-            found[:] = [
-                pair
-                for pair in found
-                if share_of(prefix / pair[0].relative_to(source), shares) == index
-            ]
-
-
-def find_jobs(sources, out, suffix=None, share=None):
-    """The jobs of a command.
-
-    Args:
-        sources: pictures and folders. The tree of one folder is mirrored under `out`, those of several inputs under
-            `out` / name of the folder.
-        out: a folder. For one picture, the output itself if it ends in the suffix of a format that can be written.
-        suffix: of the outputs; None: that of each input, see `output_names`.
-        share: (I, N), the I-th of N shares; None: all.
-
-    Raises:
-        BadPath: an input does not exist, an output would overwrite an input, or two would have one name.
-    """
-    sources, target = [Path(source) for source in sources], Path(out)
-    if len(sources) > 1 and target.exists() and not target.is_dir():
-        raise BadPath(
-            f"{printable(target)}: a file, but several inputs need a folder for their results"
-        )
-    jobs = Jobs(folder=target)
-    for source in sources:
-        prefix = Path(source.resolve().name if len(sources) > 1 else "")
-        if source.is_dir():
-            part = _jobs_of_folder(source, target / prefix, suffix, target)
-        elif not os.path.lexists(source):
-            raise BadPath(f"{printable(source)}: no such file or folder")
-        elif len(sources) == 1 and asked_format(sources, out):
-            jobs.folder, part = None, Jobs([(source, target)])
-        else:
-            part = Jobs([(source, target / output_names([source.name], suffix)[source.name])])
-        if share:
-            part._keep(source, prefix, *share)
-        for name in ("pairs", "passed_over", "unreadable"):
-            getattr(jobs, name).extend(getattr(part, name))
-    if len(sources) > 1 or jobs.folder is None or not sources[0].is_dir():
-        _refuse_collisions(jobs.pairs)
-    return jobs
-
-
 def _refuse_collisions(pairs):
     """Raise BadPath if two results would have one name, or if one would overwrite an input."""
-    inputs = {source.resolve(): source for source, _ in pairs}
+    inputs = {source.resolve() for source, _ in pairs}
     taken = {}
     for source, target in pairs:
         place = target.resolve()
         if place in inputs:
-            raise BadPath(
-                f"{printable(target)}: the output would overwrite the input; give another OUT"
-            )
+            raise BadPath(f"{printable(target)}: would overwrite the input; give another OUT")
         if taken.setdefault(place, source) is not source:
-            raise BadPath(
-                f"{printable(taken[place])} and {printable(source)} would both become {printable(target)}"
-            )
-
-
-def _jobs_of_folder(source, out, suffix, root):
-    if out.exists() and not out.is_dir():
-        raise BadPath(
-            f"{printable(out)}: a file, but the input is a folder and needs a folder for its results"
-        )
-    if source.resolve().is_relative_to(root.resolve()):
-        raise BadPath(
-            f"{printable(root)}: OUT is IN or holds it, so that results would fall among the inputs"
-        )
-    jobs = Jobs()
-    pictures = {}  # folder -> names
-    for path in find_files(
-        source, root, lambda folder, error: jobs.unreadable.append((folder, error.strerror))
-    ):
-        if looks_like_picture(path):
-            pictures.setdefault(path.parent, []).append(path.name)
-        elif path.name != RECORD:
-            jobs.passed_over.append(path)
-    for folder, names in pictures.items():
-        for name, result in output_names(names, suffix).items():
-            jobs.pairs.append((folder / name, out / folder.relative_to(source) / result))
-    return jobs
+            both = f"{printable(taken[place])} and {printable(source)}"
+            raise BadPath(f"{both} would both become {printable(target)}")
 
 
 def share_of(path, shares):
-    """The share of a path, 0..shares-1: by a hash of its bytes, the same on every machine and in any company."""
+    """The share of a path, 0..shares-1: by a hash of its bytes, the same on every machine."""
     digest = hashlib.sha256(os.fsencode(Path(path).as_posix())).digest()
     return int.from_bytes(digest[:8], "big") % shares
 
 
 def asked_format(sources, out):
-    """The format that the name `out` asks for if the input is one picture; None if `out` is a folder.
+    """The format that the name `out` asks for if the input is one picture; None if it is a folder.
 
     Raises:
         BadPath: the suffix is that of a format that cannot be written.
     """
-    if (
-        len(sources) > 1
-        or os.path.isdir(sources[0])
-        or os.path.isdir(out)
-        or os.fspath(out).endswith(os.sep)
-    ):
+    if len(sources) > 1 or os.path.isdir(sources[0]) or os.path.isdir(out):
         return None
     suffix = Path(out).suffix.lower()
+    if os.fspath(out).endswith(os.sep):
+        return None
     if suffix in extensions() and suffix not in FORMATS:
-        raise BadPath(
-            f"{printable(out)}: {suffix} cannot be written; known are {', '.join(FORMATS)}"
-        )
+        known = ", ".join(FORMATS)
+        raise BadPath(f"{printable(out)}: {suffix} cannot be written; known are {known}")
     return FORMATS.get(suffix)
-
-
-def add_output_options(parser):
-    """Add IN, OUT and the options shared by the commands that write pictures."""
-    text = "pictures, and folders that are searched recursively; - reads one picture from stdin"
-    parser.add_argument("input", metavar="IN", nargs="+", help=text)
-    text = "a folder, which mirrors IN; for one picture also a file, or - for stdout"
-    parser.add_argument("output", metavar="OUT", help=text)
-    text = "of the results (default: by the name OUT, else as each input where it can be written, else png)"
-    parser.add_argument("--format", choices=sorted(set(FORMATS.values())), help=text)
-    parser.add_argument(
-        "--quality",
-        type=number(int, 1, 100),
-        default=95,
-        help="of jpg and webp, 1..100 (default 95)",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace results that exist (default: skip them)"
-    )
-    text = "take share I = 0..N-1 of N, by the names of the pictures; N such commands may write one OUT at a time"
-    parser.add_argument("--shard", type=share, metavar="I/N", help=text)
-    text = "print one JSON object on stdout: counts, and for each file its status, note and result"
-    parser.add_argument("--json", action="store_true", help=text)
-    parser.add_argument(
-        "--verbose", action="store_true", help="also name the files that are passed over"
-    )
-
-
-def parse_jobs(parser, args):
-    """The jobs of the command line. Ends the program with one line and status 2 for an invalid path."""
-    try:
-        args.to_stdout = args.output == STREAM
-        if args.to_stdout and args.json:
-            raise BadPath("--json and OUT - would both use stdout")
-        if STREAM in args.input or args.to_stdout:
-            _open_streams(args)
-        asked = asked_format(args.input, args.output)
-        if args.format and asked and asked != args.format:
-            raise BadPath(f"{printable(args.output)} contradicts --format {args.format}")
-        jobs = find_jobs(args.input, args.output, args.format and "." + args.format, args.shard)
-        if not jobs.pairs and not jobs.unreadable and not args.shard:
-            raise BadPath(f"{printable(args.input[0])}: no pictures in it")
-        return jobs
-    except BadPath as error:
-        parser.error(str(error))
-
-
-def _open_streams(args):
-    """Replace - in IN and OUT by files in a folder that is removed when the program ends."""
-    if len(args.input) > 1:
-        raise BadPath("- stands for one picture, and so does not go with other inputs")
-    folder = tempfile.TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    source = Path(args.input[0])
-    if args.input[0] == STREAM:
-        content = sys.stdin.buffer.read()
-        source = Path(folder.name, "stdin" + _suffix_of(content))
-        source.write_bytes(content)
-        args.input = [source]
-    if args.to_stdout:
-        if source.is_dir():
-            raise BadPath("OUT - takes one picture, and the input is a folder")
-        suffix = args.format and "." + args.format
-        args.output = Path(folder.name, "stdout" + (suffix or _own_suffix(source.name) or ".png"))
-
-
-def _suffix_of(content):
-    """The suffix of the format that a file of these bytes has, of those that can be written."""
-    marks = {b"\xff\xd8\xff": ".jpg", b"II*\0": ".tif", b"MM\0*": ".tif", b"RIFF": ".webp"}
-    return next((suffix for mark, suffix in marks.items() if content.startswith(mark)), ".png")
-
-
-def end_jobs(args, report, text):
-    """Print the end of a batch job, in words or as JSON, and write the result where it was asked for on stdout."""
-    if args.to_stdout and os.path.exists(args.output):
-        sys.stdout.buffer.write(Path(args.output).read_bytes())
-        sys.stdout.buffer.flush()
-    if args.json:
-        report.print_json(text)
-    else:
-        print(text, file=sys.stderr if args.to_stdout else sys.stdout)

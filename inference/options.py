@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from inference.jobs import STREAM, add_output_options, parse_jobs
+from inference.jobs import FILM, BadPath, asked_format, find_jobs
 from pictures.writer import FORMATS
-from utils import number, printable
+from utils import number, printable, share
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "pretrained" / "colorizer.keras"
-
+LOSSLESS = "lossless"
+AS_PUBLISHED = {"size": [256], "saturation": 1.0, "gamut": "clip", "mirror": False}
 
 EPILOG = """exit status:
   0    all pictures are done, or were skipped because their results exist
@@ -19,130 +20,135 @@ EPILOG = """exit status:
 examples:
   test.py MyScans Colored
   test.py a.jpg b.jpg folder Colored --json
-  test.py - - < gray.png > colour.png"""
+  test.py film.mp4 coloured.mp4"""
 
 
 def parse(arguments=None):
-    """(options, jobs) of test.py. Ends the program with one line and status 2 where they are wrong."""
+    """(options, jobs) of test.py. Ends the program with one line and status 2 if they are wrong."""
     parser = argparse.ArgumentParser(
-        prog="test.py", description="Colorize a picture, or a folder of them with all its subfolders.",
-        usage="test.py IN [IN ...] OUT [options]", epilog=EPILOG, allow_abbrev=False,
+        prog="test.py",
+        description="Colorize a picture, or a folder of them with all its subfolders.",
+        usage="test.py IN [IN ...] OUT [options]",
+        epilog=EPILOG,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    add_output_options(parser)
-    parser.add_argument(
-        "--model", type=Path, default=DEFAULT_MODEL, help="network: best.keras of a run of train.py"
     )
-    add_size_option(parser)
-    parser.add_argument(
-        "--guided", action="store_true", help="make the colours follow the edges of the lightness"
+    add = parser.add_argument
+    text = "pictures, films, and folders that are searched recursively"
+    add("input", metavar="IN", nargs="+", help=text)
+    text = "a folder, which mirrors IN; for one picture also a file"
+    add("output", metavar="OUT", help=text)
+
+    add = parser.add_argument_group("results").add_argument
+    text = "of the results (default: by the name OUT, else as each input if possible, else png)"
+    add("--format", choices=sorted(set(FORMATS.values())), help=text)
+    text = "of jpg, webp and films, 1..100 (default 95); lossless: of films"
+    add("--quality", type=quality, default=95, metavar="N", help=text)
+    add("--overwrite", action="store_true", help="replace results that exist (default: skip them)")
+    text = "take share I = 0..N-1 of N, by the names; N such commands may write one OUT at a time"
+    add("--shard", type=share, metavar="I/N", help=text)
+    text = "print one JSON object on stdout: counts, and each file's status, note and result"
+    add("--json", action="store_true", help=text)
+    add("--verbose", action="store_true", help="also name the files that are passed over")
+    text = "also write a contact sheet of inputs and results"
+    add("--sheet", type=Path, metavar="FILE", help=text)
+
+    add = parser.add_argument_group("colours").add_argument
+    text = (
+        "on ab, 0 to 10, 1: the network's own; or muted, natural or vivid, if the network's file "
     )
-    parser.add_argument(
-        "--gamut",
-        choices=("chroma", "clip"),
-        default="chroma",
-        help="how colours outside sRGB are brought in",
+    text += "has them (default: the file's, else 1)"
+    add("--saturation", type=saturation, metavar="FACTOR", help=text)
+    text = "make the colours follow the edges of the lightness"
+    add("--guided", action="store_true", help=text)
+    text = "how colours outside sRGB are brought in (default chroma)"
+    add("--gamut", choices=("chroma", "clip"), default="chroma", help=text)
+    text = "for faded photographs: the network also sees a copy with stretched tones, and --mirror"
+    add("--old", action="store_true", help=text)
+    text = (
+        "average the colours of the picture and its mirror image (default: by the network's file)"
     )
-    parser.add_argument(
-        "--saturation", type=saturation, metavar="FACTOR",
-        help="on ab, 0 to 10, 1: the network's own; or muted, natural or vivid, where the network's file says what "
-        "they are (default: what it says, else 1)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--old", action="store_true",
-        help="for faded photographs: the network also sees a copy whose tones are stretched, and --mirror",
-    )  # fmt: skip
-    parser.add_argument(
-        "--mirror", action=argparse.BooleanOptionalAction,
-        help="average the colours of the picture and of its mirror image (default: what the network's file says, else no)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--toned", choices=("replace", "keep"), default="replace",
-        help="the tone of a sepia print or a colour picture: replace it, or keep its mean under the new colours",
-    )  # fmt: skip
-    parser.add_argument(
-        "--as-published", action="store_true",
-        help="the authors' own steps: squashed to 256 x 256 by nearest neighbour, Rec. 709 luma, ab doubled by "
-        "repetition, clipped; the result is 256 x 256 (docs/deviations.md)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="colorize documents and drawings too, which are left gray",
-    )
-    parser.add_argument(
-        "--side-by-side", action="store_true", help="write the input beside the result"
-    )
-    parser.add_argument(
-        "--sheet",
-        type=Path,
-        metavar="FILE",
-        help="also write a contact sheet of inputs and results",
-    )
-    parser.add_argument(
-        "--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto",
-        help="of the network (default auto: bfloat16 on processors that multiply in it, else float32)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--batch", type=number(int, 1, 1024), default=4, help="pictures at a time (default 4)"
-    )
+    add("--mirror", action=argparse.BooleanOptionalAction, help=text)
+    text = "colorize documents and drawings too, which are left gray"
+    add("--force", action="store_true", help=text)
+    text = "the authors' own steps: squashed to 256 x 256 by nearest neighbour, Rec. 709 luma, ab "
+    text += "doubled by repetition, clipped; the result is 256 x 256 (docs/deviations.md)"
+    add("--as-published", action="store_true", help=text)
+
+    add = parser.add_argument_group("films").add_argument
+    add("--films", action="store_true", help="colorize the films in folders, too")
+    text = "share of the colours of the frame before that a frame keeps, 0..1 (default 0.9)"
+    add("--smooth", type=number(float, 0, 1), default=0.9, metavar="SHARE", help=text)
+    text = "when stopped, keep the frames until then as NAME.stopped.mp4"
+    add("--keep", action="store_true", help=text)
+
+    add = parser.add_argument_group("network").add_argument
+    text = "network: best.keras of a run of train.py, or an .onnx file"
+    add("--model", type=Path, default=DEFAULT_MODEL, help=text)
+    text = "side of the square that the network sees; given several times, the colours of all are "
+    text += "averaged (default: by the network's file)"
+    add("--size", type=multiple_of_8, action="append", metavar="N", help=text)
+    text = "of the network (default auto: bfloat16 on processors that multiply in it, else float32)"
+    add("--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto", help=text)
+    text = "pictures at a time (default 4)"
+    add("--batch", type=number(int, 1, 1024), default=4, help=text)
+
     options = parser.parse_args(arguments)
+    try:
+        return _check(options, parser.get_default)
+    except BadPath as error:
+        parser.error(str(error))
+
+
+def _check(options, default):
+    """(options, jobs). Raises BadPath for paths and options that do not fit."""
     if not options.model.is_file():
-        parser.error(
-            f"{printable(options.model)}: no such network; --model takes the best.keras of a training run"
-        )
+        raise BadPath(f"{printable(options.model)}: no such network; --model takes a best.keras")
     if options.as_published:
-        for name in (
-            "size",
-            "saturation",
-            "gamut",
-            "guided",
-            "old",
-            "mirror",
-            "toned",
-            "force",
-            "side_by_side",
-        ):
-            if getattr(options, name) != parser.get_default(name):
-                parser.error(f"--as-published: does not go with --{name.replace('_', '-')}")
+        for name in (*AS_PUBLISHED, "guided", "old", "force"):
+            if getattr(options, name) != default(name):
+                raise BadPath(f"--as-published: does not go with --{name}")
         if options.model.suffix.lower() == ".onnx":
-            parser.error(
-                "--as-published: needs a .keras or .h5 file; an .onnx file resizes pictures in its own way"
-            )
-        options.size, options.saturation, options.gamut, options.mirror = [256], 1.0, "clip", False
-        if options.precision == "auto":
-            options.precision = "float32"
-    jobs = parse_jobs(parser, options)
+            raise BadPath("--as-published: needs a .keras or .h5 file; .onnx has its own resizing")
+        vars(options).update(AS_PUBLISHED)
+        options.precision = options.precision.replace("auto", "float32")
+    asked = asked_format(options.input, options.output)
+    if options.format and asked and asked != options.format:
+        raise BadPath(f"{printable(options.output)} contradicts --format {options.format}")
+    suffix = options.format and "." + options.format
+    jobs = find_jobs(options.input, options.output, suffix, options.shard, options.films)
+    for name in ("guided", "gamut", "old", "as_published") if jobs.films else ():
+        if getattr(options, name) != default(name):
+            raise BadPath(f"--{name.replace('_', '-')}: not for films")
+    if options.quality == LOSSLESS and len(jobs.films) < len(jobs.pairs):
+        raise BadPath("--quality lossless: for films only; png and tif pictures lose nothing")
+    if not jobs.pairs and not jobs.unreadable and not options.shard:
+        films = ", but films (--films takes them)" * any(why == FILM for _, why in jobs.passed_over)
+        raise BadPath(f"{printable(options.input[0])}: no pictures in it{films}")
     if options.sheet:
-        if options.to_stdout:
-            parser.error(f"--sheet: does not go with OUT {STREAM}")
-        if options.shard:
-            parser.error(
-                "--sheet: the shards would overwrite it; the same command without --shard writes it afterwards"
-            )
-        name = f"--sheet {printable(options.sheet)}"
-        if options.sheet.suffix.lower() not in FORMATS:
-            parser.error(f"{name}: must end in one of {', '.join(FORMATS)}")
-        namesakes = (
-            path for pair in jobs.pairs for path in pair if path.name == options.sheet.name
-        )
-        if options.sheet.is_dir() or any(
-            path.resolve() == options.sheet.resolve() for path in namesakes
-        ):
-            parser.error(f"{name}: is a folder, an input or a result")
+        _check_sheet(options.sheet, options.shard, jobs)
     return options, jobs
 
 
-def add_size_option(parser):
-    parser.add_argument(
-        "--size", type=multiple_of_8, action="append", metavar="N",
-        help="side of the square that the network sees; given several times, the colours of all are averaged (default: "
-        "what the network's file says, else as trained)",
-    )  # fmt: skip
+def _check_sheet(sheet, shard, jobs):
+    if shard:
+        again = "the same command without --shard writes it afterwards"
+        raise BadPath(f"--sheet: the shards would overwrite it; {again}")
+    name = f"--sheet {printable(sheet)}"
+    if sheet.suffix.lower() not in FORMATS:
+        raise BadPath(f"{name}: must end in one of {', '.join(FORMATS)}")
+    namesakes = (path for pair in jobs.pairs for path in pair if path.name == sheet.name)
+    if sheet.is_dir() or any(path.resolve() == sheet.resolve() for path in namesakes):
+        raise BadPath(f"{name}: is a folder, an input or a result")
+
+
+def quality(text):
+    """An argparse type: 1 to 100, or "lossless"."""
+    return text if text == LOSSLESS else number(int, 1, 100)(text)
 
 
 def multiple_of_8(text):
-    """An argparse type: a side that the network's strides divide."""
+    """An argparse type: a side that the strides of every network divide."""
     side = number(int, 8, 4096)(text)
     if side % 8:
         raise argparse.ArgumentTypeError(f"{side} is not divisible by 8")
@@ -150,5 +156,5 @@ def multiple_of_8(text):
 
 
 def saturation(text):
-    """An argparse type: a factor, 0 to 10, or one of the names that the file of a network may define."""
+    """An argparse type: a factor, 0 to 10, or a name that the file of a network may define."""
     return text if text in ("muted", "natural", "vivid") else number(float, 0, 10)(text)

@@ -1,13 +1,15 @@
-"""Colorizing as one function of tensors, picture in, picture out, for export: what `data.preprocess` does around a network.
+"""Colorizing as a function of tensors, for export: what `data.preprocess` does around a network.
 
-Pictures are resized by matrices, so that sizes may stay free. The results differ from OpenCV's by rounding alone.
+Pictures are resized by matrices, so that their sizes may stay open. The results differ from those
+of OpenCV by rounding alone.
 """
 
 import numpy as np
-from keras import ops
+import tensorflow as tf
+from keras import layers, models, ops
 
 from data import color
-from data.preprocess import lightness_of, network_inputs, to_float
+from data.preprocess import network_inputs, to_float
 
 CODES = np.arange(256, dtype=np.uint8)
 
@@ -17,20 +19,22 @@ def colorize(predictor, picture, saturation, mirror=False):
 
     Args:
         predictor: inference.view.Predictor; float32.
-        picture: uint8 tensor (N, H, W) gray or (N, H, W, 3) sRGB.
+        picture: uint8 tensor (N, H, W, 3), sRGB.
         saturation: float32 tensor (), factor on ab.
         mirror: average ab with that of the mirror image.
 
     Returns:
-        (rgb, ab): uint8 (N, H, W, 3), and float32 (N, h, w, 2), Lab units, before saturation and enlarging.
+        (rgb, ab): uint8 (N, H, W, 3), and float32 (N, h, w, 2), Lab units, before saturation and
+        enlarging.
     """
     codes = ops.cast(picture, "int32")
-    _, height, width = ops.shape(picture)[:3]
-    planes = ops.cast(
-        codes[:, None] if len(picture.shape) == 3 else ops.transpose(codes, (0, 3, 1, 2)), "float32"
-    )
-    largest = _resized(planes, predictor.side)
-    views = {name: _view(_resized(largest, side)) for name, side in predictor.sides.items()}
+    _, height, width, _ = ops.shape(picture)
+    planes = ops.cast(ops.transpose(codes, (0, 3, 1, 2)), "float32")
+    largest = _fit(planes, predictor.side)
+    views = {}
+    for name, side in predictor.sides.items():
+        view = ops.cast(ops.transpose(_fit(largest, side), (0, 2, 3, 1)), "int32")
+        views[name] = _lightness(view)[..., None]
     ab = predictor(views)
     if mirror:
         turned = predictor({name: ops.flip(view, axis=2) for name, view in views.items()})
@@ -38,66 +42,74 @@ def colorize(predictor, picture, saturation, mirror=False):
     large = _resize(ops.transpose(ab * saturation, (0, 3, 1, 2)), height, width, _bilinear)
     lightness = _lightness(codes)
     linear = color.linear_from_lab(lightness, *_fit_gamut(lightness, large[:, 0], large[:, 1]))
-    steps = len(color.CODE) - 1
-    return ops.take(color.CODE, ops.cast(ops.round(ops.clip(linear, 0, 1) * steps), "int32")), ab
+    places = ops.round(ops.clip(linear, 0, 1) * (len(color.CODE) - 1))
+    return ops.take(color.CODE, ops.cast(places, "int32")), ab
 
 
-def ab_of_any_size(network, views):
-    """ab, float32 (N, H, W, 2), of L of any size: sides that 8 does not divide are filled up by their last line.
+class _Doubling(layers.Layer):
+    """Bilinear enlarging by 2: in a graph Keras' own takes no open sizes."""
+
+    def call(self, x):
+        return tf.image.resize(x, 2 * tf.shape(x)[1:3])
+
+
+def with_open_sizes(network):
+    """A network with the same weights whose graph takes any H and W, and gives its layer "ab" too."""
+
+    def replace(layer):
+        is_bilinear = getattr(layer, "interpolation", None) == "bilinear"
+        return _Doubling(name=layer.name) if is_bilinear else layer
+
+    both = models.Model(network.input, (network.output, network.get_layer("ab").output))
+    return models.clone_model(both, clone_function=replace)
+
+
+def ab_of_any_size(network, step, views):
+    """ab of L of any size: the last row and column are repeated as needed.
 
     Args:
-        network: as `model_file.load` gives it.
-        views: {input: L}: "lightness", float32 (N, H, W, 1), and, if the network has it, "global_lightness".
+        network: of `with_open_sizes`.
+        step: sides that the network takes are multiples of it.
+        views: {input: L}: "lightness", float32 (N, H, W, 1), and, if the network has it,
+            "global_lightness".
+
+    Returns:
+        float32 (N, H, W, 2), and (N, h, w, 2) before the last enlarging, not cut to H and W.
     """
-    _, height, width, _ = ops.shape(views["lightness"])
     filled = views["lightness"]
+    _, height, width, _ = ops.shape(filled)
     for axis, length in ((1, height), (2, width)):
-        filled = ops.take(
-            filled, ops.minimum(ops.arange((length + 7) // 8 * 8), length - 1), axis=axis
-        )
-    return network(network_inputs(**views | {"lightness": filled}, names=network.input))[
-        :, :height, :width
-    ]
-
-
-def _resized(planes, side):
-    """Planes (N, C, H, W), 0..255, at side x side, as `data.preprocess.resize` gives them; whole numbers."""
-    height, width = ops.shape(planes)[2:]
-    halved = ops.cast(
-        ops.logical_and(ops.equal(height, 2 * side), ops.equal(width, 2 * side)), "float32"
-    )
-    planes = _resize(planes, ops.minimum(height, side), ops.minimum(width, side), _area)
-    planes = ops.round(
-        planes + 1e-3 * halved
-    )  # OpenCV rounds halves up there, and to even elsewhere
-    return ops.clip(ops.round(_resize(planes, side, side, _cubic)), 0, 255)
-
-
-def _view(planes):
-    """L (N, side, side, 1) of `_resized` planes, as `lightness_of` gives it."""
-    codes = ops.cast(planes, "int32")
-    return _lightness(codes[:, 0] if planes.shape[1] == 1 else ops.transpose(codes, (0, 2, 3, 1)))[
-        ..., None
-    ]
+        places = ops.minimum(ops.arange((length + step - 1) // step * step), length - 1)
+        filled = ops.take(filled, places, axis=axis)
+    inputs = network_inputs(**views | {"lightness": filled}, names=network.input)
+    ab, small = network(inputs)
+    return ab[:, :height, :width], small
 
 
 def _lightness(codes):
-    """L of gray codes (N, H, W) or of sRGB codes (N, H, W, 3), int32 -> (N, H, W)."""
-    if len(codes.shape) == 3:
-        return ops.take(lightness_of(CODES[None])[0], codes)
+    """L (N, H, W) of sRGB codes (N, H, W, 3), int32."""
     return color.lightness_from_linear(ops.take(color.linear_from_srgb(to_float(CODES)), codes))
 
 
+def _fit(planes, side):
+    """Planes (N, C, H, W), 0..255, at side x side, as `data.preprocess.resize`; whole numbers."""
+    height, width = ops.shape(planes)[2:]
+    halved = ops.logical_and(ops.equal(height, 2 * side), ops.equal(width, 2 * side))
+    planes = _resize(planes, ops.minimum(height, side), ops.minimum(width, side), _area)
+    # OpenCV rounds halves up when it halves a picture, and to even elsewhere
+    planes = ops.round(planes + 1e-3 * ops.cast(halved, "float32"))
+    return ops.clip(ops.round(_resize(planes, side, side, _cubic)), 0, 255)
+
+
 def _resize(planes, height, width, weights):
-    """(N, C, H, W) -> (N, C, height, width); `weights(old, new)` is the matrix (new, old) of one axis."""
+    """(N, C, H, W) -> (N, C, height, width); `weights(old, new)` is the (new, old) of one axis."""
     old_height, old_width = ops.shape(planes)[2:]
-    return ops.matmul(
-        ops.matmul(weights(old_height, height), planes), ops.transpose(weights(old_width, width))
-    )
+    rows = ops.matmul(weights(old_height, height), planes)
+    return ops.matmul(rows, ops.transpose(weights(old_width, width)))
 
 
 def _places(old, new):
-    """The sources' indices (1, old), and where among them the results' centres lie, (new, 1); float32."""
+    """Sources' indices (1, old), and the results' centres among them, (new, 1); float32; scale."""
     source, result = (ops.cast(ops.arange(n), "float32") for n in (old, new))
     scale = ops.cast(old, "float32") / ops.cast(new, "float32")
     return source[None], (result[:, None] + 0.5) * scale - 0.5, scale
@@ -105,8 +117,7 @@ def _places(old, new):
 
 def _area(old, new):
     source, place, scale = _places(old, new)
-    distance = ops.abs(source - place)
-    return ops.clip((scale + 1) / 2 - distance, 0, 1) / scale
+    return ops.clip((scale + 1) / 2 - ops.abs(source - place), 0, 1) / scale
 
 
 def _bilinear(old, new):
@@ -121,9 +132,8 @@ def _cubic(old, new):
     for tap in (-1, 0, 1, 2):
         at = ops.floor(place) + tap
         d = ops.abs(place - at)
-        weight = (
-            (1.25 * d - 2.25) * d * d + 1 if tap in (0, 1) else -0.75 * (((d - 5) * d + 8) * d - 4)
-        )
+        near, far = (1.25 * d - 2.25) * d * d + 1, -0.75 * (((d - 5) * d + 8) * d - 4)
+        weight = near if tap in (0, 1) else far
         total = total + ops.where(ops.clip(at, 0, source[:, -1]) == source, weight, 0.0)
     return total
 
@@ -137,11 +147,11 @@ def _fit_gamut(lightness, a, b):
     y = ops.clip(lightness / 100, 0, 1) * (rows - 1)
     left, top = ops.clip(ops.floor(x), 0, columns - 2), ops.clip(ops.floor(y), 0, rows - 2)
     place, x, y = ops.cast(top * columns + left, "int32"), x - left, y - top
-    upper, lower = (
-        ops.take(table.ravel(), place + step) * (1 - x)
-        + ops.take(table.ravel(), place + step + 1) * x
-        for step in (0, columns)
-    )
-    limit = upper * (1 - y) + lower * y
+
+    def between(start):
+        left, right = (ops.take(table.ravel(), place + start + step) for step in (0, 1))
+        return left * (1 - x) + right * x
+
+    limit = between(0) * (1 - y) + between(columns) * y
     share = ops.minimum(limit / ops.maximum(ops.sqrt(a * a + b * b), 1e-6), 1)
     return a * share, b * share

@@ -3,52 +3,41 @@
 import contextlib
 import errno
 import json
+import os
 import sys
 import threading
 from collections import Counter
 
 from tqdm import tqdm
 
-from utils import one_line, printable, remove_leftovers
+from utils import one_line, printable
 
-_DISK = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-    errno.ENOTCONN,
-    errno.ESTALE,
-}
+KINDS = ("done", "skipped", "failed", "passed over")
+# Errors of a disk that takes no more results; not every system knows all of them.
+_NAMES = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ENOTCONN", "ESTALE")
+_DISK = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
 
 
 class Report:
-    """
-    Counts what becomes of the pictures, and prints what is worth a line on stderr without tearing the progress bar.
-    Threads may share it; as a context manager it shows the bar, on a terminal alone.
+    """Counts what becomes of the pictures, and prints on stderr what is worth a line.
+
+    Threads may share it. As a context manager it shows a progress bar, on a terminal only.
     """
 
-    def __init__(self, jobs, verbose=False, listed=False):
+    def __init__(self, jobs, verbose=False):
         """
         Args:
             jobs: inference.jobs.Jobs.
             verbose: name the files that are passed over.
-            listed: keep what became of each file, for `print_json`.
         """
-        self.counts = Counter({"passed over": len(jobs.passed_over)})
-        self.lock = threading.Lock()
-        self.files = [] if listed else None
-        self.results = dict(jobs.pairs) if listed else {}
+        self.counts, self.files = Counter(), []  # of files: (kind, path, note)
+        self.frames = None  # of the film that is in work: (done, number or None)
+        self.lock, self.results = threading.Lock(), dict(jobs.pairs)
         self.bar = tqdm(total=len(jobs.pairs), unit=" pictures", disable=None)
         for folder, reason in jobs.unreadable:
-            self.counts["failed"] += 1
-            self.note(f"{printable(folder)}: {reason}")
-            self._list("failed", folder, reason)
-        for path in jobs.passed_over:
-            self._list("passed over", path, "")
-            if verbose:
-                self.note(f"{printable(path)}: not a picture, passed over")
+            self._add("failed", folder, reason)
+        for path, reason in jobs.passed_over:
+            self._add("passed over", path, reason, quiet=not verbose)
 
     def __enter__(self):
         return self
@@ -57,43 +46,43 @@ class Report:
         self.bar.close()
 
     def __str__(self):
-        return ", ".join(
-            f"{self.counts[kind]} {kind}" for kind in ("done", "skipped", "failed", "passed over")
-        )
+        return ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS)
 
     def note(self, text):
         """A line on stderr that does not tear the progress bar."""
-        tqdm.write(text, file=sys.stderr)
+        say(text, sys.stderr)
 
     def count(self, kind, path, *notes):
-        """One more picture is "done", "skipped" or "failed"; notes that are not empty make a line."""
-        text = ", ".join(filter(None, notes))
+        """One more picture is "done", "skipped" or "failed"; notes make a line."""
         with self.lock:
-            self.counts[kind] += 1
-            self._list(kind, path, text)
-            if text:
-                self.note(f"{printable(path)}: {text}")
+            self._add(kind, path, ", ".join(filter(None, notes)))
             self.bar.update()
 
-    def _list(self, kind, path, note):
-        if self.files is not None:
-            result = self.results.get(path) if kind in ("done", "skipped") else None
-            entry = {"input": printable(path), "status": kind, "note": note}
-            self.files.append(entry | {"result": None if result is None else printable(result)})
+    def _add(self, kind, path, text, quiet=False):
+        self.counts[kind] += 1
+        self.files.append((kind, path, text))
+        if text and not quiet:
+            self.note(f"{printable(path)}: {text}")
 
-    def print_json(self, text):
-        """Print one object on stdout: the counts, the text that ends the job, and what became of each file."""
-        counts = {
-            kind.replace(" ", "_"): self.counts[kind]
-            for kind in ("done", "skipped", "failed", "passed over")
-        }
-        print(json.dumps(counts | {"message": text, "files": self.files}, indent=1))
+    def print_json(self, message):
+        """Print one object on stdout: the counts, the message that ends the job, and each file.
+
+        Paths are the files' own; bytes that are not UTF-8 are Python's surrogate escapes.
+        """
+        files = []
+        for kind, path, note in self.files:
+            result = self.results.get(path) if kind in ("done", "skipped") else None
+            entry = {"input": os.fspath(path), "status": kind, "note": note}
+            files.append(entry | {"result": result and os.fspath(result)})
+        counts = {kind.replace(" ", "_"): self.counts[kind] for kind in KINDS}
+        content = counts | {"message": message, "files": files}
+        say(json.dumps(content, indent=1), sys.stdout)
 
     @contextlib.contextmanager
     def failures_of(self, path):
-        """
-        Around the work on one picture: whatever goes wrong counts as failed and ends the block, not the run. But for a disk
-        that takes no more results: that is raised.
+        """Around the work on one picture: an error counts it as failed and ends the block only.
+
+        An error of a disk that takes no more results is raised.
         """
         try:
             yield
@@ -102,22 +91,11 @@ class Report:
                 raise
             self.count("failed", path, one_line(error))
 
-    def todo(self, jobs, overwrite, outdated=lambda path: False):
-        """
-        The pairs of `jobs` that are left to do: those whose result exists are skipped unless `overwrite`, or unless it
-        is `outdated(path)`. What killed processes left in the folders of the results is removed; several living ones may
-        write there side by side.
-        """
-        for folder in {target.parent for _, target in jobs.pairs}:
-            remove_leftovers(folder)
-        todo = [
-            pair for pair in jobs.pairs if overwrite or not pair[1].exists() or outdated(pair[1])
-        ]
-        self.counts["skipped"] = len(jobs.pairs) - len(todo)
-        if self.files is not None:
-            left = {source for source, _ in todo}
-            for source, _ in jobs.pairs:
-                if source not in left:
-                    self._list("skipped", source, "")
-        self.bar.update(self.counts["skipped"])
-        return todo
+
+def say(text, stream):
+    """Print lines beside a progress bar. A reader that has gone, as of a pipe, is no error."""
+    try:
+        tqdm.write(text, file=stream)
+        stream.flush()
+    except BrokenPipeError:  # the stream leads nowhere from here on, and at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,32 +1,36 @@
-"""Which pixels of a picture the network is shown, and where its colours go: borders, documents, old photographs."""
+"""Which pixels of a picture the network sees, and where its colours go.
+
+Borders are left out, documents are recognized, and faded tones of old photographs are stretched.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from data.color import lab_from_srgb
-from data.preprocess import colorize, enlarged, resize, to_float
+from data.preprocess import colorize, enlarged, shrink
 from inference.borders import find_borders
 from inference.line_art import is_line_art
-from inference.restoration import restored
-from pictures.transparency import fill_transparent
+from pictures.reader import eight_bits, fill_transparent
+
+SIDE = 256  # of the longer side of a restored picture, at most: no network sees more
+NARROW = 140  # codes from the 1st to the 99th percentile; a picture with fewer has faded
 
 
-class Shown(NamedTuple):
-    """What the network is shown of a picture.
+class NetworkView(NamedTuple):
+    """What the network sees of a picture.
 
-    pictures: list of (h, w) or (h, w, 3), whose ab are to be averaged.
+    pictures: list of (h, w) or (h, w, 3), whose ab are averaged.
     area: (rows, columns), slices of the picture that they show.
     line_art: whether it is ink on paper, which has no colours to find.
     """
 
     pictures: list
     area: tuple
-    line_art: bool
+    line_art: bool = False
 
 
-def shown(pixels, alpha=None, old=False):
-    """`Shown` of a picture. Plain borders are left out, and what is transparent is continued from around.
+def network_view(pixels, alpha=None, old=False):
+    """The NetworkView of a picture, without its borders; what is transparent is filled in.
 
     Args:
         pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
@@ -39,13 +43,13 @@ def shown(pixels, alpha=None, old=False):
         gray = np.rint(gray * 65535).astype(np.uint16)
     top, bottom, left, right = find_borders(gray)
     area = slice(top, len(gray) - bottom), slice(left, gray.shape[1] - right)
-    pictures = [pixels[area]] + [restored(gray[area])] * old
-    return Shown(pictures, area, is_line_art(gray[area]))
+    pictures = [pixels[area], restored(gray[area])] if old else [pixels[area]]
+    return NetworkView(pictures, area, is_line_art(gray[area]))
 
 
-def whole(pixels):
-    """`Shown` of a picture that the network sees as it is."""
-    return Shown([pixels], (slice(None), slice(None)), False)
+def full_view(pixels):
+    """The NetworkView of a picture that the network sees as it is."""
+    return NetworkView([pixels], (slice(None), slice(None)))
 
 
 def enlarge(ab, area, height, width):
@@ -56,21 +60,24 @@ def enlarge(ab, area, height, width):
     return result
 
 
-def join(pixels, area, ab, *args, keep_tone=False, **kwargs):
-    """`data.preprocess.colorize` within `area`; the rest of the picture stays neutral.
-
-    keep_tone: add the picture's mean ab, such as that of a sepia print, everywhere.
-    """
-    tone = tone_of(pixels) if keep_tone else np.zeros(2, np.float32)
+def join(pixels, area, ab, *args, **kwargs):
+    """`data.preprocess.colorize` within `area`; the rest of the picture stays neutral."""
     if pixels[area].shape == pixels.shape:
-        return colorize(pixels, ab, *args, tone=tone, **kwargs)
-    result = colorize(pixels, np.zeros((1, 1, 2), np.float32), tone=tone)
-    result[area] = colorize(pixels[area], ab, *args, tone=tone, **kwargs)
+        return colorize(pixels, ab, *args, **kwargs)
+    result = colorize(pixels, np.zeros((1, 1, 2), np.float32))
+    result[area] = colorize(pixels[area], ab, *args, **kwargs)
     return result
 
 
-def tone_of(pixels):
-    """The mean ab of a picture, Lab units, float32 (2,); 0 of a gray one."""
-    if pixels.ndim == 2:
-        return np.zeros(2, np.float32)
-    return lab_from_srgb(to_float(resize(pixels, 64, 64)))[..., 1:].mean(axis=(0, 1))
+def restored(gray):
+    """A small copy of a picture, uint8 (h, w), whose tones are stretched where they have faded.
+
+    Args:
+        gray: uint8 or uint16 (H, W).
+    """
+    small = shrink(eight_bits(gray), SIDE)
+    low, high = np.percentile(small, (1, 99))
+    if 8 <= high - low < NARROW:
+        stretched = (small - low) * (240 / (high - low)) + 8
+        small = np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
+    return small

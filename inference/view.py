@@ -1,4 +1,4 @@
-"""A network as a machine that colours pictures of any size: it looks at square copies of each and gives their ab."""
+"""Predict ab for pictures of any size from resized square copies."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from utils import is_out_of_memory
 
 
 class Predictor(keras.Model):
-    """Pictures -> ab, before the network enlarges it last; the mean over the sizes at which it sees a picture.
+    """Pictures -> ab before the network's last enlarging, the mean over the sizes of the squares.
 
     All batches have one shape, so it is compiled once.
     """
@@ -18,19 +18,18 @@ class Predictor(keras.Model):
         """
         Args:
             network: as `model_file.load` gives it.
-            sizes: of the squares that each picture is fitted to, divisible by 8.
+            sizes: sides of the squares that each picture is resized to, divisible by 8.
             batch: pictures at a time; shorter batches are filled up.
-            layer: whose output is asked for; before the network enlarges it last.
-            mirror: whether `ab` averages with the mirror images where it is not told.
+            layer: whose output is computed; "ab" is the one before the last enlarging.
+            mirror: the default of `ab`.
         """
         super().__init__()
         self.trunk = keras.Model(network.input, network.get_layer(layer).output)
         self.sizes, self.batch, self.mirror = tuple(sizes), batch, mirror
-        # of the branch that sees the whole picture; None: there is none, or it sees any size
+        # of the global branch; None: there is none, or it takes any size
+        inputs = network.input
         self.global_size = (
-            network.input["global_lightness"].shape[1]
-            if "global_lightness" in network.input
-            else None
+            inputs["global_lightness"].shape[1] if "global_lightness" in inputs else None
         )
         self.sides = {str(n): n for n in sorted({*self.sizes, self.global_size} - {None})}
         self.side = max(self.sides.values())
@@ -38,16 +37,12 @@ class Predictor(keras.Model):
     def call(self, views):
         found = []
         for size in self.sizes:
-            whole = views[str(self.global_size or size)]
-            found.append(
-                self.trunk(network_inputs(views[str(size)], whole, names=self.trunk.input))
-            )
+            global_lightness = views[str(self.global_size or size)]
+            inputs = network_inputs(views[str(size)], global_lightness, names=self.trunk.input)
+            found.append(self.trunk(inputs))
         if len(found) > 1:
-            largest = max(ab.shape[1] for ab in found)
-            found = [
-                ops.image.resize(ab, (largest, largest), data_format="channels_last")
-                for ab in found
-            ]
+            shape = (max(ab.shape[1] for ab in found),) * 2
+            found = [ops.image.resize(ab, shape, data_format="channels_last") for ab in found]
         return sum(found) / len(found)
 
     def views(self, pixels):
@@ -66,25 +61,21 @@ class Predictor(keras.Model):
         }
 
     def ab(self, views, mirror=None):
-        """Views of pictures -> ab, float32 (n, h, w, 2), before the network's last enlarging; or what `layer` gives.
+        """Views of pictures -> ab, float32 (n, h, w, 2), or the output of `layer`.
 
-        With `mirror` the mean with that of the mirror images.
-
-        Where memory runs out the batch is halved for good. Raises what the backend raises where one picture is too much.
+        With `mirror` the mean with that of the mirror images. If memory runs out, the batch is
+        halved for good; what the backend raises for a single picture is raised.
         """
         if self.mirror if mirror is None else mirror:
-            turned = self.ab(
-                [{name: x[:, ::-1] for name, x in view.items()} for view in views], False
-            )
-            return (self.ab(views, False) + turned[:, :, ::-1]) / 2
+            turned = [{name: x[:, ::-1] for name, x in view.items()} for view in views]
+            return (self.ab(views, False) + self.ab(turned, False)[:, :, ::-1]) / 2
         found = []
         while len(found) < len(views):
             part = views[len(found) : len(found) + self.batch]
             filled = part + part[:1] * (self.batch - len(part))
             try:
-                given = self.predict_on_batch(
-                    {name: np.stack([v[name] for v in filled]) for name in self.sides}
-                )
+                stacked = {name: np.stack([v[name] for v in filled]) for name in self.sides}
+                given = self.predict_on_batch(stacked)
             except Exception as error:  # each backend has its own
                 if self.batch == 1 or not is_out_of_memory(error):
                     raise
@@ -95,7 +86,7 @@ class Predictor(keras.Model):
 
 
 def native_precision():
-    """The faster dtype policy of this machine that costs no visible quality: bfloat16 where the CPU multiplies in it."""
+    """The faster dtype policy of this machine: bfloat16 if its CPU multiplies in it."""
     try:
         with open("/proc/cpuinfo") as file:  # Linux
             flags = file.read()

@@ -1,7 +1,8 @@
-"""The network of *natural image automatic colorization* (ACIIDS 2020, doi 10.1007/978-3-030-41964-6_53).
+"""The network of *natural image automatic colorization* (ACIIDS 2020).
 
-Iizuka et al.'s network (SIGGRAPH 2016) with an edge detection network added: local features (LFN), classification (CN) and
-edge detection (EDN) meet at a fusion layer that feeds the colorization network. 9,844,743 parameters at full width.
+Iizuka et al.'s network (SIGGRAPH 2016) with an edge detection network added: local features (LFN),
+classification (CN) and edge detection (EDN) meet at a fusion layer that feeds the colorization
+network. 9,844,743 parameters at full width. doi 10.1007/978-3-030-41964-6_53
 """
 
 import math
@@ -10,23 +11,17 @@ import numpy as np
 from keras import Model, initializers, layers, ops
 
 AB_SCALE = 128.0  # the last tanh spans a, b in -128..128
-BRANCHES = {
-    "CN": "cn_dense2",
-    "LFN": "lfn_conv6",
-    "EDN": "edn_conv3",
-}  # the layers that meet in the fusion
+SIZE_STEP = 8
 LOSS_LAYER = "color_up3"
-OWN_RATE = ("cn_", "fusion_cn/")  # CN and its way into the fusion
-FREE = ("global_size", "initializer")
+SLOW_PREFIXES = ("cn_", "fusion_cn/")  # CN and its part of the fusion
+BRANCHES = {"CN": "cn_dense2", "LFN": "lfn_conv6", "EDN": "edn_conv3"}
+RESIZABLE_ARGUMENTS = {"global_size", "initializer"}
 statistics = initialize = None
 
 
 def arguments(config):
-    """The arguments of `build` out of a configuration."""
-    return {
-        "edges": config.edges, "width": config.width, "global_size": config.size, "input_scale": config.input_scale,
-        "input_offset": config.input_offset, "initializer": config.initializer,
-    }  # fmt: skip
+    names = ("edges", "width", "input_scale", "input_offset", "initializer")
+    return {"global_size": config.size} | {name: getattr(config, name) for name in names}
 
 
 def build(
@@ -39,25 +34,26 @@ def build(
     initializer="glorot_uniform",
     precision="float32",
 ):
-    """The network: L and edges in, ab out, both in CIE units; its scaling is part of it and saved with it.
+    """L and edges in, ab out, both in CIE units; the scaling is part of the network.
 
     Args:
-        edges: False leaves the edge detection network and its input out (the paper's ablation).
-        width: factor on the number of filters and units, 1 in the paper; small widths make quick tests.
+        edges: False leaves out the edge detection network and its input (the paper's ablation).
+        width: factor on the number of filters and units, 1 in the paper; below 1 for tests.
         global_size: side of the picture that the classification network sees, 256 in the paper.
-        input_scale, input_offset: the convolutions see input_scale * L + input_offset. The paper feeds raw L: 1 and 0.
-        initializer: "glorot_uniform" (Keras' default, so the paper's), "he_uniform", or "he_gentle": He's, but the one ReLU
-            filter that CN ends in starts with no negative weight, hence open everywhere, and CN's way into the fusion
-            starts at 0. An untrained CN otherwise is noise to the colours, and the loss shuts that filter for good.
-        precision: a Keras dtype policy, such as "mixed_bfloat16". The last tanh is float32 in any case.
+        input_scale, input_offset: the convolutions see input_scale * L + input_offset; the paper
+            feeds raw L: 1 and 0.
+        initializer: "glorot_uniform" (Keras' default, so the paper's), "he_uniform", or
+            "he_gentle": He's, but the one ReLU filter that CN ends in starts without negative
+            weights, hence open everywhere, and CN's part of the fusion starts at 0. An untrained CN
+            is noise to the colours otherwise, and the loss closes that filter for good.
+        precision: a Keras dtype policy, such as "mixed_bfloat16". The last tanh is always float32.
 
     Returns:
-        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8; "global_lightness"
-        (N, global_size, global_size, 1), the same pictures at the size of the classification network; "edges"
-        (N, H, W, 1), 0 or 1. Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last doubling,
-        (N, H/2, W/2, 2).
+        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8;
+        "global_lightness" (N, global_size, global_size, 1), the same pictures at the size of the
+        classification network; "edges" (N, H, W, 1), 0 or 1. Output (N, H, W, 2): ab in Lab units.
+        The layer "ab" holds it before the last doubling, (N, H/2, W/2, 2).
     """
-
     gentle = initializer == "he_gentle"
     initializer = "he_uniform" if gentle else initializer
 
@@ -65,16 +61,9 @@ def build(
         return max(1, round(count * width))
 
     def conv(x, filters, name, stride=1, kernel=3, activation="relu", **kwargs):
-        kwargs = {"kernel_initializer": initializer, "dtype": precision} | kwargs
-        return layers.Conv2D(
-            filters,
-            kernel,
-            strides=stride,
-            padding="same",
-            activation=activation,
-            name=name,
-            **kwargs,
-        )(x)
+        options = {"kernel_initializer": initializer, "dtype": precision, "padding": "same"}
+        options |= {"strides": stride, "activation": activation, "name": name} | kwargs
+        return layers.Conv2D(filters, kernel, **options)(x)
 
     def stack(x, prefix, filters_and_strides):
         for i, (filters, stride) in enumerate(filters_and_strides, start=1):
@@ -89,26 +78,19 @@ def build(
     edge_map = layers.Input((None, None, 1), name="edges")
 
     # Local features network: (H, W, 1) -> (H/8, W/8, 256)
-    features = [
-        (units(n), s) for n, s in ((64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1))
-    ]
+    features = ((64, 2), (128, 1), (128, 2), (256, 2), (512, 1), (256, 1))
+    features = [(units(filters), stride) for filters, stride in features]
     lfn = stack(scaled(lightness, "lfn_scaling"), "lfn", features)
 
     # Classification network, weights of its own: (256, 256, 1) -> (32, 32, 1) -> 1000
-    cn = stack(
-        scaled(global_lightness, "cn_scaling"),
-        "cn",
-        [*features, (units(128), 1), (units(32), 1), (units(8), 1)],
-    )
+    deeper = [(units(filters), 1) for filters in (128, 32, 8)]
+    cn = stack(scaled(global_lightness, "cn_scaling"), "cn", [*features, *deeper])
     last = initializers.RandomUniform(0, math.sqrt(6 / (9 * units(8)))) if gentle else initializer
     cn = conv(cn, 1, "cn_conv10", kernel_initializer=last)
     cn = layers.Flatten(dtype=precision, name="cn_flatten")(cn)
-    cn = layers.Dense(
-        units(1500), kernel_initializer=initializer, dtype=precision, name="cn_dense1"
-    )(cn)
-    cn = layers.Dense(
-        units(1000), kernel_initializer=initializer, dtype=precision, name="cn_dense2"
-    )(cn)
+    options = {"kernel_initializer": initializer, "dtype": precision}
+    cn = layers.Dense(units(1500), name="cn_dense1", **options)(cn)
+    cn = layers.Dense(units(1000), name="cn_dense2", **options)(cn)
 
     # Edge detection network: (H, W, 1) -> (H/8, W/8, 8)
     places = lfn
@@ -116,9 +98,9 @@ def build(
         edn = stack(edge_map, "edn", [(units(8), 2)] * 3)
         places = layers.Concatenate(dtype=precision, name="fusion_join")([lfn, edn])
 
-    # Fusion layer, 1x1 over LFN, the CN vector repeated at every place, and EDN. Over a repeated vector a 1x1 convolution
-    # is one dense product added at every place, so the 32 x 32 x 1000 tensor is never built. The two kernels together are
-    # the paper's one kernel, and are drawn from its distribution.
+    # Fusion layer, 1x1 over LFN, the CN vector repeated at every place, and EDN. Over a repeated
+    # vector a 1x1 convolution is one dense product added at every place, so the 32 x 32 x 1000
+    # tensor is never built. Together the two kernels are the paper's, drawn from its distribution.
     fan_in, fan_out = places.shape[-1] + cn.shape[-1], units(256)
     fan = {"glorot_uniform": (fan_in + fan_out) / 2, "he_uniform": fan_in / 2}[initializer]
     limit = math.sqrt(3 / fan)
@@ -127,9 +109,8 @@ def build(
     if gentle:
         joint["kernel_initializer"] = "zeros"
     view = layers.Dense(fan_out, use_bias=False, name="fusion_cn", **joint)(cn)
-    x = layers.Add(dtype=precision, name="fusion_add")(
-        [x, layers.Reshape((1, 1, fan_out), name="fusion_repeat")(view)]
-    )
+    view = layers.Reshape((1, 1, fan_out), name="fusion_repeat")(view)
+    x = layers.Add(dtype=precision, name="fusion_add")([x, view])
     x = layers.ReLU(dtype=precision, name="fusion")(x)
 
     # Colorization network: (H/8, W/8, 256) -> (H/2, W/2, 2) -> (H, W, 2)
@@ -142,18 +123,17 @@ def build(
     x = conv(x, 2, "color_conv5", activation="tanh", dtype="float32")
     x = layers.Rescaling(AB_SCALE, dtype="float32", name="ab")(x)
     x = layers.UpSampling2D(2, dtype="float32", name="color_up3")(x)
-    inputs = {"lightness": lightness, "global_lightness": global_lightness} | (
-        {"edges": edge_map} if edges else {}
-    )
+    inputs = {"lightness": lightness, "global_lightness": global_lightness}
+    inputs |= {"edges": edge_map} if edges else {}
     return Model(inputs, x, name="aciids2020")
 
 
 def enlarge(network, arguments):
-    """The weights of a network for a classification network that sees a larger picture.
+    """Weights for a classification network that sees a larger picture.
 
-    CN's first dense layer has a row for each place of an 8th of that picture. Each row is shared out among the places of
-    the larger picture in proportion to the area that they have in common, so that CN's vector starts as about that of the
-    same view at more pixels (and exactly where each place is split into whole ones).
+    CN's first dense layer has a row for each place of an 8th of that picture. Each row is divided
+    among the places of the larger picture by the area that they have in common, so that CN's vector
+    starts near that of the smaller picture (and equal to it where the factor is an integer).
 
     Args:
         network: of `build`.
@@ -165,38 +145,30 @@ def enlarge(network, arguments):
     Raises:
         ValueError: the picture is smaller than the network's.
     """
-    arrays, new, old = (
-        network.get_weights(),
-        arguments["global_size"],
-        network.input["global_lightness"].shape[1],
-    )
+    arrays, new = network.get_weights(), arguments["global_size"]
+    old = network.input["global_lightness"].shape[1]
     if new < old:
         raise ValueError(f"was trained at size {old}, larger than {new}")
     row = next(i for i, v in enumerate(network.variables) if v.path == "cn_dense1/kernel")
     old, new = old // 8, new // 8
     kernel = arrays[row].reshape(old, old, -1)
-    ends = (
-        np.minimum(np.arange(1, new + 1)[:, None] / new, np.arange(1, old + 1) / old),
-        np.arange(new)[:, None] / new,
-    )
-    shares = old * np.maximum(
-        ends[0] - np.maximum(ends[1], np.arange(old) / old), 0
-    )  # of the old places: (new, old)
-    arrays[row] = (
-        np.einsum("ia,jb,abu->iju", shares, shares, kernel).reshape(new * new, -1).astype("float32")
-    )
+    left = np.maximum(np.arange(new)[:, None] / new, np.arange(old) / old)
+    right = np.minimum(np.arange(1, new + 1)[:, None] / new, np.arange(1, old + 1) / old)
+    shares = old * np.maximum(right - left, 0)  # of the old places: (new, old)
+    kernel = np.einsum("ia,jb,abu->iju", shares, shares, kernel)
+    arrays[row] = kernel.reshape(new * new, -1).astype("float32")
     return arrays
 
 
 def ablate(network, branch, mean):
-    """The weights of a network to which one branch says the same of every picture and every place (mean ablation).
+    """Mean ablation: weights with which one branch is the same for every picture and place.
 
-    Up to its ReLU the fusion is linear in each branch, so what is constant joins its bias, and nothing is approximated.
+    Up to its ReLU the fusion is linear in each branch, so a constant joins its bias: this is exact.
 
     Args:
         network: of `build`.
         branch: a key of BRANCHES.
-        mean: (channels,) that take the place of the branch's output.
+        mean: (channels,), in place of the branch's output.
 
     Returns:
         Arrays in the order of `get_weights()`.
@@ -213,9 +185,9 @@ def ablate(network, branch, mean):
 
 
 def classifier(network, classes):
-    """A scene classifier on CN's vector: logits (N, classes), float32. Not the paper's, whose CN learns from colours alone.
+    """A scene classifier on CN's vector: logits (N, classes), float32.
 
-    It takes part in the training alone and is not in the file of the network.
+    Not the paper's, whose CN learns from colours alone. It is not in the file of the network.
     """
     return layers.Dense(classes, dtype="float32", name="scenes")(
         network.get_layer("cn_dense2").output
@@ -223,5 +195,5 @@ def classifier(network, classes):
 
 
 def make_loss(statistics=None):
-    """The paper's loss: mean squared error of ab / 128 for each picture, (N, H, W, 2) twice -> (N,), float32."""
+    """The paper's loss: mean squared error of ab / 128, (N, H, W, 2) twice -> (N,), float32."""
     return lambda ab, target: ops.mean(ops.square((ab - target) / AB_SCALE), axis=(1, 2, 3))

@@ -1,70 +1,94 @@
-"""What the file of a network says of colorizing, and what is wrong with a file."""
+"""What the file of a network says about colorizing: keys, limits and defaults."""
 
 import math
 
-TOLD = ("mirror", "colorize_saturation", "saturations")  # what an exported file repeats
-MAX_SIDE = 1024  # of the squares that a network sees
+from configs import SIZE_STEPS
+
+EXPORTED_KEYS = (
+    "network",
+    "sizes",
+    "mirror",
+    "colorize_saturation",
+    "saturations",
+)  # ONNX files have them too
+MAX_SIZE = 1024  # of the squares that a network sees
 
 
 class BadModel(ValueError):
-    """A model file that cannot be used. The message is one line that names the file and says why."""
+    """A model file that cannot be used. The message is one line with the file and the reason."""
+
+
+def size_step(metadata):
+    """The sides of the squares that a network sees are multiples of this."""
+    return SIZE_STEPS.get(metadata.get("network"), 8)
 
 
 def check_metadata(metadata):
-    """BadModel if what a file says of colorizing has not the types that train.py and `inference.publish` write."""
-    factors = {name: metadata.get(name, 1) for name in ("saturation", "colorize_saturation")}
-    named = metadata.get("saturations", {})
-    if type(named) is not dict:
-        raise BadModel(f"its metadata says saturations {named!r:.80}, expected names and numbers")
-    if type(metadata.get("mirror", False)) is not bool:
-        raise BadModel(
-            f"its metadata says mirror {metadata['mirror']!r:.80}, expected true or false"
+    """Raise BadModel if a value is not of the type and range that train.py and publish write."""
+    step = size_step(metadata)
+
+    def is_size(value):
+        return type(value) is int and value % step == 0 and 0 < value <= MAX_SIZE
+
+    def is_factor(value):
+        return type(value) in (int, float) and 0 <= value < math.inf
+
+    def is_training(value):
+        return value is None or (
+            type(value) is dict
+            and type(value.get("pictures", 0)) is int
+            and type(value.get("clip_saturation", False)) is bool
+            and is_training(value.get("before"))
         )
-    sizes = metadata.get("sizes", [8])
-    if (
-        type(sizes) is not list
-        or not sizes
-        or any(type(n) is not int or n % 8 or not 8 <= n <= MAX_SIDE for n in sizes)
-    ):
-        raise BadModel(
-            f"its metadata says sizes {sizes!r:.80}, expected multiples of 8 up to {MAX_SIDE}"
-        )
-    for name, value in {**named, **factors}.items():
-        if type(value) not in (int, float) or not 0 <= value < math.inf:
-            raise BadModel(f"its metadata says {name} {value!r}, expected a number from 0 up")
+
+    sizes = f"multiples of {step} up to {MAX_SIZE}"
+    rules = {
+        "size": (is_size, sizes),
+        "sizes": (lambda v: type(v) is list and v and all(map(is_size, v)), sizes),
+        "mirror": (lambda v: type(v) is bool, "true or false"),
+        "saturation": (is_factor, "a number from 0"),
+        "colorize_saturation": (is_factor, "a number from 0"),
+        "saturations": (
+            lambda v: type(v) is dict and all(map(is_factor, v.values())),
+            "names and numbers from 0",
+        ),
+        "training": (is_training, "what train.py writes"),
+    }
+    for name, (is_valid, expected) in rules.items():
+        if name in metadata and not is_valid(metadata[name]):
+            raise BadModel(f"its metadata says {name} {metadata[name]!r:.80}, expected {expected}")
 
 
 def sizes_of(metadata, asked=None):
-    """The sides of the squares that the network is to see of a picture: those asked for, or what its file says."""
+    """The sides of the squares that the network sees: those asked for, or what its file says.
+
+    Raises:
+        ValueError: the network does not take a size that is asked for.
+    """
+    step = size_step(metadata)
+    if wrong := [size for size in asked or () if size % step]:
+        raise ValueError(f"size {wrong[0]}: this network takes multiples of {step}")
     return asked or metadata.get("sizes") or [metadata["size"]]
 
 
 def mirror_of(metadata, asked=None):
-    """Whether the mirror image of a picture is colorized too: as asked for, or as its file says.
-
-    Raises:
-        ValueError: a network that was exported with mirror images is asked to do without.
-    """
-    own = metadata.get("mirror", False)
-    if asked is False and own and metadata.get("exported"):
-        raise ValueError("the network was exported with mirror images and cannot do without")
-    return own if asked is None else asked
+    """Whether ab is averaged with that of the mirror image: as asked for, or as the file says."""
+    return metadata.get("mirror", False) if asked is None else asked
 
 
 def factor_of(saturation, metadata):
-    """The factor on ab that a saturation means: a number, a name of the file's "saturations", or None, the file's default.
+    """The factor on ab: a number from 0 to 10, a name of "saturations", or None, the default.
 
     Raises:
-        ValueError: a name that the file does not bring, or a number outside 0..10.
+        ValueError: the file has no such name, or the number is out of range.
     """
     if saturation is None:
         return metadata.get("colorize_saturation", 1.0)
     named = metadata.get("saturations", {})
     if isinstance(saturation, str):
         if saturation not in named:
-            raise ValueError(
-                f"saturation {saturation!r}: the names that this model brings are: {', '.join(named) or 'none'}"
-            )
+            names = ", ".join(named) or "none"
+            raise ValueError(f"saturation {saturation!r}: this model has the names: {names}")
         return named[saturation]
     if not 0 <= saturation <= 10:  # NaN fails too
         raise ValueError(f"saturation {saturation}: expected a number from 0 to 10")

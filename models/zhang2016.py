@@ -1,7 +1,8 @@
-"""The network of *Colorful Image Colorization* (Zhang, Isola and Efros, ECCV 2016, arXiv 1603.08511).
+"""The network of *Colorful Image Colorization* (Zhang, Isola and Efros, ECCV 2016).
 
-Colorization as classification: at every place the network chooses among 313 bins of the ab plane. Rare colours weigh more
-in the loss, and the colour is read out of the distribution by its annealed mean.
+Colorization as classification: at every place the network chooses among 313 bins of the ab plane.
+Rare colours weigh more in the loss, and the result is the annealed mean of the distribution.
+arXiv 1603.08511
 """
 
 import functools
@@ -13,42 +14,35 @@ from keras import Model, layers, ops
 from data.color import lab_from_srgb
 
 GRID = 10  # distance of the bins in a and in b (section 2.1)
-NEIGHBOURS, SIGMA = (
-    5,
-    5.0,
-)  # of the soft encoding; the prior is smoothed with the same sigma (sections 2.1 and 2.2)
+NEIGHBOURS = 5  # of the soft encoding (section 2.1)
+SIGMA = 5.0  # of the soft encoding and of the smoothing of the prior (sections 2.1 and 2.2)
 UNIFORM = 0.5  # lambda, the share of the uniform distribution in the smoothed prior (section 2.2)
 PATCHES = 1024  # of which the initial filters are made, at least
-COLOURLESS = 5  # |a| and |b| up to which a picture is gray, and left out of the loss (released network), Lab units
+COLOURLESS = 5  # |a| and |b| up to which a picture is left out of the loss (released network)
 TEMPERATURE = 0.38  # of the annealed mean (section 2.3)
-BRANCHES = {}  # one path, nothing to fuse
+SIZE_STEP = 8
 LOSS_LAYER = "logits"
-OWN_RATE, FREE = (), ()
-ablate = classifier = None
+SLOW_PREFIXES = ()
+BRANCHES = {}
+RESIZABLE_ARGUMENTS = set()
+enlarge = ablate = classifier = None
 
 
 def arguments(config):
-    """The arguments of `build` out of a configuration."""
     return {"width": config.width}
-
-
-def enlarge(network, arguments):
-    """The weights as they are: they fit pictures of any size."""
-    return network.get_weights()
 
 
 @functools.cache
 def bins():
     """The centres of the bins, float32 (313, 2), in order of a, then b.
 
-    They are the points of the grid that lie less than one step, in a and in b, from the convex hull of the sRGB gamut in
-    the ab plane. This gives the very 313 points of the authors' file, which is named for that hull; the paper itself says
-    "in gamut" alone. Of the grid's points 229 are colours of sRGB at some L, and its cells that hold such a colour are 262.
+    They are the points of the grid that lie less than one step, in a and in b, from the convex hull
+    of the sRGB gamut in the ab plane. These are the 313 points of the authors' file; the paper says
+    "in gamut" alone (229 points of the grid are sRGB colours at some L, and 262 cells hold one).
     """
     steps = np.linspace(0, 1, 33, dtype=np.float32)
-    gamut = lab_from_srgb(np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3))[
-        ..., 1:
-    ]
+    rgb = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)
+    gamut = lab_from_srgb(rgb)[..., 1:]
     corners = np.array([(a, b) for a in (-1, 1) for b in (-1, 1)], np.float32) * (GRID - 0.01)
     hull = cv2.convexHull((cv2.convexHull(np.ascontiguousarray(gamut)) + corners).reshape(-1, 1, 2))
     line = np.arange(-130.0, 131.0, GRID)
@@ -57,28 +51,29 @@ def bins():
 
 
 def build(*, width=1.0, precision="float32"):
-    """The network: L in, ab out, both in CIE units; its scaling is part of it and saved with it.
+    """L in, ab out, both in CIE units; the scaling is part of the network.
 
     Args:
-        width: factor on the number of filters, 1 in the paper; small widths make quick tests. The bins are always 313.
-        precision: a Keras dtype policy, such as "mixed_bfloat16". The logits and what follows are float32 in any case.
+        width: factor on the number of filters, 1 in the paper; small widths make quick tests. The
+            bins are always 313.
+        precision: a Keras dtype policy, such as "mixed_bfloat16". From the logits on the network is
+            always float32.
 
     Returns:
-        keras.Model. Input, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8. Output (N, H, W, 2): ab
-        in Lab units. The layer "ab" holds it before the last enlarging (nearest, as Keras cannot do it bilinearly at
-        unknown sizes), (N, H/4, W/4, 2), and "logits" what the loss takes, (N, H/4, W/4, 313).
+        keras.Model. Input, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8.
+        Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last enlarging by 4
+        (nearest neighbour), (N, H/4, W/4, 2), and "logits" (N, H/4, W/4, 313) what the loss takes.
     """
 
     def block(x, number, filters, strides, dilation=1):
-        """Convolutions 3x3 with ReLU, one for each of the strides; batch normalisation, as Caffe has it, after the last."""
+        """A 3x3 convolution with ReLU for each stride, then batch normalisation as Caffe has it."""
+        options = {"padding": "same", "activation": "relu", "dtype": precision}
+        options |= {"filters": max(1, round(filters * width)), "dilation_rate": dilation}
         for i, stride in enumerate(strides, start=1):
-            x = layers.Conv2D(
-                max(1, round(filters * width)), 3, strides=stride, dilation_rate=dilation, padding="same",
-                activation="relu", dtype=precision, name=f"conv{number}_{i}",
-            )(x)  # fmt: skip
-        return layers.BatchNormalization(
-            momentum=0.9, center=False, scale=False, dtype=precision, name=f"norm{number}"
-        )(x)
+            name = f"conv{number}_{i}"
+            x = layers.Conv2D(kernel_size=3, strides=stride, name=name, **options)(x)
+        options = {"momentum": 0.9, "center": False, "scale": False, "dtype": precision}
+        return layers.BatchNormalization(name=f"norm{number}", **options)(x)
 
     lightness = layers.Input((None, None, 1), name="lightness")
     x = layers.Rescaling(0.01, -0.5, dtype="float32", name="scaling")(lightness)  # (H, W, 1)
@@ -104,10 +99,10 @@ def build(*, width=1.0, precision="float32"):
 
 
 def initialize(network, lightness, seed):
-    """Data-dependent initial weights (Kraehenbuehl et al., ICLR 2016), as in the released training, in place.
+    """Set data-dependent initial weights (Kraehenbuehl et al., ICLR 2016), as the authors did.
 
-    Layer by layer, the filters of each 3x3 convolution are the centres of k-means over the patches that it sees, scaled
-    and shifted so that each of its channels has mean 0 and variance 1 on the data before its ReLU.
+    Layer by layer, the filters of each 3x3 convolution are the centres of k-means over its input
+    patches, scaled and shifted so that each channel has mean 0 and variance 1 before its ReLU.
 
     Args:
         network: of `build`.
@@ -119,27 +114,18 @@ def initialize(network, lightness, seed):
     for layer in network.layers:
         if not layer.name.startswith("conv"):
             continue
-        seen = Model(network.input, layer.input).predict(
-            {"lightness": lightness}, batch_size=4, verbose=0
-        )
-        options = {
-            "strides": layer.strides,
-            "dilation_rate": layer.dilation_rate[0],
-            "padding": "same",
-        }
-        if layer.dilation_rate[0] > 1:
-            options["strides"] = 1
-        patches = ops.convert_to_numpy(
-            ops.image.extract_patches(seen.astype("float32"), 3, **options)
-        )
+        before = Model(network.input, layer.input)
+        x = before.predict({"lightness": lightness}, batch_size=4, verbose=0).astype("float32")
+        dilation = layer.dilation_rate[0]
+        options = {"dilation_rate": dilation, "padding": "same"}
+        options["strides"] = 1 if dilation > 1 else layer.strides
+        patches = ops.convert_to_numpy(ops.image.extract_patches(x, 3, **options))
         patches = patches.reshape(-1, patches.shape[-1])
         patches = patches[rng.permutation(len(patches))[: max(PATCHES, 2 * layer.filters)]]
         unit = patches - patches.mean(axis=1, keepdims=True)
         unit /= np.linalg.norm(unit, axis=1, keepdims=True) + 1e-6
-        stop = (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
-        centres = cv2.kmeans(
-            unit.astype(np.float32), layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS
-        )[2]
+        unit, stop = unit.astype(np.float32), (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
+        centres = cv2.kmeans(unit, layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
         given = patches @ centres.T
         centres /= given.std(axis=0)[:, None] + 1e-6
         bias = -(given / (given.std(axis=0) + 1e-6)).mean(axis=0)
@@ -147,38 +133,39 @@ def initialize(network, lightness, seed):
 
 
 def quarter(ab):
-    """ab at the size of the logits: every fourth pixel, as in the released network, (N, H, W, 2) -> (N, H/4, W/4, 2)."""
+    """Every fourth pixel of ab, as in the released network: (N, H, W, 2) -> (N, H/4, W/4, 2)."""
     return ab[:, ::4, ::4]
 
 
 def _closeness(ab):
     """The squared distance of ab (..., 2) to each bin, negative: (..., 313).
 
-    Spelled out: a matrix product may be rounded by an accelerator, and would be off by several units.
+    No matrix product: an accelerator may round it, and it would be off by several units.
     """
     a, b = (ab[..., i, None] - bins()[:, i] for i in range(2))
     return -(a * a + b * b)
 
 
 def encode(ab):
-    """The soft encoding Z of ab (section 2.1): its 5 nearest bins, weighted by a Gaussian of their distance, sigma 5.
+    """The soft encoding Z of ab (section 2.1): its 5 nearest bins, weighted by a Gaussian.
 
     Args:
         ab: float32 tensor (..., 2), Lab units.
 
     Returns:
-        float32 tensor (..., 313) that sums to 1 over the bins. Bins at equal distance share the last of the 5 places.
+        float32 tensor (..., 313) that sums to 1 over the bins. Bins at equal distance share the
+        last of the 5 places.
     """
     closeness = _closeness(ab)
     fifth = ops.top_k(closeness, NEIGHBOURS)[0][..., -1:]
-    # relative to the nearest: far from all bins, as a boosted target may be, the Gaussians alone would be 0
+    # relative to the nearest: far from all bins (a boosted target) the Gaussians alone would be 0
     gaussian = ops.exp((closeness - ops.max(closeness, axis=-1, keepdims=True)) / (2 * SIGMA**2))
     z = ops.where(closeness >= fifth, gaussian, 0.0)
     return z / ops.sum(z, axis=-1, keepdims=True)
 
 
 def statistics(target):
-    """How many places of the output have each bin as their nearest: target ab (N, H, W, 2) -> NumPy int64 (313,)."""
+    """How often each bin is the nearest: target ab (N, H, W, 2) -> NumPy int64 (313,)."""
     nearest = ops.convert_to_numpy(ops.argmax(_closeness(quarter(target)), axis=-1))
     return np.bincount(nearest.ravel(), minlength=len(bins()))
 
@@ -190,31 +177,30 @@ def rebalancing(counts):
         counts: (313,), how often each bin is the nearest in the training set.
 
     Returns:
-        float32 (313,), proportional to 1 / ((1 - lambda) p + lambda u) with p the empirical distribution smoothed by a
-        Gaussian in the ab plane and u uniform over the bins that occur, as in the released code; its mean under p is 1.
+        float32 (313,), proportional to 1 / ((1 - lambda) p + lambda u) with p the empirical
+        distribution smoothed by a Gaussian in the ab plane and u uniform over the bins that occur,
+        as in the released code; its mean under p is 1.
     """
     apart = np.linalg.norm(bins()[:, None].astype("float64") - bins(), axis=-1)
     smoothing = np.exp(-(apart**2) / (2 * SIGMA**2))
-    p = (smoothing / smoothing.sum(axis=0)) @ (
-        counts / np.sum(counts)
-    )  # each bin keeps its mass, only spread
+    p = (smoothing / smoothing.sum(axis=0)) @ (counts / np.sum(counts))  # keeps each bin's mass
     uniform = (np.asarray(counts) > 0) / np.count_nonzero(counts)
     weights = 1 / np.maximum((1 - UNIFORM) * p + UNIFORM * uniform, 1e-12)
-    weights = np.where(
-        uniform > 0, weights, weights[uniform > 0].max()
-    )  # of bins that did not occur, and may yet
+    # bins that did not occur, and may yet, weigh as the rarest
+    weights = np.where(uniform > 0, weights, weights[uniform > 0].max())
     return (weights / (p @ weights)).astype("float32")
 
 
 def make_loss(statistics):
-    """The paper's loss for each picture (equations 2 and 3): cross-entropy with the soft encoding, rebalanced.
+    """The paper's loss (equations 2 and 3): cross-entropy with the soft encoding, rebalanced.
 
     Args:
         statistics: of the training pictures, see above: counts (313,).
 
     Returns:
-        A function of logits, float32 (N, H/4, W/4, 313), and the target, ab (N, H, W, 2): (N,), the mean over the
-        places, where the paper has the sum. Each place has the weight of its nearest bin; a picture without colour has 0.
+        A function of logits, float32 (N, H/4, W/4, 313), and the target, ab (N, H, W, 2): (N,), the
+        mean over the places, where the paper has the sum. Each place has the weight of its nearest
+        bin; a picture without colour has 0.
     """
     weights = rebalancing(statistics)
 

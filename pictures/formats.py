@@ -2,72 +2,75 @@
 
 import contextlib
 import functools
-import importlib.util
+import importlib
 import os
+import re
 import stat
 
 from PIL import Image
 
-from pictures import raw, tiff
 from utils import PARTIAL
 
-_JPEG = b"\xff\xd8\xff"
-_SIGNATURES = (
-    b"\x89PNG\r\n\x1a\n",
-    _JPEG,
-    b"GIF87a",
-    b"GIF89a",
-    b"8BPS\0\x01",  # PSD
-    b"\0\0\0\x0cjP  \r\n",  # JPEG 2000
-    b"\xff\x4f\xff\x51",
-    b"qoif",
-    *tiff.MARKS,
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
+_PACKAGES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}  # plug-ins of Pillow, optional
+_RAW = "3fr arw cr2 cr3 dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf"
+_NOT_PICTURES = ("BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+
+RAW = "a camera raw file: convert it to 16-bit TIFF (darktable, RawTherapee, dcraw -T -6)"
+_HEIF = "HEIC needs the package pillow-heif: pip install pillow-heif, or convert to JPEG"
+_JXL = "JPEG XL needs the package pillow-jxl-plugin: pip install pillow-jxl-plugin"
+# What a file begins with, and why it is not read where Pillow does not know it.
+_KINDS = (
+    (rb"SIMPLE  =", "FITS has no fixed range of values: convert it to 16-bit TIFF or PNG"),
+    (rb"FUJIFILMCCD-RAW|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM|....ftypcrx |II\*\x00....CR", RAW),
+    (rb"%!PS|\xc5\xd0\xd3\xc6|%PDF", "PostScript or PDF, a program: convert it to PNG or TIFF"),
+    (rb"8BPS\x00\x01", "a PSD of 16 or 32 bits, or broken: convert it to 16-bit TIFF or PNG"),
+    (rb"8BPS", "a large document (PSB), or broken: convert it to TIFF or PNG"),
+    (rb"\xff\xd8\xff", "a JPEG of 12 bits or without loss, or broken: convert it to TIFF or PNG"),
+    (rb"....ftyp(hei[cx]|hevc|mif1|msf1)", _HEIF),
+    (rb"\x00\x00\x00\x0cJXL \r\n|\xff\x0a", _JXL),
 )
-_POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
-_HEIF, _JXL = "pillow-heif", "pillow-jxl-plugin"
-_BRANDS = dict.fromkeys(
-    (b"heic", b"heix", b"hevc", b"mif1", b"msf1"), _HEIF
-)  # of the ISO base media format
-# Suffixes of formats that are read with an optional package, or not at all: each file is named where that fails.
-_UNREADABLE = {".eps", ".ps", ".heic", ".heif", ".hif", ".jxl", *raw.SUFFIXES}
-
-
-def _module(package):
-    return package.removesuffix("-plugin").replace("-", "_")
+_SIGNATURES = re.compile(
+    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|8BPS\x00\x01|\x00\x00\x00\x0cj[PX]|\xff\x4f\xff\x51|qoif|II[*+]\x00"
+    rb"|MM\x00[*+]|RIFF....WEBP|....ftyp(avi[fs]|hei[cx]|hevc|mif1|msf1|crx )"
+    rb"|\x00\x00\x00\x0cJXL |\xff\x0a|FUJIFILMCCD-RAW|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM",
+    re.DOTALL,
+)
 
 
 @functools.cache
 def pillow_formats():
-    """The formats that are read, common ones first, as Pillow tries them in order.
+    """The formats that Pillow opens here, common ones first, as it tries them in order.
 
-    EPS is a program, which Pillow runs in Ghostscript; the others that are left out it only recognizes.
+    EPS is not among them: it is a program, which Pillow runs in Ghostscript. Nor is what holds
+    samples without a fixed range, such as FITS.
     """
     Image.init()
-    for package in (_HEIF, _JXL):
+    kinds = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "JPEG2000", "AVIF", "PPM", "TGA"]
+    kinds += ["PSD", "PCX", "QOI", "ICO"]
+    for kind, package in _PACKAGES.items():
         with contextlib.suppress(ImportError):
-            plugin = importlib.import_module(_module(package))
-            getattr(plugin, "register_heif_opener", lambda: None)()
-    kinds = dict.fromkeys(["JPEG", "PNG", "TIFF", *Image.OPEN])
-    return [
-        kind for kind in kinds if kind not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
-    ]
+            getattr(importlib.import_module(package), "register_heif_opener", lambda: None)()
+            kinds.append(kind)
+    return kinds
 
 
 @functools.cache
 def extensions():
-    """The suffixes of picture files, in lower case with the dot."""
-    known = pillow_formats()
-    return {
-        suffix for suffix, kind in Image.registered_extensions().items() if kind in known
-    } | _UNREADABLE
+    """The suffixes of picture files, in lower case with the dot, of kinds not read as well:
+    each file is named where reading fails."""
+    pillow_formats()
+    known = {
+        end for end, kind in Image.registered_extensions().items() if kind not in _NOT_PICTURES
+    }
+    others = f"eps ps heic heif hif jxl fits fit srw x3f {_RAW}".split()
+    return known | {f".{end}" for end in others}
 
 
 def looks_like_picture(path):
     """Whether the file has the suffix of a picture or begins like one."""
     name = os.path.basename(path)
-    if name.startswith(
-        (PARTIAL, "._")
-    ):  # macOS stores "._a.jpg" beside a.jpg on other file systems
+    if name.startswith((PARTIAL, "._")):  # macOS stores "._a.jpg" beside a.jpg on other disks
         return False
     if os.path.splitext(name)[1].lower() in extensions():
         return True
@@ -75,36 +78,14 @@ def looks_like_picture(path):
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
         with open(path, "rb") as file:
-            head = file.read(16)
+            return bool(_SIGNATURES.match(file.read(16)))
     except OSError:
         return False
-    known = (
-        _package(head)
-        or raw.is_raw(head)
-        or head[8:12] == b"WEBP"
-        or head[4:12] in (b"ftypavif", b"ftypavis")
-    )
-    return bool(known) or head.startswith(_SIGNATURES)
 
 
-def _package(head):
-    """The package that reads a file that begins so; "" for none."""
-    if head.startswith((b"\0\0\0\x0cJXL \r\n", b"\xff\x0a")):
-        return _JXL
-    return _BRANDS.get(head[8:12], "") if head[4:8] == b"ftyp" else ""
-
-
-def why_unknown(head):
-    """In one line, why Pillow does not know a file that begins so."""
-    package = _package(head)
-    if package and importlib.util.find_spec(_module(package)) is None:
-        return f"this format needs the package {package}: pip install {package}"
-    if head.startswith(_POSTSCRIPT):
-        return "not a picture that can be read, but PostScript, a program that would have to be run"
-    if head.startswith(b"8BPS"):
-        return (
-            "not a picture that can be read: a PSD of 16 or 32 bits, or one broken at its beginning"
-        )
-    if head.startswith(_JPEG):
-        return "not a picture that can be read: a JPEG of 12 bits or without loss, or one broken at its beginning"
-    return "not a picture that can be read, or broken at its beginning"
+def why_not_read(head):
+    """In one line, why a file that begins so is not read."""
+    for pattern, reason in _KINDS:
+        if re.match(pattern, head, re.DOTALL):
+            return reason
+    return "not a picture that can be read, or broken at its beginning: convert it to PNG or TIFF"

@@ -1,4 +1,4 @@
-"""Write pictures as PNG, JPEG, WebP or TIFF, with the alpha, profile and metadata of their source."""
+"""Write pictures as PNG, JPEG, WebP or TIFF, with the alpha and metadata of their source."""
 
 import io
 import struct
@@ -8,10 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
-from pictures import profiles
-from pictures.metadata import EXIF_BLOCKS, IPTC, PNG_IPTC, XMP, resource
+from pictures import metadata, profiles
 from pictures.reader import eight_bits
 from utils import atomic
 
@@ -61,6 +60,9 @@ def write_picture(path, pixels, like, format="png", quality=95):
         ):
             lost.append(f"{name.upper()}{' of more than 64 KiB' * (format == 'jpg')}")
             kept[name] = b""
+    if like.text[1] and like.text[0] != format:
+        lost.append("the text of the file")
+        kept["text"] = ("", b"")
     like = replace(like, alpha=alpha, icc=icc, **kept)
     data = _ENCODERS[format](pixels, like, quality)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -70,14 +72,15 @@ def write_picture(path, pixels, like, format="png", quality=95):
 
 
 def _join(pixels, alpha):
-    """Pixels and alpha as one array (H, W, 1, 3 or 4): gray with alpha, which few readers know in 16 bits, becomes RGBA."""
+    """Pixels and alpha as one array (H, W, 1, 3 or 4). Gray with alpha becomes RGBA, as few readers
+    know it in 16 bits."""
     if alpha is None:
         return pixels[..., None] if pixels.ndim == 2 else pixels
     return np.dstack([*([pixels] * 3 if pixels.ndim == 2 else [pixels]), alpha])
 
 
 def _encode_png(pixels, like, quality):
-    """PNG by OpenCV, which knows 16-bit colour; the chunks that it does not write are put in behind the header."""
+    """PNG by OpenCV, which knows 16-bit colour; further chunks are put in behind the header."""
     values = _join(pixels, like.alpha)
     if values.shape[2] > 1:
         values = cv2.cvtColor(
@@ -104,6 +107,7 @@ def _encode_png(pixels, like, quality):
                 + body
                 + struct.pack(">I", zlib.crc32(kind + body))
             )
+    chunks += like.text[1]
     header = 8 + 25  # signature, IHDR
     return data[:header] + chunks + data[header:]
 
@@ -111,21 +115,23 @@ def _encode_png(pixels, like, quality):
 def _png_iptc(records):
     """IPTC as ImageMagick and ExifTool keep it in PNG, which has no place of its own for it."""
     text = f"\niptc\n{len(records):8}\n{records.hex()}\n"
-    return PNG_IPTC.encode() + b"\0\0" + zlib.compress(text.encode())
+    return metadata.PNG_IPTC.encode() + b"\0\0" + zlib.compress(text.encode())
 
 
 def _encode_jpg(pixels, like, quality):
     options = {"dpi": like.dpi} if like.dpi else {}
+    if like.text[1]:
+        options["comment"] = like.text[1]
     if like.iptc:  # a segment APP13
-        body = b"Photoshop 3.0\0" + resource(0x0404, like.iptc)
+        record = struct.pack(">4sHHI", b"8BIM", 0x0404, 0, len(like.iptc)) + like.iptc
+        body = b"Photoshop 3.0\0" + record + bytes(len(record) % 2)
         options["extra"] = b"\xff\xed" + struct.pack(">H", 2 + len(body)) + body
     return _by_pillow(pixels, like, "JPEG", quality=quality, subsampling="4:4:4", **options)
 
 
 def _encode_webp(pixels, like, quality):
-    if like.dpi:  # WebP has no place for it but EXIF
+    if like.dpi and not like.exif:  # WebP has no other place for it
         exif = Image.Exif()
-        exif.load(like.exif)
         exif.update({282: like.dpi[0], 283: like.dpi[1], 296: 2})
         like = replace(like, exif=exif.tobytes())
     return _by_pillow(pixels, like, "WEBP", quality=quality)
@@ -145,44 +151,36 @@ def _by_pillow(pixels, like, format, **options):
 
 
 def _encode_tiff(pixels, like, quality):
-    """TIFF in one deflated strip. Pillow lays out the tags but writes no 16-bit colour; tifffile writes no EXIF."""
+    """TIFF in one deflated strip, its tags beside those of EXIF, byte for byte."""
     values = _join(pixels, like.alpha)
     height, width, channels = values.shape
+    order, tags = metadata.exif_entries(like.exif) if like.exif else ("<", {})
     steps = values.copy()
     steps[:, 1:] -= values[:, :-1]  # predictor 2, horizontal differences that wrap around
-    strip = zlib.compress(
-        steps.astype(values.dtype.newbyteorder("<")).tobytes(), 1
-    )  # more is slow and saves little
-    tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    exif = Image.Exif()
-    exif.load(like.exif)
-    tags.update({tag: exif.get_ifd(tag) if tag in EXIF_BLOCKS else exif[tag] for tag in exif})
+    strip = zlib.compress(steps.astype(values.dtype.newbyteorder(order)).tobytes(), 1)
+
+    def numbers(kind, form, *content):
+        return kind, len(content), struct.pack(f"{order}{len(content)}{form}", *content)
+
+    depth = 8 * values.itemsize
+    tags |= {256: numbers(4, "I", width), 257: numbers(4, "I", height)}
+    tags |= {258: numbers(3, "H", *[depth] * channels), 259: numbers(3, "H", 8)}  # deflate
+    tags |= {262: numbers(3, "H", 1 if channels < 3 else 2)}  # black is zero; RGB
+    tags |= {273: numbers(4, "I", 8), 277: numbers(3, "H", channels)}
+    tags |= {278: numbers(4, "I", height), 279: numbers(4, "I", len(strip))}
+    tags |= {284: numbers(3, "H", 1), 317: numbers(3, "H", 2)}  # one plane; the predictor
     if like.dpi:
-        tags.update({282: like.dpi[0], 283: like.dpi[1], 296: 2})  # per inch
-    if like.icc:
-        tags[TiffImagePlugin.ICCPROFILE] = like.icc
-    for tag, value in ((XMP, like.xmp), (IPTC, like.iptc)):
-        if value:
-            tags.tagtype[tag] = 1  # bytes
-            tags[tag] = value
+        across, down = (round(dpi * 10_000) for dpi in like.dpi)
+        tags |= {282: (5, 1, struct.pack(order + "2I", across, 10_000)), 296: numbers(3, "H", 2)}
+        tags |= {283: (5, 1, struct.pack(order + "2I", down, 10_000))}
     if like.alpha is not None:
-        tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that does not multiply the colours
-    layout = {
-        TiffImagePlugin.IMAGEWIDTH: width,
-        TiffImagePlugin.IMAGELENGTH: height,
-        TiffImagePlugin.BITSPERSAMPLE: (8 * values.itemsize,) * channels,
-        TiffImagePlugin.COMPRESSION: 8,  # deflate
-        TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: 1 if channels < 3 else 2,  # black is zero; RGB
-        TiffImagePlugin.STRIPOFFSETS: 0,  # counted from the end of the tags, Pillow adds the rest
-        TiffImagePlugin.SAMPLESPERPIXEL: channels,
-        TiffImagePlugin.ROWSPERSTRIP: height,
-        TiffImagePlugin.STRIPBYTECOUNTS: len(strip),
-        TiffImagePlugin.PREDICTOR: 2,
-    }
-    tags.update(layout)
-    buffer = io.BytesIO()
-    tags.save(buffer)
-    return buffer.getvalue() + strip
+        tags |= {338: numbers(3, "H", 2)}  # alpha that does not multiply the colours
+    blocks = ((34675, 7, like.icc), (metadata.XMP, 1, like.xmp), (metadata.IPTC, 7, like.iptc))
+    tags |= {tag: (kind, len(block), block) for tag, kind, block in blocks if block}
+    strip += bytes(len(strip) % 2)
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    place = 8 + len(strip)
+    return mark + struct.pack(order + "I", place) + strip + metadata.pack_ifd(tags, order, place)
 
 
 _ENCODERS = {"png": _encode_png, "jpg": _encode_jpg, "webp": _encode_webp, "tiff": _encode_tiff}

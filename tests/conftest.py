@@ -1,11 +1,4 @@
-import os
 import signal
-
-from utils import import_keras_quietly
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of the commands that are tested, too
-import_keras_quietly()
-
 from pathlib import Path
 
 import numpy as np
@@ -13,31 +6,20 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from models import file as model_file
+from utils import import_keras_quietly
 
+import_keras_quietly()  # before the modules of tests import it
 # A shell's background job ignores Ctrl-C, and so would the commands that are tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-COLOR = (
-    "astronaut",
-    "chelsea",
-    "coffee",
-    "rocket",
-    "hubble_deep_field",
-    "retina",
-    "immunohistochemistry",
-    "motorcycle",
-)
+COLOR = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina")
 
 
-@pytest.fixture(params=COLOR)
+@pytest.fixture(params=(*COLOR, "immunohistochemistry", "motorcycle"))
 def color_photograph(request):
-    """Each of the colour photographs that scikit-image carries, of the large ones every other pixel, uint8 (H, W, 3)."""
-    photograph = (
-        data.stereo_motorcycle()[0]
-        if request.param == "motorcycle"
-        else getattr(data, request.param)()
-    )
+    """Each of scikit-image's colour photographs, of the large ones every other pixel, uint8."""
+    name = request.param
+    photograph = data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(data, name)()
     step = 2 if max(photograph.shape) > 800 else 1
     return photograph[::step, ::step]
 
@@ -58,16 +40,17 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def broken_gives_no_numbers():
-    """The network of a file broken.keras computes NaN. A file that holds NaN is refused, so it is made so when loaded."""
+    """The network of a file broken.keras computes NaN, made so when it is loaded."""
+    from models import file as model_file
 
     load = model_file.load
 
     def load_broken(path, *rest):
-        network, card = load(path, *rest)
+        network, metadata = load(path, *rest)
         if Path(path).stem == "broken":
             layer = network.get_layer("color_conv5")
             layer.set_weights([np.full_like(array, np.nan) for array in layer.get_weights()])
-        return network, card
+        return network, metadata
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_file, "load", load_broken)

@@ -30,7 +30,7 @@ def profile(space, gamma, primaries=()):
 
 
 def cmyk_profile():
-    """A CMYK profile: the contrast of Pillow's plain conversion reduced to 0.1..0.9, in Lab and linear between corners."""
+    """A CMYK profile: Pillow's plain conversion in 0.1..0.9, in Lab, linear between corners."""
     corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * 4, indexing="ij"), -1).reshape(
         16, 4
     )  # C, M, Y, K

@@ -96,17 +96,15 @@ def test_colorizing_is_theirs(files, network, tmp_path):
     path, model = network
     assert (
         script.main(
-            *parse(
-                [
-                    str(files),
-                    str(tmp_path),
-                    "--as-published",
-                    "--format",
-                    "png",
-                    "--model",
-                    str(path),
-                ]
-            )
+            [
+                str(files),
+                str(tmp_path),
+                "--as-published",
+                "--format",
+                "png",
+                "--model",
+                str(path),
+            ]
         )
         == 0
     )

@@ -54,13 +54,46 @@ def test_sides_may_differ_and_16_bits_are_as_8():
 
 
 def test_an_even_sky_is_no_border():
-    """Clipped white above a skyline, wide and narrow; a sky that ends with a straight horizon, but is wide."""
+    """Clipped white above a skyline; a sky of nearly one tone that ends with a straight horizon."""
     picture = gray("astronaut").copy()
     skyline = (40 + 20 * np.sin(np.arange(512) / 30)).astype(int)
     for column, height in enumerate(skyline):
         picture[:height, column] = 255
     assert find_borders(picture) == (0, 0, 0, 0)
-    picture[:200] = 255
+    picture[:200] = np.random.default_rng(0).integers(240, 246, (200, 512))
+    assert find_borders(picture) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("quality", [None, 75])
+@pytest.mark.parametrize("tone", [0, 16, 128, 255])
+@pytest.mark.parametrize("share", [0.14, 0.16, 0.22, 0.34, 0.42])
+def test_bars_of_one_exact_tone_may_be_wide(share, tone, quality):
+    """Films in another frame, photographs in an upright screenshot, a print's wide foot."""
+    for name in ("chelsea", "coffee", "rocket"):
+        picture = gray(name)
+        high, wide = (round(n * share / (1 - 2 * share)) for n in picture.shape)
+        for widths in ((high, high, 0, 0), (0, 0, wide, wide), (9, high, 9, 9)):
+            bars = framed(picture, widths, tone)
+            if quality:
+                bars = cv2.imdecode(cv2.imencode(".jpg", bars, [1, quality])[1], 0)
+            differences = np.subtract(find_borders(bars), widths)
+            assert (np.abs(differences) <= 9).all(), (name, widths, differences)
+
+
+@pytest.mark.parametrize("frames", [((16, 245), (12, 5)), ((12, 5), (16, 245)),
+                                    ((8, 5), (12, 240), (12, 10))])  # fmt: skip
+def test_frames_within_frames(frames):
+    for name in ("chelsea", "coffee", "astronaut"):
+        picture = gray(name)
+        for width, tone in frames:
+            picture = framed(picture, [width] * 4, tone)
+        total = sum(width for width, _ in frames)
+        assert all(0 <= own - total <= 6 for own in find_borders(picture)), name
+
+
+def test_two_even_halves_are_a_picture():
+    picture = np.full((256, 256), 60, np.uint8)
+    picture[:, 131:] = 190
     assert find_borders(picture) == (0, 0, 0, 0)
 
 

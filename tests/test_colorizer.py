@@ -1,8 +1,6 @@
 """The public API: types, shapes, errors, threads; the code of docs/api.md runs."""
 
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from PIL import Image
 from skimage import data
 
 import colorizer
+import test as script
 from data.preprocess import resize
 from inference.view import Predictor
 from models import aciids2020
@@ -179,46 +178,55 @@ def test_the_page():
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow"
 )
-def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path):
+def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path, capsys):
     from inference.export import write_onnx
 
     write_onnx(model, tmp_path / "a.onnx")
     own = colorizer.Colorizer(tmp_path / "a.onnx", batch=2)
-    assert (
-        own.saturations == colorize.saturations
-        and own.saturation == colorize.saturation
-        and own.sizes == (64,)
-    )
+    assert own.saturations == colorize.saturations and own.saturation == colorize.saturation
+    assert own.sizes == (64,)
     pictures = [GRAY, resize(data.astronaut(), 91, 33)]
     for one, other in zip(own(pictures), colorize(pictures)):
         assert np.abs(one.astype(int) - other).max() <= 2
     with ThreadPoolExecutor(4) as pool:
         assert all((found == own(GRAY)).all() for found in pool.map(own, [GRAY] * 8))
     Image.fromarray(GRAY).save(tmp_path / "gray.png")
-    command = [
-        sys.executable,
-        "test.py",
-        tmp_path / "gray.png",
-        tmp_path / "out.png",
-        "--model",
-        tmp_path / "a.onnx",
-    ]
-    done = subprocess.run(command, cwd=PAGE.parents[1], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    words = [tmp_path / "gray.png", tmp_path / "out.png", "--model", tmp_path / "a.onnx"]
+    assert script.main([*map(str, words)]) == 0
     assert (np.asarray(Image.open(tmp_path / "out.png")) == own(GRAY)).all()
-    done = subprocess.run(
-        [*command, "--size", "128", "--overwrite"],
-        cwd=PAGE.parents[1],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2 and "for the size 64, not 128" in done.stderr
+    assert script.main([*map(str, words), "--size", "128", "--overwrite"]) == 2
+    assert "for the size 64, not 128" in capsys.readouterr().err
     assert np.array_equal(own(GRAY, mirror=True), own(GRAY))
     with pytest.raises(ValueError, match="exported with mirror images"):
         own(GRAY, mirror=False)
     write_onnx(model, tmp_path / "bare.onnx", "bare")
     with pytest.raises(colorizer.BadModel, match="bare.onnx"):
         colorizer.Colorizer(tmp_path / "bare.onnx")
+
+
+def test_the_steps_are_public(colorize):
+    """`predict` and `small_ab` give what the call joins: without and with borders left out."""
+    framed = np.pad(GRAY, 6, constant_values=250)
+    (view, ab), (own_view, own) = colorize.predict([framed, GRAY], mirror=False)
+    assert view.area[0].start >= 6 and own_view.area[0].start == 0
+    joined = colorize.join(framed, view, ab, colorize.settings())
+    assert np.abs(joined - colorize([framed, GRAY], mirror=False)[0].astype(int)).max() <= 1
+    small = colorize.small_ab([framed, GRAY])
+    assert small.dtype == np.float32 and small.shape == (2, *ab.shape)
+    assert np.abs(small[0] - ab).max() > 0.1
+
+
+def test_other_sizes(model):
+    assert colorizer.Colorizer(model, size=96).sizes == (96,)
+    assert colorizer.Colorizer(model, size=[64, 96]).sizes == (64, 96)
+
+
+def test_a_forked_process_says_so(colorize, monkeypatch):
+    """Neither a Colorizer of before the fork nor a new one hangs."""
+    monkeypatch.setattr(colorizer.os, "getpid", lambda: 1)
+    for use in (lambda: colorize(GRAY), lambda: colorizer.Colorizer(colorize.model)):
+        with pytest.raises(RuntimeError, match="forked"):
+            use()
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])

@@ -53,7 +53,7 @@ def test_every_draw_is_used_and_only_of_its_own_picture():
 
 
 def test_blocks_are_jpegs():
-    """Against OpenCV's encoder at quality 50, whose table is the standard's; L scaled to codes and back."""
+    """Against OpenCV's encoder at quality 50, whose table is the standard's."""
     import cv2
 
     x = lightness(1)

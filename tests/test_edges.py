@@ -34,7 +34,7 @@ def test_pictures_of_a_batch_do_not_touch_each_other():
 
 
 def test_hysteresis_follows_a_weak_edge_through_the_whole_picture():
-    """One long winding step, above the low threshold, that passes the high one at its start alone."""
+    """One long winding step above the low threshold, and at its start above the high one."""
     lightness = np.full((96, 96), 50.0)
     for i in range(6):
         lightness[8 + 14 * i : 15 + 14 * i, 6:90] += 0.07

@@ -1,4 +1,4 @@
-"""Damaged pictures: each is read or refused in one line, within a time and a memory limit (see fuzz_reader.py)."""
+"""Damaged pictures: read or refused in one line, within a time and a memory limit."""
 
 import os
 import re

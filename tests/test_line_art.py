@@ -30,6 +30,52 @@ def test_pages_are_line_art(kind, seed):
     assert is_line_art(cv2.resize(drawn, None, fx=3, fy=3))
 
 
+def lit(gray, darkest):
+    """Paper that is lit from a corner: its tones times 1 to `darkest`."""
+    rows, columns = (np.linspace(0, 0.5, n) for n in gray.shape)
+    return gray * (1 - (1 - darkest) * (rows[:, None] + columns))
+
+
+PAPERS = {
+    "gray": lambda drawn, rng: drawn * 0.7,
+    "dark": lambda drawn, rng: drawn * 0.45,
+    "unevenly lit": lambda drawn, rng: lit(drawn, 0.6),
+    "inverted": lambda drawn, rng: 255 - drawn,
+    "inverted, unevenly lit": lambda drawn, rng: lit(255 - drawn * 0.8, 0.7),
+    "blueprint": lambda drawn, rng: 60 + 0.6 * (255 - drawn),
+    "pencil": lambda drawn, rng: np.maximum(drawn, 185),
+    "grainy": lambda drawn, rng: drawn + rng.normal(0, 6, drawn.shape),
+    "print shows through": lambda drawn, rng: drawn - 14 * (drawn[:, ::-1] < 140),
+}
+
+
+@pytest.mark.parametrize("kind", ["text", "lines"])
+@pytest.mark.parametrize("paper", PAPERS)
+def test_paper_may_be_of_any_tone(paper, kind):
+    for seed in range(3):
+        drawn = page(seed, kind).astype(np.float64)
+        drawn = PAPERS[paper](drawn, np.random.default_rng(seed))
+        assert is_line_art(np.clip(np.rint(drawn), 0, 255).astype(np.uint8)), seed
+
+
+def test_a_scanned_page_of_a_book_is_line_art():
+    assert is_line_art(data.page())
+
+
+@pytest.mark.parametrize("grain", [0, 2, 5])
+@pytest.mark.parametrize("fall", [0, 60])
+def test_silhouettes_are_not(grain, fall):
+    """Birds, a mast and a wire against an even sky, which may grow lighter downwards."""
+    sky = np.full((480, 640), 215.0) - np.linspace(fall, 0, 480)[:, None]
+    for k in range(9):
+        centre, angle = (60 + 65 * k, 90 + 30 * (k % 4)), 15 * (-1) ** k
+        cv2.ellipse(sky, centre, (22, 6), angle, 0, 360, 30, -1)
+    cv2.line(sky, (0, 300), (640, 260), 25, 2)
+    cv2.rectangle(sky, (300, 280), (316, 480), 28, -1)
+    sky += np.random.default_rng(0).normal(0, grain, sky.shape)
+    assert not is_line_art(np.clip(sky, 0, 255).astype(np.uint8))
+
+
 @pytest.mark.parametrize(
     "name", ["astronaut", "chelsea", "coffee", "rocket", "camera", "coins", "moon", "clock"]
 )
@@ -37,10 +83,8 @@ def test_photographs_are_not(name):
     picture = getattr(data, name)()
     gray = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     assert not is_line_art(gray.astype(np.uint8))
-    bright = (200 + gray.astype(np.float32) / 255 * 55).astype(
-        np.uint8
-    )  # faded to near white, it is shaded still
-    assert not is_line_art(bright)
+    faded = 200 + gray.astype(np.float32) / 255 * 55  # to near white; it is shaded still
+    assert not is_line_art(faded.astype(np.uint8)) and not is_line_art(255 - gray.astype(np.uint8))
 
 
 def test_a_photograph_on_paper_is_not():

@@ -1,4 +1,4 @@
-"""Muon: on a matrix it is Keras', on a convolution kernel it makes an orthogonal step, and it leaves the rest to AdamW."""
+"""Muon on matrices, kernels and the rest; decay, schedules."""
 
 import keras
 import numpy as np
@@ -52,7 +52,7 @@ def test_the_step_of_a_kernel_has_singular_values_near_one_another(shape, produc
 
 def test_all_else_is_left_to_adamw():
     network = aciids2020.build(global_size=64)
-    optimizer = make_optimizer("muon", 1e-3, total_steps=10, own_rate=aciids2020.OWN_RATE)
+    optimizer = make_optimizer("muon", 1e-3, total_steps=10, slow_prefixes=aciids2020.SLOW_PREFIXES)
     optimizer.build(network.trainable_variables)
     adamw = {
         v.path
@@ -83,13 +83,20 @@ def test_adam_with_decay_adds_it_to_the_gradient():
     assert np.allclose(*found, atol=1e-6) and not np.allclose(found[0], start, atol=1e-3)
 
 
-def test_the_rate_falls_after_each_milestone():
-    rate = make_optimizer(
-        "sgd", 0.1, total_steps=99, schedule="steps", milestones=(10, 30)
-    )._learning_rate
-    assert [float(rate(step)) for step in (0, 10, 11, 30, 31)] == pytest.approx(
-        [0.1, 0.1, 0.01, 0.01, 0.001]
-    )
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (
+            {"schedule": "steps", "milestones": (10, 30)},
+            {0: 0.1, 10: 0.1, 11: 0.01, 30: 0.01, 31: 0.001},
+        ),
+        ({"schedule": "cosine", "warmup": 10}, {0: 0, 5: 0.05, 10: 0.1, 55: 0.05, 100: 0}),
+        ({"schedule": "cosine"}, {0: 0.1, 50: 0.05, 100: 0}),
+    ],
+)
+def test_schedules(options, expected):
+    rate = make_optimizer("sgd", 0.1, total_steps=100, **options)._learning_rate
+    assert [float(rate(s)) for s in expected] == pytest.approx([*expected.values()], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

@@ -1,8 +1,10 @@
 """From folders to batches."""
 
+import itertools
 import os
 from collections import Counter
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,9 +12,11 @@ from skimage import data
 
 from data import batches, manifest
 from data.as_published import resize_nearest
-from data.batches import Batches, Order
+from data.batches import Batches, Order, Validation
 from data.preprocess import resize
+from models import aciids2020
 from pictures import reader
+from training.model import TrainingModel
 
 
 def splits(rows):
@@ -151,8 +155,6 @@ def test_a_picture_that_breaks_later_gives_way_to_the_next(photographs, tmp_path
 
 def test_nearest_resizing_is_that_of_keras(tmp_path):
     """The authors' scripts read pictures by `load_img(path, target_size=(256, 256))`."""
-    import keras
-
     for name in ("coffee", "chelsea"):
         Image.fromarray(getattr(data, name)()).save(tmp_path / f"{name}.jpg", quality=95)
         expected = np.asarray(
@@ -173,17 +175,14 @@ def test_a_window_of_the_loaded_picture(photographs):
     order = Batches(files, 32, 8, Order(1, 0)).paths(0)
     places = set()
     for window, path in zip(windows, order):
-        found = [
-            (top, left, turned)
-            for top in range(17) for left in range(17) for turned in (False, True)
-            if np.array_equal(whole[path][top : top + 32, left : left + 32][:, :: -1 if turned else 1], window)
-        ]  # fmt: skip
-        assert found
-        places.add(found[0])
-    assert len({top for top, *_ in places}) > 3 and {turned for *_, turned in places} == {
-        True,
-        False,
-    }
+        for top, left, step in itertools.product(range(17), range(17), (1, -1)):
+            cut = whole[path][top : top + 32, left : left + 32]
+            if np.array_equal(cut[:, ::step], window):
+                places.add((top, left, step))
+                break
+        else:
+            raise AssertionError(f"no window of {path}")
+    assert len({top for top, *_ in places}) > 3 and {step for *_, step in places} == {1, -1}
 
 
 def test_the_short_last_batch_is_trained_on_where_asked(photographs):
@@ -192,3 +191,36 @@ def test_the_short_last_batch_is_trained_on_where_asked(photographs):
     assert sizes == [10, 10, 4] and [
         len(batch[0]) for batch in Batches(files, 32, 10, Order(0, 0))
     ] == [10, 10]
+
+
+def test_validation_is_over_all_pictures(photographs):
+    """Whatever the batch: the same means as those of batches with an uneven end."""
+    files = sorted(photographs.rglob("*.png"))[:11]
+    keras.utils.set_random_seed(0)
+    network = aciids2020.build(width=1 / 16, global_size=64, input_scale=0.01)
+    model = TrainingModel(network, aciids2020.make_loss(), 1.8)
+    model.compile(jit_compile=False)
+    plain = model.evaluate(Batches(files, 64, 11), verbose=0, return_dict=True)
+    for batch in (4, 16):
+        found = model.evaluate(Validation(files, 64, batch), verbose=0, return_dict=True)
+        assert found == pytest.approx(plain, rel=1e-5)
+    all_at_once = Batches(files, 64, 11, labels=np.arange(11))[0]
+    parts = [Validation(files, 64, 4, labels=np.arange(11))[i] for i in range(3)]
+    for i in range(2):
+        assert np.array_equal(np.concatenate([part[i] for part in parts])[:11], all_at_once[i])
+    weights = np.concatenate([part[2] for part in parts])
+    assert weights.mean() == pytest.approx(1) and (weights[:11] > 0).all() and weights[11] == 0
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_shares_make_the_batch(photographs, processes):
+    files, options = sorted(photographs.rglob("*.png")), {"labels": np.arange(24)}
+    for kind, order in ((Batches, Order(1, 2, crop=0.5, mirror=True)), (Validation, None)):
+        full = kind(files, 64, 6, order=order, **options)
+        shares = [
+            kind(files, 64, 6, order=order, share=(i, processes), **options)
+            for i in range(processes)
+        ]
+        for i in range(len(full)):
+            for j, array in enumerate(full[i]):
+                assert np.array_equal(np.concatenate([share[i][j] for share in shares]), array)

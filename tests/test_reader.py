@@ -1,335 +1,343 @@
-"""Reading pictures: formats, depths, orientation, frames; what is refused."""
+"""Reading pictures: a table of files, one of each kind, with what comes of it."""
 
-import contextlib
 import io
 import os
-import random
-import socket
 import struct
 import zlib
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import EpsImagePlugin, Image, ImageCms
-from skimage import data
+from PIL import Image, ImageOps
+from skimage import data as photographs
 
 from data.preprocess import resize
 from pictures import reader
 from pictures.formats import looks_like_picture
-from pictures.reader import BadPicture, read_picture, read_rgb
-from pictures.writer import write_picture
-from tests.samples import ADOBE, ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, same, save
+from pictures.reader import BadPicture, eight_bits, read_picture, read_rgb
+from tests import samples
+from tests.samples import ADOBE, ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, GRAY_GAMMA, same, save
 from utils import find_files
 
+COLOUR16X4 = np.dstack([COLOUR16, GRAY16])
+NIBBLES = (GRAY16 >> 12).astype(np.uint8)
+DEEP = COLOUR.astype(np.uint16) * 257
+SMOOTH = cv2.blur(COLOUR, (9, 9))
 
-def test_plain_modes(tmp_path):
-    same(read_picture(save(tmp_path / "l.png", GRAY)).pixels, GRAY)
-    same(read_picture(save(tmp_path / "rgb.png", COLOUR)).pixels, COLOUR)
-    same(read_picture(save(tmp_path / "gray_as_rgb.png", np.dstack([GRAY] * 3))).pixels, GRAY)
-    same(
-        read_picture(save(tmp_path / "1.tiff", GRAY > 127)).pixels,
-        np.where(GRAY > 127, 255, 0).astype(np.uint8),
+
+def pil(pixels, kind, mode=None, **options):
+    buffer = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def tif(pixels, photometric=None, **options):
+    buffer, kind = io.BytesIO(), "rgb" if pixels.ndim == 3 else "minisblack"
+    tifffile.imwrite(buffer, pixels, photometric=photometric or kind, **options)
+    return buffer.getvalue()
+
+
+def pages(*written):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for pixels, options in written:
+            options = {"photometric": "minisblack"} | options
+            file.write(pixels, metadata=None, **options)
+    return buffer.getvalue()
+
+
+def packed(values, bits):
+    """Samples of so many bits, most significant bit first, each row filled up to whole bytes."""
+    rows = values.reshape(len(values), -1)
+    planes = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(planes.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
+
+
+def packed_tiff(values, bits):
+    """A gray TIFF of any depth: that of 8 bits with another strip."""
+    content = bytearray(tif(np.zeros((40, 60), np.uint8)))
+    strip, place = packed(values, bits), {}
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        place = {code: file.pages[0].tags[code].valueoffset for code in (258, 273, 279)}
+    struct.pack_into("<H", content, place[258], bits)
+    struct.pack_into("<I", content, place[273], len(content))
+    struct.pack_into("<I", content, place[279], len(strip))
+    return bytes(content) + strip
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(pixels, *chunks, bits=8, kind=0):
+    """A PNG laid out by hand. kind: 0 gray, 2 colour."""
+    data = b"".join(b"\0" + row.tobytes() for row in pixels)
+    head = struct.pack(">IIBBBBB", 60, 40, bits, kind, 0, 0, 0)
+    parts = [(b"IHDR", head), *chunks, (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def psd(layers=0, resources=b"", bits=8, alpha=True):
+    """A PSD of three or four channels, with a layer section of the given count of layers."""
+    info = struct.pack(">Ih", 2, layers) if layers else struct.pack(">I", 0)
+    section = struct.pack(">I", len(info)) + info
+    planes = b"".join(c.tobytes() for c in (*np.moveaxis(COLOUR, -1, 0), ALPHA)[: 3 + alpha])
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3 + alpha, 40, 60, bits, 3) + bytes(4)
+    return head + struct.pack(">I", len(resources)) + resources + section + bytes(2) + planes
+
+
+def version_info(has_composite):
+    body = struct.pack(">IB", 1, has_composite) + bytes(12)
+    return b"8BIM" + struct.pack(">HHI", 1057, 0, len(body)) + body + bytes(len(body) % 2)
+
+
+def scaled(values, bits):
+    return np.rint(values * (65535 / (2**bits - 1))).astype(np.uint16)
+
+
+def lit(pixels, gamma):
+    """Codes of a gamma as codes of sRGB."""
+    light = (pixels / np.iinfo(pixels.dtype).max) ** gamma
+    code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(code * np.iinfo(pixels.dtype).max).astype(pixels.dtype)
+
+
+def dcf():
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA001] = 65535
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    return exif
+
+
+def to_adobe(pixels):
+    return imagecodecs.cms_transform(
+        pixels, samples.SRGB, ADOBE, colorspace="rgb", outcolorspace="rgb"
     )
-    palette = Image.fromarray(COLOUR).quantize(16)
-    same(read_picture(save(tmp_path / "p.gif", palette)).pixels, np.asarray(palette.convert("RGB")))
-    ycc = Image.fromarray(COLOUR).convert("YCbCr")
-    found = read_picture(
-        save(tmp_path / "ycc.tiff", ycc, compression="tiff_deflate")
-    ).pixels.astype(int)
-    assert (
-        np.abs(found - np.asarray(ycc.convert("RGB"))).max() <= 1
-    )  # libtiff rounds in its own way
-    cmyk = Image.fromarray(COLOUR).convert("CMYK")
-    same(read_picture(save(tmp_path / "cmyk.tiff", cmyk)).pixels, np.asarray(cmyk.convert("RGB")))
 
 
-def test_resolution(tmp_path):
-    for kind in ("png", "jpg", "tiff"):
-        assert read_picture(save(tmp_path / f"a.{kind}", GRAY)).dpi is None
-        assert read_picture(save(tmp_path / f"b.{kind}", GRAY, dpi=(300, 72))).dpi == pytest.approx(
-            (300, 72), abs=0.02
-        )
+def assoc():
+    clear = np.where(np.arange(60) < 20, 0, 65535).astype(np.uint16) * np.ones((40, 1), np.uint16)
+    stored = np.where(clear[..., None] > 0, COLOUR16, 0).astype(np.uint16)
+    return np.dstack([stored, clear]), stored, clear
+
+
+PALETTE = Image.fromarray(COLOUR).quantize(16)
+ANIMATION = {"save_all": True, "append_images": [PALETTE.rotate(180)]}
+CMYK = Image.fromarray(COLOUR).convert("CMYK")
+CFA = [(33421, "H", 2, (2, 2), True), (33422, "B", 4, b"\0\1\1\2", True)]
+RAW = pages((COLOUR[:8, :8], {"photometric": "rgb", "subfiletype": 1, "subifds": 1}),
+            (GRAY16, {"photometric": 32803, "extratags": CFA}))  # fmt: skip
+LEFT_OUT = "1 of 4 channels left out, as they have no meaning"
+
+# name: (the file, its pixels, alpha, note, the largest difference of a pixel)
+READ = {
+    "gray": (pil(GRAY, "PNG"), GRAY),
+    "colour": (pil(COLOUR, "PNG"), COLOUR),
+    "gray in three channels": (pil(np.dstack([GRAY] * 3), "PNG"), GRAY),
+    "1 bit": (pil(GRAY > 127, "TIFF"), np.where(GRAY > 127, 255, 0).astype(np.uint8)),
+    "palette": (pil(PALETTE, "TIFF"), np.asarray(PALETTE.convert("RGB"))),
+    "palette, animated": (pil(PALETTE, "GIF", **ANIMATION), np.asarray(PALETTE.convert("RGB")),
+                          None, "first of 2 frames"),
+    "YCbCr": (pil(COLOUR, "TIFF", "YCbCr", compression="tiff_deflate"), COLOUR, None, "", 3),
+    "CMYK": (pil(CMYK, "TIFF"), np.asarray(CMYK.convert("RGB"))),
+    "CMYK JPEG": (pil(SMOOTH, "JPEG", "CMYK", quality=98), SMOOTH, None, "", 8),
+    "gray JPEG": (pil(SMOOTH[..., 0], "JPEG", quality=98), SMOOTH[..., 0], None, "", 4),
+    "progressive JPEG": (pil(SMOOTH, "JPEG", quality=98, subsampling=0, progressive=True), SMOOTH,
+                         None, "", 8),
+    "JPEG without its end marker": (pil(SMOOTH, "JPEG", quality=98, subsampling=0)[:-2], SMOOTH,
+                                    None, "", 8),
+    "16-bit gray PNG": (png(GRAY16.astype(">u2"), bits=16), GRAY16),
+    "16-bit colour PNG": (cv2.imencode(".png", COLOUR16[..., ::-1])[1].tobytes(), COLOUR16),
+    "16-bit PNG with alpha": (cv2.imencode(".png", COLOUR16X4[..., [2, 1, 0, 3]])[1].tobytes(),
+                              COLOUR16, GRAY16),
+    "16-bit PNG, one clear colour": (
+        png(COLOUR16.astype(">u2"), (b"tRNS", struct.pack(">3H", *COLOUR16[3, 4])),
+            bits=16, kind=2),
+        COLOUR16, np.where((COLOUR16[3, 4] == COLOUR16).all(-1), 0, 65535).astype(np.uint16)),
+    "4-bit PNG, one clear level": (
+        png(np.frombuffer(packed(NIBBLES, 4), np.uint8).reshape(40, 30),
+            (b"tRNS", struct.pack(">H", 7)), bits=4),
+        NIBBLES * 17, np.where(NIBBLES == 7, 0, 255).astype(np.uint8)),
+    "PNG with 2 MiB of text": (
+        png(GRAY, (b"zTXt", b"Comment\0\0" + zlib.compress(b"note " * 400_000))), GRAY),
+    "linear PNG": (png(GRAY, (b"gAMA", struct.pack(">I", 100_000))), lit(GRAY, 1), None, "", 1),
+    "cICP of sRGB before gAMA": (
+        png(GRAY, (b"cICP", bytes((1, 13, 0, 1))), (b"gAMA", struct.pack(">I", 100_000))), GRAY),
+    "cICP of HDR": (png(GRAY, (b"cICP", bytes((9, 16, 0, 1)))), GRAY, None,
+                    "its cICP cannot be used: code points 9, 16, 0, 1"),
+    "12-bit TIFF": (packed_tiff(GRAY16 >> 4, 12), scaled(GRAY16 >> 4, 12)),
+    "12 bits in 16": (tif(COLOUR16 >> 4, extratags=[(281, "H", 1, 4095, True)]),
+                      scaled(COLOUR16 >> 4, 12), None,
+                      f"values to {(COLOUR16 >> 4).max()} taken as 0 to 4095"),
+    "16-bit planes": (tif(np.moveaxis(COLOUR16, -1, 0), planarconfig="separate"), COLOUR16),
+    "16-bit tiles, zstd": (tif(COLOUR16, tile=(16, 16), compression="zstd"), COLOUR16),
+    "16-bit big-endian BigTIFF": (tif(COLOUR16, byteorder=">", bigtiff=True), COLOUR16),
+    "16-bit min is white": (tif(GRAY16, "miniswhite"), 65535 - GRAY16),
+    "8-bit min is white": (tif(GRAY, "miniswhite"), 255 - GRAY),
+    "infrared": (tif(COLOUR16X4, extrasamples=["unspecified"]), COLOUR16, None, LEFT_OUT),
+    "16-bit TIFF with alpha": (tif(COLOUR16X4, extrasamples=["unassalpha"]), COLOUR16, GRAY16),
+    "multiplied by alpha": (tif(assoc()[0], extrasamples=["assocalpha"]), *assoc()[1:]),
+    "all transparent": (tif(np.dstack([COLOUR, 0 * GRAY]), extrasamples=["unassalpha"]), COLOUR,
+                        None, "wholly transparent, taken as opaque"),
+    "preview first": (pages((GRAY[::4, ::4], {"subfiletype": 1}), (GRAY16, {})), GRAY16),
+    "picture below a preview": (pages((GRAY[::4, ::4], {"subfiletype": 1, "subifds": 1}),
+                                      (GRAY, {})), GRAY),
+    "largest of the pages": (pages((GRAY[::4, ::4], {}), (GRAY, {}), (GRAY[::-1], {})), GRAY, None,
+                             "page 2 of 3, the largest"),
+    "10-bit PPM": (b"P6 60 40 1023\n" + (COLOUR16 >> 6).astype(">u2").tobytes(),
+                   scaled(COLOUR16 >> 6, 10)),
+    "16-bit PGM": (b"P5 60 40 65535\n" + GRAY16.astype(">u2").tobytes(), GRAY16),
+    "12-bit JPEG 2000": (
+        imagecodecs.jpeg2k_encode(COLOUR16 >> 4, level=0, reversible=True, bitspersample=12),
+        scaled(COLOUR16 >> 4, 12)),
+    "10-bit AVIF": (imagecodecs.avif_encode(np.dstack([GRAY16 >> 6] * 3), 100, bitspersample=10),
+                    scaled(GRAY16 >> 6, 10), None, "", 200),
+    "TGA with alpha": (pil(np.dstack([COLOUR, ALPHA]), "TGA"), COLOUR, ALPHA),
+    "PSD with alpha": (psd(-1, version_info(1)), COLOUR, ALPHA),
+    "PSD with a saved selection": (psd(1), COLOUR, None, "a channel without a meaning is left out"),
+    "gray profile": (pil(GRAY, "TIFF", icc_profile=GRAY_GAMMA), lit(GRAY, 1.75), None, "", 1),
+    "16-bit gray profile": (tif(GRAY16, iccprofile=GRAY_GAMMA), lit(GRAY16, 1.75), None, "", 2),
+    "Adobe RGB": (pil(to_adobe(SMOOTH), "PNG", icc_profile=ADOBE), SMOOTH, None, "", 4),
+    "16-bit Adobe RGB": (tif(to_adobe(DEEP), iccprofile=ADOBE), DEEP, None, "", 700),
+    "Adobe RGB by DCF": (pil(to_adobe(SMOOTH), "JPEG", quality=100, subsampling=0, exif=dcf()),
+                         SMOOTH, None, "", 8),
+    "a profile of another space": (pil(COLOUR, "PNG", icc_profile=GRAY_GAMMA), COLOUR, None,
+                                   "its colour profile cannot be used, taken as sRGB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_files_that_are_read(tmp_path, name, capfd):
+    content, pixels, *others = READ[name]
+    alpha, note, near = others + [None, "", 0][len(others) :]
+    (tmp_path / "a").write_bytes(content)
+    picture = read_picture(tmp_path / "a")
+    assert picture.note == note
+    assert picture.pixels.dtype == pixels.dtype and picture.pixels.shape == pixels.shape
+    assert np.abs(picture.pixels.astype(int) - pixels).max() <= near
+    assert (picture.alpha is None) == (alpha is None) and (
+        alpha is None or np.array_equal(picture.alpha, alpha)
+    )
+    rgb = read_rgb(tmp_path / "a", 64)  # training sees the same
+    expected = eight_bits(reader.fill_transparent(picture.pixels, picture.alpha))
+    same(rgb, expected if expected.ndim == 3 else np.dstack([expected] * 3))
+    assert reader.picture_size(tmp_path / "a") == (60, 40)
+    assert capfd.readouterr().err == ""
+
+
+def jpeg(kind):
+    """A JPEG of a photograph, damaged."""
+    content = pil(photographs.astronaut(), "JPEG", quality=90)
+    half = len(content) // 2
+    return {
+        "cut": content[:half],
+        "end kept": content[:half] + content[-2:],
+        "zeros": content[:half] + bytes(3000) + content[half + 3000 :],
+        "hole": content[:half] + content[half + 3000 :],
+    }[kind]
+
+
+FITS = b"".join(card.ljust(80) for card in (b"SIMPLE  =                    T", b"BITPIX  =  16"))
+HALF = {kind: pil(photographs.astronaut(), kind) for kind in ("PNG", "TIFF", "WEBP", "GIF")}
+REFUSED = {
+    "floats": (tif((GRAY / 255).astype(np.float32)),
+               "32-bit floating-point samples have no fixed range: convert it to 16-bit TIFF"),
+    "signed": (tif(GRAY.astype(np.int16)), "16-bit signed samples have no fixed range"),
+    "32 bits": (tif(GRAY.astype(np.uint32)), "samples of 32 bits have no usual range: convert"),
+    "complex": (tif(GRAY.astype(np.complex64)), "complex samples have no fixed range"),
+    "FITS": (FITS + bytes(2880), "FITS has no fixed range of values: convert it to 16-bit TIFF"),
+    "camera raw": (RAW, "a camera raw file: convert it to 16-bit TIFF"),
+    "CR2": (b"II*\0\x10\0\0\0CR\2\0" + bytes(300), "a camera raw file: convert it"),
+    "RAF": (b"FUJIFILMCCD-RAW 0201" + bytes(300), "a camera raw file: convert it"),
+    "16-bit PSD": (psd(bits=16), "a PSD of 16 or 32 bits"),
+    "PSD without composite": (psd(1, version_info(0)), "a PSD without its composite: save it with"),
+    "12-bit JPEG": (pil(GRAY, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc0\0\x0b\x0c"),
+                    "a JPEG of 12 bits"),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n" + bytes(99), "PostScript or PDF, a program"),
+    "HEIC": (b"\0\0\0\x1cftypheic" + bytes(99), "HEIC needs the package pillow-heif"),
+    "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "needs the package pillow-jxl-plugin"),
+    "text": (b"hello", "not a picture that can be read"),
+    "empty": (b"", "an empty file"),
+    "zeros": (b"II*\0" + bytes(1000), "broken"),
+    "cut JPEG": (jpeg("cut"), "broken or cut short"),
+    "huge": (png(GRAY)[:8] + chunk(b"IHDR", struct.pack(">II5B", 10**5, 10**5, 8, 0, 0, 0, 0))
+             + chunk(b"IDAT", bytes(10)), "too large"),
+} | {f"half a {kind}": (content[: len(content) // 2], "broken or cut short")
+     for kind, content in HALF.items()}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_that_are_refused_in_a_line(tmp_path, name, capfd):
+    (tmp_path / "a").write_bytes(REFUSED[name][0])
+    for read in (read_picture, lambda path: read_rgb(path, 64)):
+        with pytest.raises(BadPicture) as error:
+            read(tmp_path / "a")
+        assert REFUSED[name][1] in str(error.value) and "\n" not in str(error.value)
+        assert len(str(error.value)) < 250
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["end kept", "zeros", "hole"])
+def test_damage_that_the_decoder_hears(tmp_path, kind, capfd):
+    """The picture is made, and the note says so; training leaves it out."""
+    (tmp_path / "a.jpg").write_bytes(jpeg(kind))
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.pixels.shape == (512, 512, 3) and picture.note.startswith("damaged: ")
+    with pytest.raises(BadPicture, match="damaged"):
+        read_rgb(tmp_path / "a.jpg", 64)
+    assert capfd.readouterr().err == ""
 
 
 def test_training_takes_the_upright_pixels_of_a_reduced_jpeg(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     path = tmp_path / "a.jpg"
-    Image.fromarray(data.coffee()).resize((2400, 1600)).save(path, quality=95, exif=exif)
-    whole, reduced = read_rgb(path, 9999), read_rgb(path, 256)
-    same(whole, read_picture(path).pixels)
-    assert whole.shape == (2400, 1600, 3) and reduced.shape == (1200, 800, 3)
-    assert np.abs(resize(whole, 1200, 800).astype(int) - reduced).mean() < 1
-    expected = resize(np.rot90(data.coffee(), -1), 1200, 800)
-    assert np.abs(expected.astype(int) - reduced).mean() < 3
-
-
-def test_cielab_tiff(tmp_path):
-    lab = ImageCms.profileToProfile(
-        Image.fromarray(COLOUR),
-        ImageCms.createProfile("sRGB"),
-        ImageCms.createProfile("LAB"),
-        outputMode="LAB",
-    )
-    pixels = read_picture(save(tmp_path / "lab.tiff", lab)).pixels
-    assert np.abs(pixels.astype(int) - COLOUR).mean() < 2  # 8-bit Lab is coarse
-
-
-@pytest.mark.parametrize(
-    "mode", ["LA", "PA", "RGBA", "P with one clear colour", "L with one clear level"]
-)
-def test_transparency(tmp_path, mode):
-    if mode == "P with one clear colour":
-        path, alpha = tmp_path / "a.png", np.where(GRAY == 7, 0, 255)
-        image = Image.fromarray(GRAY)
-        image = image.convert("P")
-        image.info["transparency"] = 7
-        save(path, image, transparency=7)
-    elif mode == "L with one clear level":
-        clear = int(GRAY[0, 0])
-        path, alpha = (
-            save(tmp_path / "a.png", GRAY, transparency=clear),
-            np.where(clear == GRAY, 0, 255),
-        )
-    else:
-        path, alpha = tmp_path / "a.tiff", ALPHA
-        save(path, np.dstack([GRAY, GRAY, GRAY, ALPHA]), mode)
-    picture = read_picture(path)
-    same(picture.pixels, GRAY)
-    same(picture.alpha, alpha.astype(np.uint8))
-
-
-@pytest.mark.parametrize("order", "<>")
-def test_sixteen_bits(tmp_path, order):
-    for name, pixels, options in (
-        ("gray", GRAY16, {}),
-        ("deflated", GRAY16, {"compression": "zlib", "predictor": True}),
-        ("rgb", COLOUR16, {"photometric": "rgb"}),
-    ):
-        tifffile.imwrite(tmp_path / f"{name}.tif", pixels, byteorder=order, **options)
-        same(read_picture(tmp_path / f"{name}.tif").pixels, pixels)
-    tifffile.imwrite(
-        tmp_path / "planes.tif",
-        np.moveaxis(COLOUR16, -1, 0),
-        photometric="rgb",
-        planarconfig="separate",
-    )
-    same(read_picture(tmp_path / "planes.tif").pixels, COLOUR16)
-    if order == "<":  # Pillow reads this kind in this order alone
-        tifffile.imwrite(tmp_path / "white0.tif", GRAY16, photometric="miniswhite")
-        same(read_picture(tmp_path / "white0.tif").pixels, 65535 - GRAY16)
-
-
-def test_sixteen_bits_beside_tiff(tmp_path):
-    cv2.imwrite(str(tmp_path / "g.png"), GRAY16)
-    cv2.imwrite(str(tmp_path / "c.png"), COLOUR16[..., ::-1])
-    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([COLOUR16[..., ::-1], GRAY16]))
-    cv2.imwrite(str(tmp_path / "c.ppm"), COLOUR16[..., ::-1])
-    cv2.imwrite(str(tmp_path / "g.pgm"), GRAY16)
-    cv2.imwrite(str(tmp_path / "g.jp2"), GRAY16, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
-    for name in ("g.png", "g.pgm", "g.jp2"):
-        same(read_picture(tmp_path / name).pixels, GRAY16)
-    for name in ("c.png", "c.ppm"):
-        same(read_picture(tmp_path / name).pixels, COLOUR16)
-    picture = read_picture(tmp_path / "a.png")
-    same(picture.pixels, COLOUR16)
-    same(picture.alpha, GRAY16)
-
-
-def test_wide_values_say_how_they_are_scaled(tmp_path):
-    ramp = np.linspace(0, 1, 2400, dtype=np.float32).reshape(40, 60)
-    expected = np.rint(ramp.astype(np.float64) * 65535)
-    for name, values, words in (
-        ("one", ramp, "0 to 1"),
-        ("bytes", ramp * 255, "0 to 255"),
-        ("words", ramp * 65535, "0 to 65535"),
-        ("signed", ramp * 4 - 2, "black to white"),
-    ):
-        tifffile.imwrite(tmp_path / f"{name}.tif", values)
-        picture = read_picture(tmp_path / f"{name}.tif")
-        assert picture.pixels.dtype == np.uint16 and np.abs(picture.pixels - expected).max() <= 1
-        assert picture.note.endswith(f"taken as {words}")
-    tifffile.imwrite(tmp_path / "int.tif", GRAY16.astype(np.int32))
-    picture = read_picture(tmp_path / "int.tif")
-    same(picture.pixels, GRAY16)
-    assert picture.note.endswith("taken as 0 to 65535")
-    tifffile.imwrite(tmp_path / "nan.tif", np.full((4, 4), np.nan, np.float32))
-    with pytest.raises(BadPicture, match="not numbers"):
-        read_picture(tmp_path / "nan.tif")
+    Image.fromarray(photographs.coffee()).resize((2400, 1600)).save(path, quality=95, exif=exif)
+    full, reduced = read_rgb(path, 9999), read_rgb(path, 256)
+    same(full, read_picture(path).pixels)
+    assert full.shape == (2400, 1600, 3) and reduced.shape == (1200, 800, 3)
+    assert np.abs(resize(full, 1200, 800).astype(int) - reduced).mean() < 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff", "16-bit tiff"])
-def test_orientation_is_applied_once(tmp_path, orientation, kind):
+@pytest.mark.parametrize("kind", ["jpg", "png", "tiff", "16-bit tiff"])
+def test_orientation(tmp_path, orientation, kind):
     stored = np.zeros((48, 64), np.uint8)
     stored[:16, :16], stored[:16, -16:] = 255, 128  # marks in two corners tell all eight apart
-    upright = (
-        Image.fromarray(stored).transpose(TURNS[orientation])
-        if orientation > 1
-        else Image.fromarray(stored)
-    )
     exif = Image.Exif()
-    exif[0x0112], exif[271] = orientation, "Maker"
-    path = tmp_path / f"a.{kind[-4:].strip()}"
+    exif[0x0112] = orientation
     if kind == "16-bit tiff":
         deep = np.dstack([stored, stored, stored // 2]).astype(np.uint16) * 257
-        tifffile.imwrite(
-            path, deep, photometric="rgb", extratags=[(0x0112, "H", 1, orientation, True)]
-        )
+        tags = [(0x0112, "H", 1, orientation, True)]
+        (tmp_path / "a").write_bytes(tif(deep, extratags=tags))
     else:
-        save(path, np.dstack([stored, stored, stored // 2]), exif=exif)
-    picture = read_picture(path)
-    values = reader.eight_bits(picture.pixels)[..., 0].astype(int)
-    assert values.shape == upright.size[::-1]
-    assert np.abs(values - np.asarray(upright)).mean() < 4
-    write_picture(tmp_path / "out.png", picture.pixels, picture)
-    same(read_picture(tmp_path / "out.png").pixels, picture.pixels)  # turned no second time
-    with Image.open(tmp_path / "out.png") as out:
-        assert out.getexif().get(0x0112, 1) == 1
-        assert kind == "16-bit tiff" or out.getexif()[271] == "Maker"
+        name = {"jpg": "JPEG"}.get(kind, kind)
+        save(tmp_path / "a", np.dstack([stored, stored, stored // 2]), format=name, exif=exif)
+    with Image.open(save(tmp_path / "b.png", stored, exif=exif)) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    values = eight_bits(read_picture(tmp_path / "a").pixels)[..., 0].astype(int)
+    assert values.shape == upright.shape and np.abs(values - upright).mean() < 4
 
 
-TURNS = dict(
-    enumerate(
-        (
-            Image.Transpose.FLIP_LEFT_RIGHT,
-            Image.Transpose.ROTATE_180,
-            Image.Transpose.FLIP_TOP_BOTTOM,
-            Image.Transpose.TRANSPOSE,
-            Image.Transpose.ROTATE_270,
-            Image.Transpose.TRANSVERSE,
-            Image.Transpose.ROTATE_90,
-        ),
-        start=2,
-    )
-)
+def test_what_is_hidden_does_not_matter(tmp_path):
+    """Training sees the same picture whatever lies under alpha 0."""
+    seen = np.hypot(*np.mgrid[-20:20, -30:30]) < 18
+    found = []
+    for under in (COLOUR, 0, 255):
+        pixels = np.where(seen[..., None], COLOUR, under).astype(np.uint8)
+        save(tmp_path / "a.png", np.dstack([pixels, seen * np.uint8(255)]))
+        same(read_picture(tmp_path / "a.png").pixels, pixels)  # the result's own lightness
+        found.append(read_rgb(tmp_path / "a.png", 64))
+    same(found[0], found[1])
+    same(found[0], found[2])
+    same(found[0][seen], COLOUR[seen])
+    assert np.abs(found[0][~seen] - COLOUR[seen].mean(axis=0)).max() <= 0.5
 
 
-def test_first_of_several_frames(tmp_path):
-    frames = [Image.fromarray(np.roll(GRAY, 10 * i)) for i in range(3)]
-    picture = read_picture(
-        save(tmp_path / "a.tiff", frames[0], save_all=True, append_images=frames[1:])
-    )
-    same(picture.pixels, GRAY)
-    assert picture.note == "first of 3 frames"
-
-
-def test_content_decides_and_not_the_name(tmp_path):
-    same(read_picture(save(tmp_path / "a.jpg", GRAY, format="PNG")).pixels, GRAY)
-    same(read_picture(save(tmp_path / "nameless", GRAY, format="PNG")).pixels, GRAY)
-
-
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
-def test_first_frame_of_an_animation(tmp_path, kind):
-    frames = [Image.fromarray(np.roll(COLOUR, 10 * i)) for i in range(3)]
-    options = {"WEBP": {"lossless": True}}.get(kind, {})
-    path = save(
-        tmp_path / "a", frames[0], format=kind, save_all=True, append_images=frames[1:], **options
-    )
-    picture = read_picture(path)
-    assert (
-        picture.note == "first of 3 frames"
-        and np.abs(picture.pixels.astype(int) - COLOUR).mean() < 12
-    )
-
-
-def test_less_usual_jpegs(tmp_path):
-    """Progressive; CMYK; YCCK, which Adobe's marker tells from CMYK; coded arithmetically: a picture or one line."""
-    same(
-        read_picture(save(tmp_path / "p.jpg", COLOUR, progressive=True, quality=95)).pixels,
-        np.asarray(Image.open(save(tmp_path / "b.jpg", COLOUR, quality=95))),
-    )
-    cmyk = save(tmp_path / "cmyk.jpg", COLOUR, "CMYK", quality=95)
-    assert np.abs(read_picture(cmyk).pixels.astype(int) - COLOUR).mean() < 5
-    content = bytearray(cmyk.read_bytes())
-    content[content.index(b"Adobe") + 11] = 2
-    (tmp_path / "ycck.jpg").write_bytes(content)
-    with Image.open(tmp_path / "ycck.jpg") as image:
-        expected = np.asarray(image.convert("RGB"))
-    same(read_picture(tmp_path / "ycck.jpg").pixels, expected)
-    content = bytearray(save(tmp_path / "gray.jpg", GRAY).read_bytes())
-    content[content.index(b"\xff\xc0") + 1] = (
-        0xC9  # its Huffman codes, read as an arithmetic code, are some picture
-    )
-    (tmp_path / "arithmetic.jpg").write_bytes(content)
-    try:
-        assert read_picture(tmp_path / "arithmetic.jpg").pixels.shape == GRAY.shape
-    except BadPicture as error:
-        assert "\n" not in str(error)
-
-
-def test_postscript_is_no_picture_but_a_program(tmp_path, monkeypatch):
-    """Pillow hands EPS, whatever its name, to Ghostscript."""
-    ghostscript, trace = tmp_path / "gs", tmp_path / "ran"
-    ghostscript.write_text(f"#!/bin/sh\ntouch {trace}\n")
-    ghostscript.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
-    path = save(tmp_path / "a.jpg", COLOUR, format="EPS")
-    with Image.open(path) as image, contextlib.suppress(OSError):
-        image.load()
-    trace.unlink()  # the trap works
-    with pytest.raises(BadPicture, match="not a picture that can be read"):
-        read_picture(path)
-    assert not trace.exists() and looks_like_picture(tmp_path / "a.eps")  # a line says so
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_broken_files_are_one_line(tmp_path):
-    whole = {}
-    for kind in ("PNG", "JPEG", "TIFF", "WEBP", "GIF"):
-        buffer = io.BytesIO()
-        Image.fromarray(data.astronaut()).save(buffer, kind)
-        whole[kind] = buffer.getvalue()
-    bad = {f"half.{kind}": content[: len(content) // 2] for kind, content in whole.items()}
-    bad |= {f"head.{kind}": content[:20] for kind, content in whole.items()}
-    png = bytearray(whole["PNG"])
-    png[len(png) // 2] ^= 255
-    bad |= {
-        "flipped.png": bytes(png),
-        "text.jpg": b"hello",
-        "empty.png": b"",
-        "zeros.tif": bytes(1000),
-    }
-    for name, content in bad.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(BadPicture) as error:
-            read_picture(tmp_path / name)
-        assert 3 < len(str(error.value)) < 120 and "\n" not in str(error.value)
-    with pytest.raises(BadPicture, match="No such file"):
-        read_picture(tmp_path / "missing.png")
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_noise_never_escapes_as_another_error(tmp_path):
-    """Bytes changed at random either still decode or give BadPicture."""
-    rng = random.Random(0)
-    for kind in ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "TGA"):
-        buffer = io.BytesIO()
-        Image.fromarray(COLOUR).save(buffer, kind, icc_profile=ADOBE)
-        for _ in range(25):
-            content = bytearray(buffer.getvalue())
-            for _ in range(4):
-                content[rng.randrange(min(len(content), 900))] = rng.randrange(256)
-            (tmp_path / "a").write_bytes(content)
-            try:
-                read_picture(tmp_path / "a", max_pixels=10**6)
-            except BadPicture as error:
-                assert "\n" not in str(error)
-
-
-def test_too_large_is_refused_by_the_header(tmp_path):
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
-    chunk = b"IHDR" + header
-    bomb = (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    )
-    bomb += struct.pack(">I", 10) + b"IDAT" + bytes(14)
-    (tmp_path / "bomb.png").write_bytes(bomb)
-    with pytest.raises(BadPicture, match="too large"):
-        read_picture(tmp_path / "bomb.png")
+def test_limit_of_pixels(tmp_path):
     path = save(tmp_path / "a.png", GRAY)
     for read in (read_picture, reader.picture_size):
         with pytest.raises(BadPicture, match="60 x 40 is too large, the limit is 2,399 pixels"):
@@ -339,23 +347,23 @@ def test_too_large_is_refused_by_the_header(tmp_path):
 
 def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")  # opening it for reading would wait for ever
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "s.png"))
-    for path in (tmp_path / "pipe.jpg", tmp_path / "s.png", "/dev/zero", tmp_path):
+    for path in (tmp_path / "pipe.jpg", "/dev/zero", tmp_path):
         with pytest.raises(BadPicture, match="not a regular file"):
             read_picture(path)
-    os.rename(tmp_path / "pipe.jpg", tmp_path / "pipe")
-    assert not looks_like_picture(tmp_path / "pipe")
+    with pytest.raises(BadPicture, match="No such file"):
+        read_picture(tmp_path / "missing.png")
 
 
 def test_what_looks_like_a_picture(tmp_path):
     (tmp_path / "notes.txt").write_text("P5 is how a PGM begins, BM a bitmap")
     (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100))
     (tmp_path / "text.JPG").write_text("no picture, but it says so")
+    (tmp_path / "a.cr2").write_text("a line says why it is not read")
     (tmp_path / "._a.jpg").write_bytes(b"\0\5\x16\7")
     (tmp_path / ".partial-1234-a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    os.mkfifo(tmp_path / "pipe")
     kinds = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000")
     for kind in kinds:
         save(tmp_path / f"{kind}_without_suffix", COLOUR, format=kind)
     found = {path.name for path in find_files(tmp_path) if looks_like_picture(path)}
-    assert found == {"text.JPG", *(f"{kind}_without_suffix" for kind in kinds)}
+    assert found == {"text.JPG", "a.cr2", *(f"{kind}_without_suffix" for kind in kinds)}

@@ -100,3 +100,14 @@ def test_one_file_has_no_record(tmp_path):
     record.begin()
     record.end()
     assert not os.listdir(tmp_path) and record.differences() == ""
+
+
+def test_shards_that_begin_together_keep_the_record(tmp_path):
+    """The second finds results of the first, and a record of its own settings."""
+    first, second = Record(tmp_path / "out", OLD), Record(tmp_path / "out", OLD)
+    first.begin()
+    write(tmp_path / "out" / "a.png")
+    second.begin()
+    assert Record(tmp_path / "out", OLD).stored == OLD
+    other = Record(tmp_path / "out", NEW)
+    assert other.differences() == "saturation 1.0, now 1.2"

@@ -1,15 +1,14 @@
-"""Zhang et al.'s network: blocks, bins, soft encoding, rebalancing, annealed mean, files, the command line."""
+"""Zhang et al.'s network: blocks, bins, soft encoding, rebalancing, annealed mean, training."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+import test as colorizing
+import train
 from data import color
 from data.preprocess import target
 from models import file as model_file
@@ -21,7 +20,6 @@ from training.optimizer import make_optimizer
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
 WIDTH = 1 / 32
 FLAT = np.ones(313)
 
@@ -107,6 +105,8 @@ def test_encoding_is_that_of_the_five_nearest_bins():
         np.random.default_rng(0).uniform(-120, 120, (4, 5, 2)).astype("float32")
     )  # of which many leave the gamut
     found = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(ab)))
+    far = zhang2016.encode(ops.convert_to_tensor(np.full((1, 2), 300, "float32")))
+    assert np.isclose(ops.sum(far), 1)  # outside of all bins
     expected = np.zeros((20, 313))
     for row, point in zip(expected, ab.reshape(-1, 2).astype("float64")):
         distance = np.linalg.norm(zhang2016.bins() - point, axis=1)
@@ -115,13 +115,6 @@ def test_encoding_is_that_of_the_five_nearest_bins():
         row[nearest] = gaussian / gaussian.sum()
     assert np.abs(found.reshape(20, 313) - expected).max() < 1e-3
     assert ((found > 0).sum(axis=-1) <= 5).all() and np.allclose(found.sum(axis=-1), 1, atol=1e-6)
-
-
-def test_far_from_all_bins_the_encoding_is_finite():
-    z = ops.convert_to_numpy(
-        zhang2016.encode(ops.convert_to_tensor(np.full((1, 2), 300, "float32")))
-    )
-    assert np.isfinite(z).all() and z.sum() == pytest.approx(1)
 
 
 def test_colours_are_counted_by_their_nearest_bin():
@@ -162,7 +155,7 @@ def test_pictures_without_colour_are_left_out_of_the_loss():
 
 
 def test_the_data_decide_the_initial_weights():
-    """Each channel has mean 0 and variance 1 before its ReLU, and filters are patches: the same for the same seed."""
+    """Each channel has mean 0 and variance 1 before its ReLU; a seed gives the same filters."""
     first, again, other = (zhang2016.build(width=1 / 16) for _ in range(3))
     x = lightness(64, 64, 4)
     for network, seed in ((first, 0), (again, 0), (other, 1)):
@@ -262,56 +255,19 @@ def test_the_annealed_mean_lies_between_mean_and_mode():
     assert 0 < np.linalg.norm(found - mode) < np.linalg.norm(mean - mode)
 
 
-def test_any_size_divisible_by_eight_and_the_quarter():
-    network = zhang2016.build(width=WIDTH)
-    x = lightness(40, 56)
-    quarter = run(keras.Model(network.input, network.get_layer("ab").output), x)
-    full = run(network, x)
-    assert quarter.shape == (2, 10, 14, 2) and full.shape == (2, 40, 56, 2)
-    assert np.array_equal(full, np.repeat(np.repeat(quarter, 4, axis=1), 4, axis=2))
-
-
-def test_mixed_precision_keeps_the_read_out_in_float32():
-    network = zhang2016.build(width=WIDTH, precision="mixed_bfloat16")
-    assert {
-        network.get_layer(n).compute_dtype for n in ("logits", "annealed", "probabilities", "ab")
-    } == {"float32"}
-    assert network.get_layer("conv8_3").compute_dtype == "bfloat16"
-
-
-def test_a_saved_file_gives_the_same_output(tmp_path):
-    model = small_model()
-    model.train_on_batch(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8))
-    card = {"arguments": {"width": WIDTH}, "size": 64, "saturation": 1.0}
-    model_file.save(tmp_path / "x.keras", "zhang2016", model.network.get_weights(), card)
-    network, _ = model_file.load(tmp_path / "x.keras")
-    plain_keras = keras.models.load_model(tmp_path / "x.keras", safe_mode=True)
-    assert np.array_equal(run(network, lightness()), run(model.network, lightness()))
-    assert np.array_equal(run(plain_keras, lightness()), run(network, lightness()))
-    assert network.get_layer("norm1").get_weights()[0].any()  # the moving mean
-
-
-def command(script, *arguments):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / script), *map(str, arguments)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_train_and_colorize_from_the_command_line(photographs, tmp_path):
+def test_train_and_colorize(photographs, tmp_path, capsys):
     run_folder = tmp_path / "run"
-    options = ["--preset", "zhang", "--width", WIDTH, "--size", 64, "--batch", 8, "--epochs", 2]
-    said = command(
-        "train.py", "--data", photographs, *options, "--ema-decay", 0.5, "--run", run_folder
-    )
-    assert "variation -" in said
+    small = ["--width", WIDTH, "--size", 64, "--batch", 8, "--epochs", 2, "--ema-decay", 0.5]
+    arguments = ["--preset", "zhang", "--data", photographs, "--run", run_folder, *small]
+    train.main([str(argument) for argument in arguments])
+    assert "variation -" in capsys.readouterr().out
     counts = json.loads((run_folder / "statistics.json").read_text())
     assert len(counts) == 313 and sum(counts) == 22 * 16 * 16
-    network, card = model_file.load(run_folder / "best.keras")
-    assert card["statistics"] == counts and network.name == "zhang2016"
+    network, metadata = model_file.load(run_folder / "best.keras")
+    assert metadata["statistics"] == counts and network.name == "zhang2016"
     started = runs.read(run_folder)  # a resumed run does not count again
     assert Dataset(started.config, started.rows).statistics(None, run_folder) == counts
 
-    command("test.py", photographs / "0", tmp_path / "out", "--model", run_folder / "best.keras")
+    arguments = [photographs / "0", tmp_path / "out", "--model", run_folder / "best.keras"]
+    assert colorizing.main([str(argument) for argument in arguments]) == 0
     assert len(list((tmp_path / "out").glob("*.png"))) == 8

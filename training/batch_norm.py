@@ -6,10 +6,10 @@ from data.preprocess import training_inputs
 
 
 def update_batch_norm(model, batches):
-    """Make batch normalisation's moving statistics those of the weights that are in place: means over some batches.
+    """Set batch normalisation's moving statistics to means over some batches.
 
-    The optimizer averages trainable weights alone, and statistics that were gathered under other weights do not fit the
-    average.
+    The optimizer averages trainable weights alone, and statistics that were gathered under other
+    weights do not fit the average.
 
     Args:
         model: a TrainingModel.
@@ -27,12 +27,10 @@ def update_batch_norm(model, batches):
 
 def batch_norms(model):
     """The batch normalisations of a model, those of the models in it included."""
-    inner = [
-        norm
-        for layer in model.layers
-        if isinstance(layer, keras.Model)
-        for norm in batch_norms(layer)
-    ]
-    return inner + [
-        layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found += batch_norms(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            found.append(layer)
+    return found

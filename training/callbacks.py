@@ -1,4 +1,4 @@
-"""What happens beside the steps of a training: checkpoints, stops, the rate, the bar."""
+"""Keras callbacks: checkpoints, interrupts, the learning rate, progress."""
 
 import math
 import os
@@ -10,26 +10,36 @@ import numpy as np
 from tqdm import tqdm
 
 from training import checkpoint
+from training.devices import STOPPED
+from training.run import RunError
 from utils import printable
 
 CHECK_STEPS = 100  # steps, at most, after which a loss that is not finite is found
 
 
-class Diverged(ArithmeticError):
-    """The loss or a weight is no finite number any more. The message is one line that says where and what is left."""
+class Diverged(RunError):
+    """The loss or a weight is no longer a finite number: where, and which checkpoint is left."""
+
+    status = 1
+
+    def __init__(self, reason, progress):
+        step = progress["step"]
+        kept = f"the last checkpoint is of step {step}" if step else "there is no checkpoint yet"
+        advice = "a new run with a smaller --learning-rate or other pictures may go further"
+        super().__init__(f"{reason}; {kept}; {advice}")
 
 
-def advice(progress):
-    kept = (
-        f"the last checkpoint is of step {progress['step']}"
-        if progress["step"]
-        else "there is no checkpoint yet"
-    )
-    return f"{kept}; a new run with a smaller --learning-rate or other pictures may go further"
+class Stopped(RunError):
+    """The run was asked to stop, and is saved."""
+
+    status = STOPPED
+
+    def __init__(self, where):
+        super().__init__(f"stopped and saved {where}: the same command with --resume goes on")
 
 
 class Plateau:
-    """Keras' ReduceLROnPlateau with the paper's settings, fed epoch by epoch so that its state can be kept."""
+    """Keras' ReduceLROnPlateau with the paper's settings, as a state that can be saved."""
 
     def __init__(self, model, config, state):
         self.callback = None
@@ -39,10 +49,8 @@ class Plateau:
             )
             self.callback.set_model(model)
             self.callback.on_train_begin()
-            self.callback.best, self.callback.wait = state or (
-                self.callback.best,
-                self.callback.wait,
-            )
+            if state:
+                self.callback.best, self.callback.wait = state
 
     def step(self, epoch, val_loss):
         if self.callback:
@@ -53,9 +61,10 @@ class Plateau:
 
 
 class Interrupt:
-    """The first Ctrl-C or SIGTERM asks for a stop after the step in hand, the second stops at once.
+    """The first Ctrl-C or SIGTERM asks for a stop after this step, the second stops at once.
 
-    Several processes stop after the same step, on which JAX's preemption service agrees when one of them gets a SIGTERM.
+    Several processes stop after the same step: JAX's preemption service agrees on it when one of
+    them gets a SIGTERM.
     """
 
     def __init__(self, devices):
@@ -73,26 +82,28 @@ class Interrupt:
 
     def _ask(self, number, frame):
         if self.asked:
-            sys.exit(130)
+            sys.exit(STOPPED)
         self.asked = True
         tqdm.write("stopping after this step; once more stops at once")
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Checkpoints inside an epoch; and the raw weights at its end, before `fit` puts their moving average in place."""
+    """Checkpoints in an epoch, and the raw weights at its end, before `fit` puts EMA's there."""
 
-    def __init__(self, run, progress, batches, means, last, every, interrupt, write=True):
-        """`means`: the state of the metrics of an epoch that is taken up in its middle; `last`: the step it ends with."""
+    def __init__(self, folder, progress, batches, means, last, config, interrupt):
+        """
+        Args:
+            folder: of the run; None: this process writes nothing.
+            progress: dict, whose "step" is that of the last checkpoint.
+            batches: of the epoch, from the next step on.
+            means: the state of the metrics of an epoch that is resumed in its middle.
+            last: the epoch's last step.
+            config: configs.Config.
+            interrupt: an Interrupt.
+        """
         super().__init__()
-        self.run, self.progress, self.batches, self.means, self.last = (
-            run,
-            progress,
-            batches,
-            means,
-            last,
-        )
-        self.write = write
-        self.every, self.interrupt = every, interrupt
+        self.folder, self.progress, self.batches, self.means = folder, progress, batches, means
+        self.last, self.every, self.interrupt = last, config.checkpoint_steps, interrupt
         self.first, self.stopped, self.losses = progress["step"], False, []
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -110,8 +121,8 @@ class CheckpointCallback(keras.callbacks.Callback):
         if self.interrupt.asked or step % self.every == 0:
             state = self.finite_state(step)
             self.progress["step"] = step
-            if self.write:
-                checkpoint.write(self.run, state, self.progress)
+            if self.folder:
+                checkpoint.write(self.folder, state, self.progress)
         if self.interrupt.asked:
             self.stopped = self.model.stop_training = True
 
@@ -119,7 +130,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self.weights = self.finite_state(self.last)["weights"]
 
     def check_losses(self, step):
-        """Raise Diverged if a loss since the last check, up to that of `step`, is not finite: a running mean stays so."""
+        """Raise Diverged if a loss since the last check, up to that of `step`, is not finite."""
         losses = [float(loss) for loss in self.losses]
         self.losses.clear()
         for i, loss in enumerate(losses, start=step - len(losses) + 1):
@@ -136,38 +147,36 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def give_up(self, step, reason):
         pictures = ", ".join(map(printable, self.batches.paths(step - self.first - 1)))
-        raise Diverged(
-            f"{reason} at step {step}, of the pictures {pictures}; {advice(self.progress)}"
-        )
+        raise Diverged(f"{reason} at step {step}, of the pictures {pictures}", self.progress)
 
 
 class ProgressBar(keras.callbacks.Callback):
     """The progress bar of one epoch, with the last validation beside the running loss.
 
-    On several devices of TensorFlow the running loss is that of the first one's pictures; what is logged is of all.
+    On several devices of TensorFlow the running loss is that of the first one's pictures; what is
+    logged is of all.
     """
 
-    def __init__(self, title, steps, batch, history, shown=True):
+    def __init__(self, epoch, config, steps, history, visible=True):
         super().__init__()
+        self.batch, self.last = config.batch, ""
+        if history:
+            row = history[-1]
+            self.last = f", val_loss {row['val_loss']:.4f} relative {row['val_relative_mse']:.3f}"
         self.bar = tqdm(
-            desc=title, total=steps.stop * batch, initial=steps.start * batch, unit="picture", unit_scale=True,
-            disable=not shown, mininterval=0.5 if sys.stderr.isatty() else 60,
-        )  # fmt: skip
-        self.batch = batch
-        self.last = (
-            f", val_loss {history[-1]['val_loss']:.4f} relative {history[-1]['val_relative_mse']:.3f}"
-            if history
-            else ""
+            desc=f"epoch {epoch + 1}/{config.epochs}",
+            total=steps.stop * self.batch,
+            initial=steps.start * self.batch,
+            unit="picture",
+            unit_scale=True,
+            disable=not visible,
+            mininterval=0.5 if sys.stderr and sys.stderr.isatty() else 60,
         )
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.bar.update(
-            self.batch
-        ):  # drawn just now: only then are the numbers fetched from the device
-            self.bar.set_postfix_str(
-                f"loss {float(logs['loss']):.4f} relative {float(logs['relative_mse']):.3f}{self.last}",
-                False,
-            )
+        if self.bar.update(self.batch):  # drawn just now: only then fetch numbers from the device
+            now = f"loss {float(logs['loss']):.4f} relative {float(logs['relative_mse']):.3f}"
+            self.bar.set_postfix_str(now + self.last, False)
 
     def __enter__(self):
         return self

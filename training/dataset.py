@@ -1,6 +1,7 @@
-"""The pictures of a run, as its manifest says: batches to train on, to validate on, and a fixed few to look at."""
+"""The pictures of a run, by its manifest: to train on, to validate on, a fixed few to look at."""
 
 import json
+from collections import Counter
 
 import numpy as np
 from tqdm import tqdm
@@ -26,39 +27,32 @@ class Dataset:
             process, processes: number of this process and how many train together.
         """
         self.config, self.share = config, (process, processes)
+        counts = Counter(row["split"] for row in rows)
+        self.summary = ", ".join(f"{counts[split]} {split}" for split in manifest.SPLITS)
         self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
         self.classes = manifest.class_names(rows) if config.labels_from_folders else []
-        self.labels = {
-            s: manifest.labels(rows, s, self.classes) if self.classes else None
-            for s in ("train", "val")
-        }
+        self.labels = dict.fromkeys(("train", "val"))
+        if self.classes:
+            self.labels = {s: manifest.labels(rows, s, self.classes) for s in self.labels}
         self.steps_per_epoch = steps_of(len(self.train), config.batch, config.as_published)
 
     def batches(self, epoch, steps=None):
         """The batches of an epoch, or those of its range of `steps`."""
-        config = self.config
-        order = Order(
-            config.seed, epoch, config.crop, config.mirror, config.load_size, config.as_published
-        )
-        labels, nearest = self.labels["train"], config.as_published
-        return Batches(
-            self.train, config.size, config.batch, order, steps, labels, self.share, nearest
-        )
+        c = self.config
+        order = Order(c.seed, epoch, c.crop, c.mirror, c.load_size, short_batch=c.as_published)
+        options = {"labels": self.labels["train"], "share": self.share, "nearest": c.as_published}
+        return Batches(self.train, c.size, c.batch, order, steps, **options)
 
     def validation(self):
-        config = self.config
-        options = {
-            "labels": self.labels["val"],
-            "share": self.share,
-            "nearest": config.as_published,
-        }
-        return Validation(self.val, config.size, config.batch, **options)
+        c = self.config
+        options = {"labels": self.labels["val"], "share": self.share, "nearest": c.as_published}
+        return Validation(self.val, c.size, c.batch, **options)
 
     def pictures_seen(self, step):
         """How many training pictures the first `step` steps saw, repetitions counted."""
         epochs, steps = divmod(step, self.steps_per_epoch)
-        whole = min(self.steps_per_epoch * self.config.batch, len(self.train))
-        return epochs * whole + steps * self.config.batch
+        in_epoch = min(self.steps_per_epoch * self.config.batch, len(self.train))
+        return epochs * in_epoch + steps * self.config.batch
 
     def monitored(self):
         """The validation pictures to look at, the same in every epoch: uint8 (N, S, S, 3)."""
@@ -67,20 +61,21 @@ class Dataset:
         return Batches([self.val[i] for i in chosen], config.size, len(chosen))[0][0]
 
     def statistics(self, function, folder=None):
-        """The sum of `function` of target ab (N, S, S, 2) over some training pictures: a list, kept in the run folder."""
+        """The sum of `function` of target ab (N, S, S, 2) over some training pictures: a list.
+
+        It is kept in the folder of the run. Raises RunError if the file there is damaged.
+        """
         path = folder / "statistics.json" if folder else None
         if path and path.exists():
             try:
                 return json.loads(path.read_text())
             except ValueError as error:
                 raise RunError(f"{path}: damaged; it is made anew when it is removed") from error
-        config = self.config
-        chosen = np.random.default_rng([config.seed, 4]).permutation(len(self.train))[:COUNTED]
-        batches, total = Batches([self.train[i] for i in chosen], config.size, 16), 0
+        c = self.config
+        chosen = np.random.default_rng([c.seed, 4]).permutation(len(self.train))[:COUNTED]
+        batches, total = Batches([self.train[i] for i in chosen], c.size, 16), 0
         for i in tqdm(range(len(batches)), "statistics of the training pictures", leave=False):
-            total = total + function(
-                target(batches[i][0], config.saturation, config.clip_saturation)
-            )
+            total = total + function(target(batches[i][0], c.saturation, c.clip_saturation))
         if path:
             with atomic(path) as temporary:
                 temporary.write_text(json.dumps(total.tolist()))

@@ -1,6 +1,7 @@
-"""What a training runs on: one device, those of a host, or, on JAX, those of several; each batch is split evenly.
+"""Devices of a training: those of one process or, on JAX, of several; each batch is split evenly.
 
-TensorFlow splits by `tf.distribute.MirroredStrategy`, JAX by `keras.distribution.DataParallel`, torch not at all here.
+TensorFlow splits by `tf.distribute.MirroredStrategy`, JAX by `keras.distribution.DataParallel`,
+torch trains on one device.
 """
 
 import contextlib
@@ -27,20 +28,16 @@ class Devices:
         kind = "GPU" if self.names[0].startswith(("gpu", "cuda")) else "CPU"
         if kind == "CPU" and len(self.names) == 1:
             return "the CPU (no GPU found)"
-        return f"{len(self.names)} {kind}" + f" of {self.processes} processes" * (
-            self.processes > 1
-        )
+        of = f" of {self.processes} processes" if self.processes > 1 else ""
+        return f"{len(self.names)} {kind}{of}"
 
     def scope(self):
         """Around the making of a model that is to be trained."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def alone(self):
-        """Around the making and the use of a model that lives in this process, on one device."""
-        if len(self.names) == 1 or self.strategy:
-            yield
-            return
+    def single_device(self):
+        """Around the making and the use of a model that only this process has, on one device."""
         kept = keras.distribution.distribution()
         keras.distribution.set_distribution(None)
         try:
@@ -49,10 +46,10 @@ class Devices:
             keras.distribution.set_distribution(kept)
 
     @contextlib.contextmanager
-    def together(self):
-        """Around the work of several processes: one that fails ends at once, and with it the others.
+    def abort_all_on_error(self):
+        """Around the work of several processes: one that fails ends at once, and so do the others.
 
-        JAX would let it wait at its exit for the others, which wait for it in the middle of a step.
+        At its regular exit JAX would wait for them, and they for it, in the middle of a step.
         """
         try:
             yield
@@ -65,7 +62,7 @@ class Devices:
             sys.stderr.flush()
             os._exit(status)
 
-    def wait(self, name):
+    def barrier(self, name):
         """Wait until all processes have come to this line."""
         if self.processes > 1:
             from jax.experimental import multihost_utils
@@ -73,7 +70,7 @@ class Devices:
             multihost_utils.sync_global_devices(name)
 
     def asked_to_stop(self, step):
-        """Whether all processes are to stop after this step, because one of them was sent SIGTERM. Asked at every step."""
+        """Whether all processes stop after this step: one got a SIGTERM. Asked at every step."""
         from jax.experimental import multihost_utils
 
         return multihost_utils.reached_preemption_sync_point(step)
@@ -83,65 +80,50 @@ def use(count=None, coordinator=None, process=None):
     """Take the devices for all that is made from now on.
 
     Args:
-        count: of the devices of this host; None: all GPUs (or whatever else the backend finds).
+        count: of the devices of this process; None: all GPUs, or whatever else the backend finds.
         coordinator: "HOST:PORT" of process 0, for a training by several processes.
         process: (number of this process, number of processes).
 
     Raises:
         ValueError: that cannot be had; the message is one line.
     """
-    backend = keras.backend.backend()
-    if backend == "torch":
-        return _torch(count, coordinator)
+    backend, strategy = keras.backend.backend(), None
     number, processes = process or (0, 1)
     if coordinator:
         if backend != "jax":
             raise ValueError(
-                "--coordinator: several processes train on JAX alone: KERAS_BACKEND=jax"
+                "--coordinator: only JAX trains in several processes: KERAS_BACKEND=jax"
             )
-        _join(coordinator, number, processes)
-    names = keras.distribution.list_devices()
-    if count is not None and (coordinator or not 1 <= count <= len(names)):
-        raise ValueError(
-            f"--devices {count}: "
-            + (f"there are {len(names)}" if not coordinator else "goes with one process")
-        )
+        import jax
+
+        jax.config.update("jax_enable_preemption_service", True)
+        try:
+            keras.distribution.initialize(coordinator, processes, number)
+        except Exception as error:
+            raise ValueError(
+                f"--coordinator {coordinator}: {str(error).splitlines()[0]}"
+            ) from error
+    if backend == "torch":
+        import torch
+
+        names = ["cuda:0" if torch.cuda.is_available() else "cpu:0"]
+    else:
+        names = keras.distribution.list_devices()
+    if count is not None and not 1 <= count <= len(names):
+        raise ValueError(f"--devices {count}: there are {len(names)} for {backend}")
     names = names[:count]
-    strategy = None
     if len(names) > 1 and backend == "tensorflow":
         import tensorflow as tf
 
         strategy = tf.distribute.MirroredStrategy(names)
     elif len(names) > 1:
-        keras.distribution.set_distribution(
-            keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
-        )
+        parallel = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+        keras.distribution.set_distribution(parallel)
     return Devices(names, strategy, number, processes)
 
 
-def _torch(count, coordinator):
-    import torch
-
-    found = torch.cuda.device_count()
-    if coordinator or count not in (None, 1):
-        raise ValueError("torch trains on one device here; TensorFlow and JAX take several")
-    if found > 1 and count is None:
-        print(f"torch: one GPU of {found} is used; TensorFlow and JAX take all")
-    return Devices(["cuda:0" if found else "cpu:0"])
-
-
-def _join(coordinator, number, processes):
-    import jax
-
-    jax.config.update("jax_enable_preemption_service", True)
-    try:
-        keras.distribution.initialize(coordinator, processes, number)
-    except Exception as error:
-        raise ValueError(f"--coordinator {coordinator}: {str(error).splitlines()[0]}") from error
-
-
 def replicas():
-    """Among how many devices the step is split that is being traced. 1 on JAX, whose step sees the whole batch."""
+    """Among how many devices the step being traced is split. 1 on JAX, which sees all pictures."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf
@@ -150,7 +132,7 @@ def replicas():
 
 
 def compiles():
-    """Whether the step is compiled by XLA: always on JAX; on TensorFlow on one GPU, where it pays; on a CPU it costs."""
+    """Whether XLA compiles the step: on JAX; on TensorFlow on one GPU, where it pays."""
     backend = keras.backend.backend()
     gpu = backend == "tensorflow" and keras.distribution.list_devices()[0].startswith("gpu")
     return backend == "jax" or (gpu and replicas() == 1)

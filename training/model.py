@@ -1,4 +1,4 @@
-"""What is trained: the recipe, a network and its loss as one keras.Model that takes uint8 pictures."""
+"""What is trained: the recipe, a network and its loss as one keras.Model of uint8 pictures."""
 
 from dataclasses import asdict
 
@@ -9,16 +9,19 @@ from configs import milestones
 from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
 from models import NETWORKS
-from training.batch_norm import batch_norms
+from training.batch_norm import batch_norms, update_batch_norm
 from training.devices import compiles, replicas
 from training.optimizer import make_optimizer
+from training.run import initial_weights
+
+BATCH_NORM_BATCHES = 50  # at most, for the statistics of averaged weights
 
 
 class RelativeMSE(keras.metrics.Metric):
-    """The squared error of ab over that of all-gray output (a = b = 0) on the same pictures: 1 is as good as no colour.
+    """The squared error of ab over that of gray output (a = b = 0): 1 is as good as no colour.
 
-    An MSE alone says nothing, since that of all-gray output depends on the photographs as much (0.02 to 0.05). The measure
-    is the same for every network, whatever its loss.
+    An MSE alone says nothing, since that of gray output depends on the photographs as much (0.02 to
+    0.05). The measure is the same for every network, whatever its loss.
     """
 
     def __init__(self, name="relative_mse"):
@@ -28,9 +31,8 @@ class RelativeMSE(keras.metrics.Metric):
 
     def update_state(self, ab, target, sample_weight=None):
         for total, difference in ((self.error, ab - target), (self.gray, target)):
-            errors = ops.mean(
-                ops.square(difference / 128), axis=(1, 2, 3)
-            )  # / 128: sums stay small
+            # / 128: sums stay small
+            errors = ops.mean(ops.square(difference / 128), axis=(1, 2, 3))
             total.assign_add(ops.sum(errors if sample_weight is None else errors * sample_weight))
 
     def result(self):
@@ -38,11 +40,12 @@ class RelativeMSE(keras.metrics.Metric):
 
 
 class TrainingModel(keras.Model):
-    """uint8 sRGB pictures (N, S, S, 3) -> {"ab": output, "target": K}, both float32 (N, S, S, 2) in Lab units, and more.
+    """uint8 sRGB (N, S, S, 3) -> {"ab": output, "target": K}, float32 (N, S, S, 2) in Lab units.
 
-    Lab, the saturation boost, Canny and the faults of degraded pictures are computed here, on the device, inside the
-    compiled step. Where a classifier is trained along, the numbers of the classes (N,) come beside the pictures. Weights
-    (N,) may come with them, for losses and metrics; their mean over an epoch is 1.
+    And what the loss compares. Lab, the saturation boost, Canny and the faults of degraded pictures
+    are computed here, on the device, inside the compiled step. Where a classifier is trained along,
+    the numbers of the classes (N,) come beside the pictures. Weights (N,) may come with them, for
+    losses and metrics; their mean over an epoch is 1.
     """
 
     def __init__(
@@ -61,29 +64,23 @@ class TrainingModel(keras.Model):
         """
         Args:
             network: from the `build` of a module of models/.
-            loss: of that module's `make_loss`: (output, target) -> (N,), one value for each picture.
+            loss: of that module's `make_loss`: (output, target) -> (N,), one value a picture.
             saturation, clip_saturation: of the target, see `data.preprocess.target`.
             loss_layer: the layer whose output the loss takes; None: the network's own output.
             classifier: logits (N, classes) of a classifier that is trained along; None: none.
             classification_weight: of the classifier's cross-entropy in the loss.
-            degraded_share: of the training pictures whose L gets faults (`data.degrade`); the target stays the clean one's.
+            degraded_share: of the training pictures whose L gets faults (`data.degrade`); the
+                target stays the clean one's.
             seed: of the faults.
         """
         super().__init__()
-        self.network, self.picture_loss, self.classification_weight = (
-            network,
-            loss,
-            classification_weight,
-        )
-        outputs = {
-            "ab": network.output,
-            "compared": network.get_layer(loss_layer).output if loss_layer else network.output,
-        }
+        self.network, self.picture_loss = network, loss
+        self.classification_weight = classification_weight
+        compared = network.get_layer(loss_layer).output if loss_layer else network.output
+        outputs = {"ab": network.output, "compared": compared}
         if classifier is not None:
             outputs["classes"] = classifier
-        self.trained = keras.Model(
-            network.input, outputs
-        )  # the network and the classifier: all that is learned
+        self.trained = keras.Model(network.input, outputs)  # the network and the classifier
         self.saturation, self.clip_saturation = saturation, clip_saturation
         self.degraded_share, self.seeds = degraded_share, keras.random.SeedGenerator(seed)
         self.relative_mse = RelativeMSE()
@@ -93,9 +90,8 @@ class TrainingModel(keras.Model):
 
     def call(self, rgb, training=None):
         faults = {"degrade": self.degrade} if training and self.degraded_share else {}
-        outputs = self.trained(
-            training_inputs(rgb, self.network.input, **faults), training=training
-        )
+        inputs = training_inputs(rgb, self.network.input, **faults)
+        outputs = self.trained(inputs, training=training)
         return outputs | {"target": target(rgb, self.saturation, self.clip_saturation)}
 
     def degrade(self, lightness):
@@ -110,7 +106,7 @@ class TrainingModel(keras.Model):
                 y, y_pred["classes"], from_logits=True
             )
             losses += self.classification_weight * entropy
-        # TensorFlow's optimizer adds up the gradients of the devices, each of which sees its share of the batch alone.
+        # TensorFlow's optimizer adds up the gradients of the devices, each of a share of the batch.
         return ops.mean(losses if sample_weight is None else losses * sample_weight) / replicas()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -128,7 +124,7 @@ def build_model(config, total_steps, dataset, folder):
         folder: of the run; None for a dry run.
 
     Returns:
-        (the compiled TrainingModel with its optimizer's state made, the metadata that travels with the saved network).
+        (the compiled TrainingModel, its optimizer's state made; metadata of the saved network).
     """
     keras.utils.set_random_seed(config.seed)
     module = NETWORKS[config.network]
@@ -148,29 +144,51 @@ def build_model(config, total_steps, dataset, folder):
         degraded_share=config.degrade,
         seed=config.seed,
     )
+    same = ("schedule", "warmup", "weight_decay", "beta_2", "ema_decay", "slow_rate", "precision")
     optimizer = make_optimizer(
         config.optimizer,
         config.learning_rate,
         total_steps=total_steps,
-        schedule=config.schedule,
-        warmup=config.warmup,
         milestones=milestones(config) if config.milestones else (),
-        weight_decay=config.weight_decay,
-        beta_2=config.beta_2,
-        ema_decay=config.ema_decay,
-        own_rate=module.OWN_RATE,
-        own_rate_factor=config.classification_rate,
-        precision=config.precision,
+        slow_prefixes=module.SLOW_PREFIXES,
+        **{name: getattr(config, name) for name in same},
     )
     model.compile(optimizer=optimizer, jit_compile=compiles())
     model.build((None, config.size, config.size, 3))
     optimizer.build(model.trainable_variables)
-    metadata = {
-        "arguments": arguments,
-        "size": config.size,
-        "saturation": config.saturation,
-        "training": asdict(config),
-    }
+    metadata = {"arguments": arguments, "size": config.size, "saturation": config.saturation}
+    metadata |= {"training": asdict(config)}
     metadata |= {"statistics": statistics} if statistics else {}
     metadata |= {"classes": len(classes), "scenes": classes} if classes else {}
     return model, metadata
+
+
+def set_initial_weights(model, config, dataset):
+    """Give a new run's model its initial weights, where those of `build` are not the ones.
+
+    Returns:
+        What the file of --init-from says of its own training; None without it.
+    """
+    initialize = NETWORKS[config.network].initialize
+    if config.init_from:
+        weights, before = initial_weights(config)
+        model.network.set_weights(weights)
+        return before
+    if initialize:
+        inputs = training_inputs(dataset.batches(0)[0][0], model.network.input)
+        initialize(model.network, inputs["lightness"], config.seed)
+    return None
+
+
+def validate(model, dataset, epoch):
+    """{"val_loss": ...} of the weights that `fit` ends on: their moving average, if there is one.
+
+    They are then what is logged and saved. Set anew, because on JAX they share the memory of the
+    optimizer's average, which `evaluate` would give away.
+    """
+    model.trained.set_weights(model.trained.get_weights())
+    if dataset.config.ema_decay and model.trained.non_trainable_variables:
+        steps = min(dataset.steps_per_epoch, BATCH_NORM_BATCHES)
+        update_batch_norm(model, dataset.batches(epoch, range(steps)))
+    metrics = model.evaluate(dataset.validation(), verbose=0, return_dict=True)
+    return {f"val_{name}": value for name, value in metrics.items()}

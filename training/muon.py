@@ -10,18 +10,19 @@ NARROW = 16  # channels: a kernel with fewer in or out is nearly a vector, and s
 
 
 class Muon(keras.optimizers.Muon):
-    """Keras' Muon, which also treats convolution kernels: each is flattened to a matrix (height * width * in, out).
+    """Keras' Muon that also takes kernels, flattened to matrices (height * width * in, out).
 
-    Keras leaves every variable that is not a matrix to AdamW. Here AdamW keeps biases, 1 x 1 kernels, kernels with fewer
-    than NARROW channels on either side, and the variables whose path matches `exclude_layers`.
+    Keras leaves every variable that is not a matrix to AdamW. Here AdamW keeps biases, 1 x 1
+    kernels, kernels with fewer than NARROW channels on either side, and the variables whose path
+    matches `exclude_layers`.
     """
 
     def __init__(self, learning_rate, *, products="float32", **options):
         """
         Args:
-            learning_rate: of both kinds of step. The update of a matrix has the root mean square that AdamW's has
-                (`rms_rate`), so that a rate for AdamW serves.
-            products: dtype of the matrix products in the Newton-Schulz iteration, such as "bfloat16".
+            learning_rate: of both kinds of step. The update of a matrix has the root mean square
+                that AdamW's has (`rms_rate`), so that a rate for AdamW serves.
+            products: dtype of the products in the Newton-Schulz iteration, such as "bfloat16".
             options: of keras.optimizers.Muon.
         """
         super().__init__(learning_rate, **options)

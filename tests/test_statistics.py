@@ -1,0 +1,182 @@
+"""Means and intervals over photographs and seeds, against SciPy and known distributions."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from evaluation import metrics, statistics
+
+RNG = np.random.default_rng
+
+
+def rows(**columns):
+    return [dict(zip(columns, values)) for values in zip(*columns.values())]
+
+
+# --- over photographs
+
+
+def test_interval_of_a_known_distribution():
+    values = RNG(1).normal(5, 2, 400)
+    value, low, high = statistics.bootstrap_interval([values])
+    half = 1.96 * values.std() / 20
+    assert value == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx((value - half, value + half), abs=0.03)
+    assert (value, low, high) == statistics.bootstrap_interval([values])
+    assert (value, low, high) != statistics.bootstrap_interval([values], seed=1)
+    assert statistics.bootstrap_interval([[3.0]]) == (3, 3, 3)
+
+
+def test_intervals_hold_the_mean_as_often_as_they_say():
+    rng = RNG(0)
+    found = [statistics.bootstrap_interval([rng.exponential(1, 100)])[1:] for _ in range(200)]
+    assert 0.88 < np.mean([low < 1 < high for low, high in found]) < 0.98
+
+
+def test_columns_share_the_samples():
+    """A quotient of two columns that rise and fall together is known better than either."""
+    gray, mse = RNG(0).random((2, 50)) + 0.1
+    found = statistics.bootstrap_interval([0.5 * gray, gray], np.divide)
+    assert found == pytest.approx((0.5, 0.5, 0.5))
+    quotient = mse.sum() / gray.sum()
+    assert statistics.bootstrap_interval([mse, gray], np.divide)[0] == pytest.approx(quotient)
+    found = statistics.bootstrap_interval([mse / gray], weights=gray)
+    assert found[0] == pytest.approx(quotient)
+
+
+def test_r_is_that_of_all_pixels_of_all_pictures():
+    ab, reference = RNG(0).normal(3, 20, (2, 5, 8, 6, 2)).astype(np.float32)
+    ab += 0.7 * reference + np.linspace(-30, 30, 5, dtype=np.float32)[:, None, None, None]
+    found = statistics.summarise([metrics.powers(x, y) for x, y in zip(ab, reference)])["r"]
+    expected = 1 - scipy.spatial.distance.cosine(ab.ravel(), reference.ravel())
+    assert found["mean"] == pytest.approx(expected, abs=1e-6)
+    assert -1 <= found["low"] < found["mean"] < found["high"] <= 1
+    for factor, r in ((2, 1), (-1, -1), (0, np.nan)):
+        found = statistics.summarise([metrics.powers(factor * y, y) for y in reference])["r"]
+        assert found["low"] == pytest.approx(r, nan_ok=True)
+
+
+def test_infinite_and_missing_numbers():
+    found = statistics.summarise(
+        [{"psnr": np.inf, "ciede2000": 1.0}, {"psnr": np.inf, "ssim": 0.5, "ciede2000": np.nan}]
+    )
+    assert found["psnr"] == {"mean": np.inf, "low": np.inf, "high": np.inf}
+    assert found["ssim"] == {"mean": 0.5, "low": 0.5, "high": 0.5}  # of the row that has it
+    assert np.isnan(found["ciede2000"]["mean"]) and set(found) == {"psnr", "ssim", "ciede2000"}
+    plain = statistics.plain({"a": [np.inf, -np.inf, np.nan, 1.0]})
+    assert plain == {"a": ["inf", "-inf", "nan", 1.0]}
+
+
+def test_delta_cf_is_of_the_means():
+    found = statistics.summarise(rows(cf_difference=[-3.0, -1, 1, -5], cf_distance=[3.0, 1, 1, 5]))
+    assert found["delta_cf"]["mean"] == 2 and found["off_cf"]["mean"] == 2.5
+    assert 0 <= found["delta_cf"]["low"] <= 2 <= found["delta_cf"]["high"]
+
+
+def test_pictures_of_rare_colours_weigh_more():
+    found = statistics.summarise(rows(auc_rebalanced=[90.0, 60.0], rarity=[1.0, 3.0]))
+    assert found["auc_rebalanced"]["mean"] == pytest.approx((90 + 3 * 60) / 4)
+
+
+def test_comparison_in_pairs():
+    """A small difference that every picture shows stands out of a large spread between them."""
+    rng = RNG(0)
+    base = rng.normal(24, 5, 100)
+    first = rows(psnr=base, bleed=base)
+    noise = rng.normal(0, 0.1, (2, 100))
+    second = rows(psnr=base + 0.2 + noise[0], bleed=base + noise[1] - 0.001)
+    found = statistics.compare(first, second)
+    assert found["psnr"]["differs"] and found["psnr"]["difference"] == pytest.approx(0.2, abs=0.05)
+    assert statistics.compare(second, first)["psnr"]["differs"]
+    assert not found["bleed"]["differs"] and set(found) == {"psnr", "bleed"}
+    assert not statistics.compare(first, rows(psnr=base * np.nan, bleed=base))["psnr"]["differs"]
+
+
+# --- over seeds and photographs
+
+
+def test_seeds_alone_are_the_paired_t_test():
+    first, second = RNG(0).normal(size=(2, 6))
+    columns = [np.repeat(np.stack([first, second])[..., None], 50, axis=-1)]
+    value, half, spread = statistics.seeds_interval(columns, difference=True)
+    expected = scipy.stats.ttest_rel(second, first).confidence_interval(0.95)
+    assert (value - half, value + half) == pytest.approx(tuple(expected))
+    assert spread == pytest.approx(np.std(second - first, ddof=1))
+
+
+def test_photographs_alone_are_the_t_test():
+    photographs = RNG(0).normal(size=40)
+    value, half, spread = statistics.seeds_interval([np.tile(photographs, (3, 1))])
+    expected = scipy.stats.ttest_1samp(photographs, 0).confidence_interval(0.95)
+    assert (value - half, value + half) == pytest.approx(tuple(expected))
+    assert spread == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("sd_seeds, sd_photographs", [(1, 1), (1, 8), (0.1, 8)])
+def test_the_interval_holds_what_it_says(sd_seeds, sd_photographs):
+    """Of 1,000 draws of 4 seeds and 30 photographs, 95 % contain the true mean, 0."""
+    rng, held = RNG(0), 0
+    for _ in range(1000):
+        effects = rng.normal(0, sd_seeds, (4, 1)) + rng.normal(0, sd_photographs, 30)
+        value, half, _ = statistics.seeds_interval([effects + rng.normal(size=(4, 30))])
+        held += abs(value) <= half
+    assert 930 <= held <= 985
+
+
+def test_a_ratio_is_that_of_the_means():
+    above, below = RNG(0).uniform(1, 2, (2, 3, 20))
+    value, _, _ = statistics.seeds_interval([above, below], np.divide)
+    assert value == pytest.approx(np.mean(above.mean(axis=1) / below.mean(axis=1)))
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """What evaluate.py writes for two variants: a's errors are 0.5 in both seeds, b's 0.4, 0.6."""
+    columns = dict.fromkeys(("gray_mse", "psnr", "ciede2000", "bleed", "saturation", "cf"), 1.0)
+    errors, found, files = {"a0": 0.5, "a1": 0.5, "b0": 0.4, "b1": 0.6}, [], {}
+    for method, error in errors.items():
+        files[method] = {"file": f"runs/{method[1]}/{method[0]}/best.keras"}
+        for protocol in ("squashed", "own"):
+            row = {"picture": "x", "protocol": protocol, "method": method, "ab_mse": error}
+            found += [row | columns] * 2  # of one name in two folders
+    summary = {"methods": files | {"gray": {"file": None}}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with open(tmp_path / "metrics.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, found[0])
+        writer.writeheader()
+        writer.writerows(found)
+    return tmp_path
+
+
+def test_tables(measured, capsys):
+    statistics.main([str(measured)])
+    header, _, a, b = capsys.readouterr().out.splitlines()
+    titles = "relative MSE | PSNR | CIEDE2000 | bleed | saturation | CF"
+    assert header == f"| | seeds | {titles} |"
+    assert a.startswith("| a | 2 | 0.5 ± 0, SD 0 | 1 ± 0, SD 0 |")
+    assert b.startswith("| b | 2 | 0.5 ± 1.3, SD 0.14 |")  # 12.706 * 0.1414 / sqrt(2)
+    statistics.main([str(measured), "--against", "a"])
+    *_, only = capsys.readouterr().out.splitlines()
+    assert only.startswith("| b | 2 | +0 ± 1.3 (+0 ± 2.5e+02 %), SD 0.14 |")
+    (columns,) = {tuple(own) for own in statistics.read_seeds(measured)["a"].values()}
+    assert len(statistics.read_seeds(measured)["a"]["0"][columns[0]]) == 2
+
+
+@pytest.mark.parametrize(
+    "edit, arguments, said",
+    [
+        (("", ""), ["nowhere"], "No such file"),
+        (("", ""), [".", "--against", "c"], "--against c: measured are a, b"),
+        (("runs/1/b", "runs/0/b"), ["."], "b: one seed"),
+        (("runs/1/b/", "runs/2/b/"), [".", "--against", "a"], "b: shares 1 seeds with a"),
+    ],
+)
+def test_refused(measured, monkeypatch, edit, arguments, said):
+    monkeypatch.chdir(measured)
+    text = (measured / "summary.json").read_text()
+    (measured / "summary.json").write_text(text.replace(*edit) if edit[0] else text)
+    with pytest.raises(SystemExit, match=said):
+        statistics.main(arguments)
