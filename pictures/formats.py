@@ -24,14 +24,10 @@ _HEIF_MARKS = rb"....ftyp(hei[cx]|hevc|mif1|msf1)"
 _JXL_MARKS = rb"\x00\x00\x00\x0cJXL |\xff\x0a"
 # What a file begins with, and why it is not read where Pillow does not know it.
 _REASONS = {
-    rb"SIMPLE  =": "FITS has no fixed range of values: convert it to 16-bit TIFF or PNG",
     _RAW_MARKS + rb"|II\*\x00....CR": RAW,
-    rb"%!PS|\xc5\xd0\xd3\xc6|%PDF": "PostScript or PDF, a program: convert it to PNG or TIFF",
-    rb"8BPS": "a PSD of 16 or 32 bits, a PSB, or broken: convert it to 16-bit TIFF or PNG",
-    rb"\xff\xd8\xff": "a JPEG of 12 bits or without loss, or broken: convert it to TIFF or PNG",
     _HEIF_MARKS: "HEIC needs the package pillow-heif: pip install pillow-heif, or convert to JPEG",
     _JXL_MARKS: "JPEG XL needs the package pillow-jxl-plugin: pip install pillow-jxl-plugin",
-    rb"": "not a picture that can be read, or broken at its beginning: convert it to PNG or TIFF",
+    rb"": "not a picture that is read, or broken at its start: convert it to 16-bit TIFF or PNG",
 }
 _SIGNATURES = re.compile(
     rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|8BPS\x00\x01|\x00\x00\x00\x0cj[PX]|\xff\x4f\xff\x51|qoif|"
@@ -47,11 +43,8 @@ class BadPicture(Exception):
 
 @functools.cache
 def pillow_formats():
-    """The formats that Pillow opens here, common ones first, as it tries them in order.
-
-    EPS is not among them: it is a program, which Pillow runs in Ghostscript. Nor is what holds
-    samples without a fixed range, such as FITS.
-    """
+    """The formats that Pillow opens here, in the order in which it tries them. EPS is not among
+    them: it is a program, which Pillow runs in Ghostscript. Nor is FITS: no fixed range."""
     Image.init()
     kinds = _FORMATS.split()
     for kind, package in _PACKAGES.items():

@@ -21,12 +21,8 @@ SRGB, ADOBE_RGB, LAB = _made("srgb"), _made("adobergb"), _made("lab4")
 def transform(values, source, target, space="rgb", exact=False):
     """Colours (H, W, C) or gray (H, W) of a profile -> (H, W, 3) of an RGB profile, the type kept.
 
-    Args:
-        space: "gray", "rgb", "cmyk" or "lab", what `values` are.
-        exact: in 8 bits as well, which is slow.
-
-    Raises:
-        Exception: of any type, for a profile that is invalid or of another space.
+    `space` is "gray", "rgb", "cmyk" or "lab"; `exact` is so in 8 bits as well, and slow. Raises
+    exceptions of any type for a profile that is invalid or of another space.
     """
     flags = _EXACT if exact or values.dtype == np.uint16 else None
     how = {"colorspace": space, "outcolorspace": "rgb", "flags": flags}

@@ -49,10 +49,8 @@ class Picture:
 
 @contextlib.contextmanager
 def _open(path, max_pixels, notes):
-    """Open a picture without decoding it: (an image of Pillow or a `tiff.Page`, its file).
-
-    Any error inside the block becomes BadPicture.
-    """
+    """Open without decoding: (an image of Pillow or a `tiff.Page`, its file). Any error inside the
+    block becomes BadPicture."""
     head = b""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe or a device could block
@@ -93,9 +91,8 @@ def picture_size(path, max_pixels=MAX_PIXELS):
 def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
     """Read a picture, whose format is decided by its content; docs/formats.md lists the formats.
 
-    Of several frames the first is taken, of several pages the largest full picture. Orientation is
-    applied; pixels are converted to sRGB from the file's profile; more than 8 bits become 16.
-    Where a decoder warns of damage, the picture is what it made, and the note begins "damaged: ".
+    Of several frames the first is taken, of several pages the largest full picture. Where a decoder
+    warns of damage, the picture is what it made, and the note begins "damaged: ".
 
     Args:
         max_pixels: larger pictures are refused.
@@ -105,18 +102,20 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
             channels, which is faster.
 
     Returns:
-        Picture.
+        Picture, upright and in sRGB.
 
     Raises:
         BadPicture: the file is missing, empty, broken, cut short, too large, or no picture.
     """
     notes = []
     with _open(path, max_pixels, notes) as (image, file):
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format not in ("MPO", "PSD"):  # a preview, layers of one picture
+        one = image.format in ("MPO", "PSD")  # with a preview, with its layers
+        if (frames := 1 if one else getattr(image, "n_frames", 1)) > 1:
             notes.append(f"first of {frames} frames")
         pixels, alpha = _decode(image, file, at_least, notes)
-        orientation, icc = _orientation(image), _profile(image, file, notes)
+        icc, orientation = _profile(image, file, notes), 1
+        with contextlib.suppress(Exception):  # of any type, for broken EXIF
+            orientation = image.getexif().get(ORIENTATION, 1)
         if alpha is not None and not alpha.any():
             notes.append("wholly transparent, taken as opaque")
             alpha = None
@@ -206,7 +205,7 @@ def _decode_jpeg(image, file, at_least, notes):
 
 def _decode_png(content):
     """By libpng, which gets no chunk that it would remark upon on stderr."""
-    needed = (b"IHDR", b"IDAT", b"tRNS", b"IEND")
+    needed = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
     chunks = [chunk for kind, chunk in png_chunks(content) if kind in needed]
     if any(zlib.crc32(c[4:-4]) != int.from_bytes(c[-4:], "big") for c in chunks):
         raise ValueError("a checksum is wrong")
@@ -225,9 +224,7 @@ def _decode_by_pillow(image, file, notes):
             notes.append("more than 8 bits read as 8")
     if image.mode[0] in "IF":
         raise BadPicture("samples without a fixed range: convert it to 16-bit TIFF or PNG")
-    if image.mode == "CMYK":
-        return np.asarray(image)
-    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    mode = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
     mode += "A" if image.has_transparency_data else ""
     return np.asarray(image if image.mode == mode else image.convert(mode))
 
@@ -243,28 +240,15 @@ def _reduce_neutral(pixels):
     return pixels
 
 
-def _orientation(image):
-    """What the file says, 1..8 as a rule."""
-    with contextlib.suppress(Exception):  # of any type, for broken EXIF
-        return image.getexif().get(ORIENTATION, 1)
-    return 1
-
-
-# Of sRGB, as cHRM has them: x, y of white, red, green and blue
-_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-
-
 def _profile(image, file, notes):
     """The ICC profile of the file's colours, b"" for sRGB. EXIF names Adobe RGB as DCF has it."""
     icc, info = image.info.get("icc_profile") or b"", image.info
     if image.format == "PNG":
         chunks = png_chunks(_content(file, 65536))
-        is_odd = any(kind == b"cICP" and chunk[8:10] != b"\1\r" for kind, chunk in chunks)
-        if not icc and "srgb" not in info:
-            apart = np.subtract(info.get("chromaticity", _CHROMATICITIES)[:8], _CHROMATICITIES)
-            is_odd |= abs(info.get("gamma", 1 / 2.2) * 2.2 - 1) > 0.02 or np.abs(apart).max() > 2e-3
-        if is_odd:
-            notes.append("its gAMA, cHRM or cICP is not applied: taken as sRGB")
+        cicp = next((chunk[8:10] for kind, chunk in chunks if kind == b"cICP"), b"")
+        is_odd = cicp != b"\1\r" if cicp else not icc and "srgb" not in info
+        if is_odd and (cicp or abs(info.get("gamma", 1 / 2.2) * 2.2 - 1) > 0.02):
+            notes.append("its gAMA or cICP is not applied")
     elif not icc and info.get("exif") and image.format != "TIFF":
         with contextlib.suppress(Exception):  # of any type, for broken EXIF
             exif = image.getexif()

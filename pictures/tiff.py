@@ -4,6 +4,7 @@ A TIFF may hold a preview before the picture, reduced copies, masks, the pages o
 largest of those marked as full pictures is taken. Camera raw files (DNG, NEF, ARW) are TIFFs too.
 """
 
+import itertools
 import logging
 
 import numpy as np
@@ -12,11 +13,10 @@ from PIL import Image
 from pictures import metadata, profiles
 from pictures.formats import RAW, BadPicture
 
-MAX_PAGES, MAX_SAMPLES = 1000, 16
-_CFA, _LINEAR_RAW, _DNG_VERSION = 32803, 34892, 50706
+_SENSOR, _DNG_VERSION = (32803, 34892), 50706  # photometric; a tag
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples by PhotometricInterpretation
 _JPEG = (6, 7, 34892, 33007)  # compressions whose decoder gives RGB for YCbCr
-_KINDS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+_FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 
 
 class Page:
@@ -89,19 +89,11 @@ class Page:
 
 def _choose(tif, notes):
     """The page of the picture."""
-    pages = []
-    for i in range(MAX_PAGES):
-        try:
-            page = tif.pages[i]
-        except IndexError:
-            break
-        pages += [page, *(page.pages or [])[:MAX_PAGES]] if page.subifds else [page]
-    is_raw = any(page.photometric in (_CFA, _LINEAR_RAW) for page in pages)
-    if is_raw or _DNG_VERSION in pages[0].tags:
+    pages = [p for page in itertools.islice(tif.pages, 1000) for p in (page, *(page.pages or ()))]
+    if any(page.photometric in _SENSOR or _DNG_VERSION in page.tags for page in pages):
         raise BadPicture(RAW)
-    full = [
-        page for page in pages if not (page.subfiletype & 5 or page.tags.valueof(255) == 2)
-    ] or pages
+    full = [page for page in pages if not (page.subfiletype & 5 or page.tags.valueof(255) == 2)]
+    full = full or pages
     page = max(full, key=lambda page: page.imagewidth * page.imagelength)  # the first of equal ones
     if len(full) > 1:
         place = full.index(page) + 1
@@ -111,20 +103,16 @@ def _choose(tif, notes):
 
 
 def _refuse(page):
-    bits, colours = page.bitspersample, _COLOURS.get(page.photometric)
-    is_deep_lab = page.photometric == 8 and bits != 8
+    bits, format = page.bitspersample, _FORMATS.get(page.sampleformat, "unsigned")
+    kind = getattr(page.photometric, "name", page.photometric)
+    colours, tile = _COLOURS.get(page.photometric, 99), page.tilewidth * page.tilelength
     why = ""
-    if kind := _KINDS.get(page.sampleformat):
-        why = f"{bits}-bit {kind} samples have no fixed range"
-    elif bits > 16:
-        why = f"samples of {bits} bits have no usual range"
-    elif not colours or colours > page.samplesperpixel or is_deep_lab or page.imagedepth != 1:
-        kind = getattr(page.photometric, "name", page.photometric)
-        why = f"a TIFF of kind {kind}, {bits} bits, is not read"
-    elif page.samplesperpixel > MAX_SAMPLES:
-        why = f"{page.samplesperpixel} channels are not read"
-    elif page.tilewidth * page.tilelength > 4 * page.imagewidth * page.imagelength + 2**20:
-        why = "broken: its tiles are larger than the picture"
+    if format != "unsigned" or bits > 16:
+        why = f"{bits}-bit {format} samples have no fixed range"
+    elif not colours <= page.samplesperpixel <= 16 or kind == "CIELAB" and bits != 8:
+        why = f"a TIFF of kind {kind}, {page.samplesperpixel} channels, {bits} bits is not read"
+    elif page.imagedepth != 1 or tile > 4 * page.imagewidth * page.imagelength + 2**20:
+        why = "a volume, or tiles larger than the picture"
     if why:
         raise BadPicture(f"{why}: convert it to 16-bit TIFF or PNG")
 
