@@ -5,7 +5,6 @@ import struct
 import numpy as np
 from PIL import Image, ImageCms
 from skimage import data
-from skimage.color import rgb2lab
 
 GRAY = data.camera()[:40, :60].copy()  # uint8 (40, 60)
 COLOUR = data.astronaut()[:40, :60].copy()
@@ -29,19 +28,6 @@ def profile(space, gamma, primaries=()):
     return assemble(b"mntr", space, b"XYZ ", tags)
 
 
-def cmyk_profile():
-    """A CMYK profile: Pillow's plain conversion in 0.1..0.9, in Lab, linear between corners."""
-    corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * 4, indexing="ij"), -1).reshape(
-        16, 4
-    )  # C, M, Y, K
-    lab = rgb2lab(0.1 + 0.8 * (1 - corners[:, :3]) * (1 - corners[:, 3:]))
-    table = np.rint(np.clip(lab * (2.55, 1, 1) + (0, 128, 128), 0, 255)).astype(np.uint8)
-    head = struct.pack(">4s4x4B9i", b"mft1", 4, 3, 2, 0, *(65536 * np.eye(3, dtype=int)).ravel())
-    identity = bytes(range(256))
-    tags = {b"A2B0": head + 4 * identity + table.tobytes() + 3 * identity}
-    return assemble(b"scnr", b"CMYK", b"Lab ", tags)
-
-
 def assemble(kind, space, connection, tags):
     """An ICC profile of version 2.1 from its tags, {signature: data}."""
     white = struct.pack(">3i", *(round(65536 * value) for value in D50))
@@ -61,14 +47,6 @@ ADOBE = profile(
     b"RGB ",
     2.2,
     ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)),
-)
-P3 = profile(
-    b"RGB ",
-    2.2,
-    ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)),
-)
-PROPHOTO = profile(
-    b"RGB ", 1.8, ((0.79767, 0.28804, 0), (0.13519, 0.71187, 0), (0.03134, 0.00009, 0.82491))
 )
 GRAY_GAMMA = profile(b"GRAY", 1.75)
 
