@@ -9,8 +9,7 @@ import struct
 
 ORIENTATION, XMP, IPTC, EXIF_IFD, GPS_IFD, INTEROP_IFD = 274, 700, 33723, 34665, 34853, 40965
 # Entries of the first directory that describe the picture and not how a file stores it
-DESCRIPTIVE = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 33432}
-DESCRIPTIVE |= {*range(40091, 40096)}
+DESCRIPTIVE = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096)}
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
@@ -18,16 +17,14 @@ _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 def read_metadata(image, content, orientation, size, notes):
     """EXIF, XMP, text and resolution of an open image, as `Picture` has them.
 
-    Args:
-        content: the bytes of a PNG, else not used.
-        orientation: of the file.
-        size: (width, height), upright.
-        notes: takes remarks on what is left out.
+    `content` are the bytes of a PNG, `size` is (width, height) upright. `notes` takes remarks on
+    what is left out.
     """
     info, found = image.info, {}
     with contextlib.suppress(Exception):  # of any type, here and below; the pixels are fine
-        if "iptc" in info or 0x0404 in info.get("photoshop", ()):
-            notes.append("its IPTC is left out")
+        in_text = {"Raw profile type exif", "Raw profile type iptc"}  # of PNG, by ImageMagick
+        if "iptc" in info or 0x0404 in info.get("photoshop", ()) or in_text & info.keys():
+            notes.append("its IPTC, or EXIF in text, is left out")
     try:
         if exif := info.get("exif"):
             found["exif"] = _upright_exif(exif, *size)
@@ -41,18 +38,13 @@ def read_metadata(image, content, orientation, size, notes):
             found["dpi"] = dpi
     with contextlib.suppress(Exception):
         if image.format == "PNG":
-            found["text"] = "png", _png_text(content)
+            kinds, others = (b"tEXt", b"zTXt", b"iTXt", b"tIME"), (b"XML:com.adobe.xmp", b"Raw pro")
+            chunks = [chunk for kind, chunk in png_chunks(content) if kind in kinds]
+            text = [chunk for chunk in chunks if not chunk[8:].startswith(others)]
+            found["text"] = "png", b"".join(text)
         elif comment := info.get("comment"):
             found["text"] = "jpg" if image.format in ("JPEG", "MPO") else "gif", bytes(comment)
     return found
-
-
-def _png_text(content):
-    """The chunks of text and time."""
-    elsewhere = (b"XML:com.adobe.xmp\0", b"Raw profile type ")
-    kinds = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
-    chunks = (chunk for kind, chunk in png_chunks(content) if kind in kinds)
-    return b"".join(chunk for chunk in chunks if not chunk[8:].startswith(elsewhere))
 
 
 def png_chunks(content):
@@ -122,24 +114,23 @@ def _upright_exif(exif, width, height):
 
 # Properties of XMP that describe what lies beside the pixels and is not kept: (namespace, names)
 _GONE = (
-    (b"http://ns.google.com/photos/1.0/camera/", rb"(?:Motion|Micro)\w*"),
-    (rb"http://ns.google.com/photos/1.0/(?:container|depthmap|image|audio)/(?:item/)?", rb"\w+"),
-    (b"http://ns.google.com/photos/dd/1.0/\\w+/", rb"\w+"),
-    (b"http://ns.adobe.com/hdr-gain-map/1.0/", rb"\w+"),
-    (b"http://ns.apple.com/(?:HDRGainMap|pixeldatainfo)/1.0/", rb"\w+"),
-    (b"http://ns.adobe.com/xmp/note/", b"HasExtendedXMP"),
-    (b"http://ns.adobe.com/xap/1.0/", b"Thumbnails"),
+    (rb"ns.google.com/photos/1.0/camera/", rb"(?:Motion|Micro)\w*"),
+    (rb"ns.google.com/photos/(?:1.0/(?:container|depthmap|image|audio)|dd/1.0)/[\w/]*", rb"\w+"),
+    (rb"ns.(?:adobe.com/hdr-gain-map|apple.com/(?:HDRGainMap|pixeldatainfo))/1.0/", rb"\w+"),
+    (rb"ns.adobe.com/xmp/note/", rb"HasExtendedXMP"),
+    (rb"ns.adobe.com/xap/1.0/", rb"Thumbnails"),
 )
 
 
 def _upright_xmp(xmp, notes):
-    """An XMP packet set to upright, without what it says of videos, gain maps and depth maps that
-    lie beside the pixels, and of a further packet. `notes` takes a remark on what is lost."""
+    """An XMP packet set to upright, without what it says of things beside the pixels (_GONE)."""
     xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
     xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>))\s*\d", rb"\g<1>1", xmp.strip(b"\0"))
     before = xmp
     for space, names in _GONE:
-        for prefix in set(re.findall(rb"xmlns:([\w-]+)\s*=\s*[\"']" + space + rb"[\"']", before)):
+        for prefix in set(
+            re.findall(rb"xmlns:([\w-]+)\s*=\s*[\"']http://" + space + rb"[\"']", before)
+        ):
             name = re.escape(prefix) + b":" + names
             xmp = re.sub(rb"\s+" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
             xmp = re.sub(rb"<(" + name + rb")(?:\s[^>]*)?(?:/>|>.*?</\1\s*>)", b"", xmp, flags=re.S)

@@ -122,11 +122,8 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
         if pixels.ndim == 3 and pixels.shape[2] == 3 and (metadata or icc):
             pixels = _reduce_neutral(pixels)  # how a profile is applied depends on it
         pixels, icc = profiles.to_srgb(pixels, icc, notes)
-        if orientation in _UPRIGHT:
-            pixels, alpha = (
-                a if a is None else np.ascontiguousarray(_UPRIGHT[orientation](a))
-                for a in (pixels, alpha)
-            )
+        if orientation in range(2, 9):
+            pixels, alpha = _upright(pixels, orientation), _upright(alpha, orientation)
         kept = {}
         if metadata:
             content = _content(file) if image.format == "PNG" else b""
@@ -134,15 +131,15 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
     return Picture(pixels, alpha, icc=icc, note=", ".join(notes), **kept)
 
 
-_UPRIGHT = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a),
-}
+def _upright(array, orientation):
+    """An array (H, W, ...) or None, as EXIF's orientation 2..8 says to show it."""
+    if array is None:
+        return None
+    array = array.swapaxes(0, 1) if orientation > 4 else array
+    up, left = -1 if orientation in (3, 4, 7, 8) else 1, -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(array[::up, ::left])
+
+
 # Photoshop's resource 1057, version 1, says that the file holds a white page for its picture
 _NO_COMPOSITE = re.compile(rb"8BIM\x04\x21\x00\x00....\x00\x00\x00\x01\x00", re.DOTALL)
 # More than 8 bits: of PPM, of AVIF and HEIC (the box of ISO/IEC 23008-12), of JPEG 2000 (SIZ)

@@ -49,25 +49,6 @@ def pages(*written):
     return buffer.getvalue()
 
 
-def packed(values, bits):
-    """Samples of so many bits, most significant bit first, each row filled up to whole bytes."""
-    rows = values.reshape(len(values), -1)
-    planes = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-    return np.packbits(planes.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
-
-
-def packed_tiff(values, bits):
-    """A gray TIFF of any depth: that of 8 bits with another strip."""
-    content = bytearray(tif(np.zeros((40, 60), np.uint8)))
-    strip, place = packed(values, bits), {}
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
-        place = {code: file.pages[0].tags[code].valueoffset for code in (258, 273, 279)}
-    struct.pack_into("<H", content, place[258], bits)
-    struct.pack_into("<I", content, place[273], len(content))
-    struct.pack_into("<I", content, place[279], len(strip))
-    return bytes(content) + strip
-
-
 def chunk(kind, body):
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -154,7 +135,7 @@ READ = {
             bits=16, kind=2),
         COLOUR16, np.where((COLOUR16[3, 4] == COLOUR16).all(-1), 0, 65535).astype(np.uint16)),
     "4-bit PNG, one clear level": (
-        png(np.frombuffer(packed(NIBBLES, 4), np.uint8).reshape(40, 30),
+        png(NIBBLES[:, ::2] << 4 | NIBBLES[:, 1::2],
             (b"tRNS", struct.pack(">H", 7)), bits=4),
         NIBBLES * 17, np.where(NIBBLES == 7, 0, 255).astype(np.uint8)),
     "PNG with 2 MiB of text": (
@@ -164,7 +145,7 @@ READ = {
     "cICP of sRGB before gAMA": (
         png(GRAY, (b"cICP", bytes((1, 13, 0, 1))), (b"gAMA", struct.pack(">I", 100_000))), GRAY),
     "cICP of HDR": (png(GRAY, (b"cICP", bytes((9, 16, 0, 1)))), GRAY, None, NOT_APPLIED),
-    "12-bit TIFF": (packed_tiff(GRAY16 >> 4, 12), scaled(GRAY16 >> 4, 12)),
+    "12-bit TIFF": (tif(GRAY16 >> 4, bitspersample=12), scaled(GRAY16 >> 4, 12)),
     "12 bits in 16": (tif(COLOUR16 >> 4, extratags=[(281, "H", 1, 4095, True)]),
                       scaled(COLOUR16 >> 4, 12), None,
                       f"values to {(COLOUR16 >> 4).max()} taken as 0 to 4095"),

@@ -108,7 +108,7 @@ def test_iptc_is_named(tmp_path):
     tags = [(33723, 7, len(records), records, True)]
     tifffile.imwrite(tmp_path / "a.tif", COLOUR, photometric="rgb", extratags=tags)
     for name in ("a.jpg", "a.tif"):
-        assert read_picture(tmp_path / name).note == "its IPTC is left out"
+        assert read_picture(tmp_path / name).note == "its IPTC, or EXIF in text, is left out"
 
 
 def exif_block(order):
