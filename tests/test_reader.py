@@ -17,8 +17,7 @@ from data.preprocess import resize
 from pictures import reader
 from pictures.formats import looks_like_picture
 from pictures.reader import BadPicture, eight_bits, read_picture, read_rgb
-from tests import samples
-from tests.samples import ADOBE, ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, GRAY_GAMMA, same, save
+from tests.samples import ADOBE, ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, GRAY_GAMMA, SRGB, same, save
 from utils import find_files
 
 COLOUR16X4 = np.dstack([COLOUR16, GRAY16])
@@ -89,9 +88,7 @@ def dcf():
 
 
 def to_adobe(pixels):
-    return imagecodecs.cms_transform(
-        pixels, samples.SRGB, ADOBE, colorspace="rgb", outcolorspace="rgb"
-    )
+    return imagecodecs.cms_transform(pixels, SRGB, ADOBE, colorspace="rgb", outcolorspace="rgb")
 
 
 def assoc():
