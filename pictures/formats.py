@@ -56,11 +56,10 @@ def pillow_formats():
 
 @functools.cache
 def extensions():
-    """The suffixes of picture files, in lower case with the dot, of kinds not read as well:
-    each file is named where reading fails."""
-    pillow_formats()
-    other = ("BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")  # no pictures
-    known = {end for end, kind in Image.registered_extensions().items() if kind not in other}
+    """The suffixes of picture files, in lower case with the dot, and of some kinds that are not
+    read, whose files are then named."""
+    kinds = (*pillow_formats(), "TIFF")
+    known = {end for end, kind in Image.registered_extensions().items() if kind in kinds}
     return known | {f".{end}" for end in _OTHER_SUFFIXES.split()}
 
 

@@ -91,10 +91,7 @@ def exif_block(entries, order):
 
 def _upright_exif(exif, width, height):
     """An EXIF block byte for byte, but for orientation and size, and without a link to a thumbnail.
-
-    Raises:
-        Exception: of any type, if it is broken.
-    """
+    Raises exceptions of any type if it is broken."""
     data = bytearray(exif.removeprefix(b"Exif\0\0"))
     order = _ORDERS[bytes(data[:4])]
     right = {ORIENTATION: 1, 256: width, 257: height, 0xA002: width, 0xA003: height}
@@ -108,7 +105,7 @@ def _upright_exif(exif, width, height):
                 form, most = ("H2x", 65535) if kind == 3 else ("I", 2**32 - 1)
                 struct.pack_into(order + form, data, place, min(right[tag], most))
     link = first + 2 + 12 * struct.unpack_from(order + "H", data, first)[0]
-    data[link : link + 4] = bytes(len(data[link : link + 4]))
+    data[link : link + 4] = bytes(4)
     return b"Exif\0\0" + bytes(data)
 
 

@@ -154,8 +154,7 @@ def _content(file, size=-1):
 
 
 def _decode(image, file, at_least, notes):
-    """Pixels (H, W), (H, W, 3) or of CMYK (H, W, 4), and alpha (H, W) or None, as the file has
-    them, of 8 or 16 bits, still in its profile."""
+    """Pixels (H, W), (H, W, 3) or of CMYK (H, W, 4), and alpha (H, W) or None, 8 or 16 bits."""
     if image.format == "TIFF":
         return image.decode(notes)
     if image.format in ("JPEG", "MPO"):
@@ -228,13 +227,10 @@ def _decode_by_pillow(image, file, notes):
 
 def _reduce_neutral(pixels):
     """(H, W, 3) -> (H, W) if R = G = B everywhere; other pixels as they are."""
-
-    def neutral(part):
-        return (part[..., :1] == part[..., 1:]).all()
-
-    if neutral(pixels[::16, ::16]) and neutral(pixels):  # a few pixels decide for most pictures
-        return np.ascontiguousarray(pixels[..., 0])
-    return pixels
+    for part in (pixels[::16, ::16], pixels):  # a few pixels decide for most pictures
+        if (part[..., :1] != part[..., 1:]).any():
+            return pixels
+    return np.ascontiguousarray(pixels[..., 0])
 
 
 def _profile(image, file, notes):

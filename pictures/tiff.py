@@ -20,10 +20,10 @@ _FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 
 
 class Page:
-    """The page of a TIFF that is the picture. `info` is as of an image of Pillow.
+    """The page of a TIFF that is the picture, with the names of Pillow's images.
 
     Raises:
-        BadPicture: what has no fixed range of values, or is no kind that is read.
+        BadPicture: its values have no fixed range, or it is of no kind that is read.
     """
 
     format, mode = "TIFF", ""
