@@ -31,7 +31,6 @@ def save(path, network, weights, metadata):
     """Write a network to a `.keras` file, which plain Keras loads too, on any backend.
 
     Args:
-        path: of the file, ending in .keras.
         network: a key of NETWORKS.
         weights: arrays in the order of `get_weights()`.
         metadata: JSON-serialisable dict: "arguments" (of `build`, without precision), "size" (side
@@ -85,7 +84,7 @@ def initial_weights(path, network, arguments):
         (arrays in the order of `get_weights()`, the metadata's "training" or None).
 
     Raises:
-        BadModel: as `load` does, or the file's network differs; the message is one line.
+        BadModel: as `load` does, or the file's network differs.
     """
     source, metadata = load(path)
     module, new = NETWORKS[network], {"network": network} | arguments

@@ -36,9 +36,9 @@ def arguments(config):
 def bins():
     """The centres of the bins, float32 (313, 2), in order of a, then b.
 
-    They are the points of the grid that lie less than one step, in a and in b, from the convex hull
-    of the sRGB gamut in the ab plane. These are the 313 points of the authors' file; the paper says
-    "in gamut" alone (229 points of the grid are sRGB colours at some L, and 262 cells hold one).
+    The points of the grid that lie less than one step, in a and in b, from the convex hull of the
+    sRGB gamut in the ab plane: the 313 of the authors' file. The paper says "in gamut" alone (229
+    points of the grid are sRGB colours at some L, and 262 cells hold one).
     """
     steps = np.linspace(0, 1, 33, dtype=np.float32)
     rgb = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)
@@ -102,10 +102,9 @@ def initialize(network, lightness, seed):
             continue
         before = Model(network.input, layer.input)
         x = before.predict({"lightness": lightness}, batch_size=4, verbose=0).astype("float32")
-        dilation = layer.dilation_rate[0]
-        options = {"dilation_rate": dilation, "padding": "same"}
-        options["strides"] = 1 if dilation > 1 else layer.strides
-        patches = ops.convert_to_numpy(ops.image.extract_patches(x, 3, **options))
+        stride, dilation = layer.strides[0], layer.dilation_rate[0]
+        patches = ops.image.extract_patches(x, 3, stride, dilation, padding="same")
+        patches = ops.convert_to_numpy(patches)
         patches = patches.reshape(-1, patches.shape[-1])
         patches = patches[rng.permutation(len(patches))[: max(PATCHES, 2 * layer.filters)]]
         unit = patches - patches.mean(axis=1, keepdims=True)
@@ -113,8 +112,9 @@ def initialize(network, lightness, seed):
         unit, stop = unit.astype(np.float32), (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
         centres = cv2.kmeans(unit, layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
         given = patches @ centres.T
-        centres /= given.std(axis=0)[:, None] + 1e-6
-        bias = -(given / (given.std(axis=0) + 1e-6)).mean(axis=0)
+        deviation = given.std(axis=0) + 1e-6
+        centres /= deviation[:, None]
+        bias = -(given / deviation).mean(axis=0)
         layer.set_weights([centres.T.reshape(layer.kernel.shape), bias])
 
 
