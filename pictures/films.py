@@ -36,13 +36,10 @@ def open_film(path):
 
 def video_streams(container):
     """The streams of a container that are films, not covers."""
-    return [stream for stream in container.streams.video if not is_cover(stream)]
-
-
-def is_cover(stream):
     from av.stream import Disposition
 
-    return bool(stream.disposition & Disposition.attached_pic)
+    streams = container.streams.video
+    return [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
 
 
 def is_film(path):

@@ -9,69 +9,20 @@ import numpy as np
 _EXACT = 0x100  # cmsFLAGS_NOOPTIMIZE: no table of colours, which would round; slow
 
 
-def _made(*args, **kwargs):
-    icc = bytearray(imagecodecs.cms_profile(*args, **kwargs))
+def _made(kind):
+    icc = bytearray(imagecodecs.cms_profile(kind))
     icc[24:36] = struct.pack(">6H", 2020, 1, 1, 0, 0, 0)  # else no two runs would be the same
     return bytes(icc)
 
 
 SRGB, ADOBE_RGB, LAB = _made("srgb"), _made("adobergb"), _made("lab4")
 
-_D65 = (0.3127, 0.329)
-_PRIMARIES = {  # x, y of red, green and blue, by their numbers in ITU-T H.273
-    1: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06),  # sRGB
-    9: (0.708, 0.292, 0.17, 0.797, 0.131, 0.046),  # Rec. 2020
-    12: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06),  # Display P3
-}
-_CODES = np.linspace(0, 1, 4096)
-_SRGB_CURVE = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4)
-_CURVES = {4: 2.2, 5: 2.8, 8: 1.0, 13: None}  # by their numbers in H.273; None: the curve of sRGB
-
-
-def of_png(gamma=None, chromaticities=None, cicp=None):
-    """The ICC profile of the colours that a PNG without one describes (PNG, third edition, 4.3).
-
-    Args:
-        gamma: of gAMA, 1/2.2 as a rule, which is taken as the curve of sRGB.
-        chromaticities: x, y of white, red, green and blue, of cHRM.
-        cicp: (primaries, transfer function, matrix, full range), which goes before the others.
-
-    Returns:
-        bytes; empty for sRGB.
-
-    Raises:
-        ValueError: primaries or a curve that are not supported, such as PQ and HLG.
-    """
-    white, primaries, curve = _D65, _PRIMARIES[1], None
-    if cicp:
-        if cicp[0] not in _PRIMARIES or cicp[1] not in _CURVES or tuple(cicp[2:]) != (0, 1):
-            raise ValueError(f"code points {', '.join(map(str, cicp))}")
-        primaries, curve = _PRIMARIES[cicp[0]], _CURVES[cicp[1]]
-    elif chromaticities and np.abs(np.subtract(chromaticities, (*white, *primaries))).max() > 0.002:
-        white, primaries = chromaticities[:2], chromaticities[2:]
-    if not cicp and gamma and abs(gamma * 2.2 - 1) > 0.02:
-        curve = 1 / gamma
-    if (white, primaries, curve) == (_D65, _PRIMARIES[1], None):
-        return b""
-    if min(white[1], *primaries[1::2]) <= 0:
-        raise ValueError("chromaticities of no colour")
-    places = [value for i in (0, 2, 4) for value in (*primaries[i : i + 2], 1)]
-    tone = {"transferfunction": _SRGB_CURVE.astype("f4")} if curve is None else {"gamma": curve}
-    try:
-        return _made("rgb", whitepoint=(*white, 1), primaries=places, **tone)
-    except RuntimeError as error:  # of LittleCMS
-        raise ValueError("chromaticities of no colour") from error
-
 
 def transform(values, source, target, space="rgb", exact=False):
     """Colours (H, W, C) or gray (H, W) of a profile -> (H, W, 3) of an RGB profile, the type kept.
 
-    Args:
-        space: "gray", "rgb", "cmyk" or "lab", what `values` are.
-        exact: in 8 bits as well, which is slow.
-
-    Raises:
-        Exception: of any type, for a profile that is invalid or of another space.
+    `space` is "gray", "rgb", "cmyk" or "lab"; `exact` is so in 8 bits as well, and slow. Raises
+    exceptions of any type for a profile that is invalid or of another space.
     """
     flags = _EXACT if exact or values.dtype == np.uint16 else None
     how = {"colorspace": space, "outcolorspace": "rgb", "flags": flags}
@@ -92,6 +43,30 @@ def convert(pixels, source, target):
     levels = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=pixels.dtype)[None]
     levels = levels if is_gray else np.dstack([levels] * 3)
     return transform(levels, source, target, "gray" if is_gray else "rgb", True)[0, :, 1][pixels]
+
+
+def to_srgb(pixels, icc, notes):
+    """Pixels (H, W), (H, W, 3) or of CMYK (H, W, 4) in sRGB, and the profile for a colour result.
+
+    An RGB profile is kept; gray and CMYK give way to sRGB. `notes` takes a remark on a profile that
+    cannot be used.
+    """
+    space, is_cmyk = icc[16:20], pixels.ndim == 3 and pixels.shape[2] == 4
+    try:
+        if space == b"CMYK" and is_cmyk:
+            return transform(pixels, icc, SRGB, "cmyk"), SRGB
+        if (space == b"RGB " and not is_cmyk) or (space == b"GRAY" and pixels.ndim == 2):
+            kept = icc if space == b"RGB " and is_target(icc) else SRGB
+            return convert(pixels, icc, SRGB), kept
+    except Exception:  # LittleCMS raises any kind of error on a hostile profile
+        pass
+    if icc:
+        notes.append("its colour profile cannot be used, taken as sRGB")
+    if is_cmyk:  # without a profile: ink and black take away light
+        top = int(np.iinfo(pixels.dtype).max)
+        light = top - pixels[..., 3:].astype(np.uint32)
+        pixels = (light - (pixels[..., :3] * light + top // 2) // top).astype(pixels.dtype)
+    return pixels, b""
 
 
 @functools.lru_cache(maxsize=64)

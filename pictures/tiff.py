@@ -1,32 +1,30 @@
 """TIFF files: which page is the picture, and its samples, by tifffile and imagecodecs.
 
-A TIFF may hold several pages: a preview before the picture, reduced copies of it, masks, the pages
-of a document. The largest of those marked as full pictures is taken. Camera raw files (DNG, NEF,
-CR2, ARW) are TIFFs as well, whose first page is a preview.
+A TIFF may hold a preview before the picture, reduced copies, masks, the pages of a document. The
+largest of those marked as full pictures is taken. Camera raw files (DNG, NEF, ARW) are TIFFs too.
 """
 
-import contextlib
+import itertools
 import logging
 
 import numpy as np
 from PIL import Image
 
 from pictures import metadata, profiles
-from pictures.formats import RAW
+from pictures.formats import RAW, BadPicture
 
-MAX_PAGES, MAX_SAMPLES = 1000, 16
-_CFA, _LINEAR_RAW, _DNG_VERSION = 32803, 34892, 50706
+_SENSOR, _DNG_VERSION = (32803, 34892), 50706  # photometric; a tag
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples by PhotometricInterpretation
 _JPEG = (6, 7, 34892, 33007)  # compressions whose decoder gives RGB for YCbCr
-_KINDS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
-
-
-class NotRead(Exception):
-    """A TIFF that is not read. The message says why, in one line."""
+_FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 
 
 class Page:
-    """The page of a TIFF that is the picture. `info` is as of an image of Pillow."""
+    """The page of a TIFF that is the picture, with the names of Pillow's images.
+
+    Raises:
+        BadPicture: its values have no fixed range, or it is of no kind that is read.
+    """
 
     format, mode = "TIFF", ""
 
@@ -36,47 +34,22 @@ class Page:
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         self.page = page = _choose(tifffile.TiffFile(file), notes)
         self.size = self.width, self.height = page.imagewidth, page.imagelength
-        if not all(isinstance(side, int) for side in self.size):
-            raise NotRead("broken: its size is no number")
-        self.orientation = page.tags.valueof(metadata.ORIENTATION, 1)
-        self.info = {"icc_profile": page.tags.valueof(34675) or b""}
-        for key, tag in (("xmp", metadata.XMP), ("iptc", metadata.IPTC), ("photoshop", 34377)):
-            if tag := page.tags.get(tag):
+        self.info = {"icc_profile": page.tags.valueof(34675) or b"", "dpi": page.get_resolution(2)}
+        self.info |= {"iptc": True} if metadata.IPTC in page.tags else {}
+        if metadata.EXIF_IFD in page.tags or metadata.GPS_IFD in page.tags:
+            notes.append("its Exif and GPS entries are left out")
+        entries = {}
+        for tag in page.tags:
+            if tag.code in (metadata.XMP, *metadata.DESCRIPTIVE) and tag.dtype <= 13:
                 file.seek(tag.valueoffset)
-                self.info[key] = file.read(tag.valuebytecount)
-        with contextlib.suppress(Exception):  # of any type, on broken data
-            unit = {2: 1, 3: 2.54}[page.tags.valueof(296, 2)]
-            self.info["dpi"] = tuple(
-                unit * a / b for a, b in (page.tags.valueof(tag) for tag in (282, 283))
-            )
-        if not page.parent.is_bigtiff:
-            with contextlib.suppress(Exception):
-                order = page.parent.byteorder
-                self.info["exif"] = metadata.exif_of_tiff(file, order, page.offset)
-        self._refuse()
+                entries[tag.code] = tag.dtype, tag.count, file.read(tag.valuebytecount)
+        self.info["xmp"] = entries.pop(metadata.XMP, (b"",))[-1]
+        if entries:
+            self.info["exif"] = metadata.exif_block(entries, page.parent.byteorder)
+        _refuse(page)
 
-    def _refuse(self):
-        page = self.page
-        bits, convert = page.bitspersample, "convert it to 16-bit TIFF or PNG"
-        if kind := _KINDS.get(page.sampleformat):
-            raise NotRead(f"{bits}-bit {kind} samples have no fixed range: {convert}")
-        if bits > 16:
-            raise NotRead(f"samples of {bits} bits have no usual range: {convert}")
-        colours = _COLOURS.get(page.photometric)
-        is_deep_lab = page.photometric == 8 and bits != 8
-        if not colours or colours > page.samplesperpixel or is_deep_lab or page.imagedepth != 1:
-            kind = getattr(page.photometric, "name", page.photometric)
-            raise NotRead(f"a TIFF of kind {kind}, {bits} bits, is not read: {convert}")
-        if page.samplesperpixel > MAX_SAMPLES:
-            raise NotRead(f"{page.samplesperpixel} channels: {convert}")
-        if (
-            page.is_tiled
-            and page.tilewidth * page.tilelength > 4 * self.width * self.height + 2**20
-        ):
-            raise NotRead("broken: its tiles are larger than the picture")
-
-    def close(self):
-        """Nothing is held but the file, which the caller closes."""
+    def getexif(self):
+        return {metadata.ORIENTATION: self.page.tags.valueof(metadata.ORIENTATION, 1)}
 
     def decode(self, notes):
         """Pixels (H, W), (H, W, 3) or of CMYK (H, W, 4), and alpha (H, W) or None, 8 or 16 bits."""
@@ -84,26 +57,22 @@ class Page:
         values = page.asarray(maxworkers=1).reshape(page.shaped)[:, 0]
         values = np.moveaxis(values, 0, 2)[..., 0] if page.planarconfig == 2 else values[0]
         if values.shape[:2] != (self.height, self.width) or values.shape[2] < colours:
-            raise NotRead("broken: its parts differ in size")
-        kinds = page.extrasamples
-        alphas = [
-            i for i, kind in enumerate(kinds) if kind in (1, 2) and colours + i < values.shape[2]
-        ]
-        if (left := page.samplesperpixel - colours - bool(alphas)) > 0:
-            total = page.samplesperpixel
+            raise BadPicture("broken: its parts differ in size")
+        total, kinds = values.shape[2], page.extrasamples
+        alphas = [i for i, kind in enumerate(kinds) if kind in (1, 2) and colours + i < total]
+        if (left := total - colours - bool(alphas)) > 0:
             notes.append(f"{left} of {total} channels left out, as they have no meaning")
-        largest = page.tags.valueof(281)
-        largest = max(largest) if isinstance(largest, tuple) else largest
+        largest = np.max(page.tags.valueof(281, 0))  # MaxSampleValue
         if bits == 16 and largest in (2**n - 1 for n in range(9, 16)) and values.max() <= largest:
-            bits = largest.bit_length()
+            bits = int(largest).bit_length()
             notes.append(f"values to {values.max()} taken as 0 to {largest}")
-        samples, values = values, scale(values, bits)
+        samples, values = values, _scaled(values, bits)
         top = np.iinfo(values.dtype).max
         pixels = values[..., 0] if colours == 1 else values[..., :colours]
         alpha = values[..., colours + alphas[0]].copy() if alphas else None
         if page.photometric == 3:
             pixels = (page.colormap >> 8).astype(np.uint8).T[samples[..., 0]]
-        if page.photometric == 0:
+        elif page.photometric == 0:
             pixels = top - pixels
         elif page.photometric == 6 and page.compression not in _JPEG:
             pixels = np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
@@ -118,7 +87,37 @@ class Page:
         return np.ascontiguousarray(pixels), alpha
 
 
-def scale(values, bits):
+def _choose(tif, notes):
+    """The page of the picture."""
+    pages = [p for page in itertools.islice(tif.pages, 1000) for p in (page, *(page.pages or ()))]
+    if any(page.photometric in _SENSOR or _DNG_VERSION in page.tags for page in pages):
+        raise BadPicture(RAW)
+    full = [page for page in pages if not (page.subfiletype & 5 or page.tags.valueof(255) == 2)]
+    full = full or pages
+    page = max(full, key=lambda page: page.imagewidth * page.imagelength)  # the first of equal ones
+    if len(full) > 1:
+        place = full.index(page) + 1
+        of_many = f"page {place} of {len(full)}, the largest"
+        notes.append(f"first of {len(full)} frames" if place == 1 else of_many)
+    return page
+
+
+def _refuse(page):
+    bits, format = page.bitspersample, _FORMATS.get(page.sampleformat, "unsigned")
+    kind = getattr(page.photometric, "name", page.photometric)
+    colours, tile = _COLOURS.get(page.photometric, 99), page.tilewidth * page.tilelength
+    why = ""
+    if format != "unsigned" or bits > 16:
+        why = f"{bits}-bit {format} samples have no fixed range"
+    elif not colours <= page.samplesperpixel <= 16 or kind == "CIELAB" and bits != 8:
+        why = f"a TIFF of kind {kind}, {page.samplesperpixel} channels, {bits} bits is not read"
+    elif page.imagedepth != 1 or tile > 4 * page.imagewidth * page.imagelength + 2**20:
+        why = "a volume, or tiles larger than the picture"
+    if why:
+        raise BadPicture(f"{why}: convert it to 16-bit TIFF or PNG")
+
+
+def _scaled(values, bits):
     """Unsigned samples of so many bits as uint8, or as uint16 above 8 bits, over its full range."""
     top, kind = 2**bits - 1, np.uint8 if bits <= 8 else np.uint16
     full = np.iinfo(kind).max
@@ -126,26 +125,3 @@ def scale(values, bits):
         return values.astype(kind, copy=False)
     table = np.rint(np.arange(top + 1) * (full / top)).astype(kind)
     return table[np.minimum(values, top).astype(kind)]
-
-
-def _choose(tif, notes):
-    """The page of the picture."""
-    pages = []
-    for i in range(MAX_PAGES):
-        try:
-            page = tif.pages[i]
-        except IndexError:
-            break
-        pages += [page, *(page.pages or [])[:MAX_PAGES]] if page.subifds else [page]
-    is_raw = any(page.photometric in (_CFA, _LINEAR_RAW) for page in pages)
-    if is_raw or _DNG_VERSION in pages[0].tags:
-        raise NotRead(RAW)
-    full = [
-        page for page in pages if not (page.subfiletype & 5 or page.tags.valueof(255) == 2)
-    ] or pages
-    page = max(full, key=lambda page: page.imagewidth * page.imagelength)  # the first of equal ones
-    if len(full) > 1:
-        place = full.index(page) + 1
-        of_many = f"page {place} of {len(full)}, the largest"
-        notes.append(f"first of {len(full)} frames" if place == 1 else of_many)
-    return page

@@ -1,11 +1,9 @@
 """Small pictures, ICC profiles and helpers for the tests of files."""
 
-import struct
-
+import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms
 from skimage import data
-from skimage.color import rgb2lab
 
 GRAY = data.camera()[:40, :60].copy()  # uint8 (40, 60)
 COLOUR = data.astronaut()[:40, :60].copy()
@@ -13,64 +11,8 @@ GRAY16 = np.random.default_rng(0).integers(0, 65536, (40, 60), np.uint16)
 COLOUR16 = np.random.default_rng(1).integers(0, 65536, (40, 60, 3), np.uint16)
 ALPHA = np.tile(np.arange(60, dtype=np.uint8) * 4, (40, 1))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-D50 = (0.9642, 1.0, 0.8249)
-
-
-def profile(space, gamma, primaries=()):
-    """A small ICC profile: one tone curve, and colorants under D50 (rows of XYZ) for an RGB one."""
-    curve = struct.pack(">4s4xIH2x", b"curv", 1, round(gamma * 256))
-    tags = (
-        {b"kTRC": curve}
-        if space == b"GRAY"
-        else {channel + b"TRC": curve for channel in (b"r", b"g", b"b")}
-    )
-    for name, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries):
-        tags[name] = struct.pack(">4s4x3i", b"XYZ ", *(round(65536 * value) for value in xyz))
-    return assemble(b"mntr", space, b"XYZ ", tags)
-
-
-def cmyk_profile():
-    """A CMYK profile: Pillow's plain conversion in 0.1..0.9, in Lab, linear between corners."""
-    corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * 4, indexing="ij"), -1).reshape(
-        16, 4
-    )  # C, M, Y, K
-    lab = rgb2lab(0.1 + 0.8 * (1 - corners[:, :3]) * (1 - corners[:, 3:]))
-    table = np.rint(np.clip(lab * (2.55, 1, 1) + (0, 128, 128), 0, 255)).astype(np.uint8)
-    head = struct.pack(">4s4x4B9i", b"mft1", 4, 3, 2, 0, *(65536 * np.eye(3, dtype=int)).ravel())
-    identity = bytes(range(256))
-    tags = {b"A2B0": head + 4 * identity + table.tobytes() + 3 * identity}
-    return assemble(b"scnr", b"CMYK", b"Lab ", tags)
-
-
-def assemble(kind, space, connection, tags):
-    """An ICC profile of version 2.1 from its tags, {signature: data}."""
-    white = struct.pack(">3i", *(round(65536 * value) for value in D50))
-    tags |= {b"wtpt": b"XYZ " + bytes(4) + white}
-    tags |= {b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(79)}
-    table, body = b"", b""
-    for name, content in tags.items():
-        table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(content))
-        body += content + bytes(-len(content) % 4)
-    size = 132 + len(table) + len(body)
-    head = struct.pack(">I4x4s4s4s4s12x4s", size, b"\2\x10\0\0", kind, space, connection, b"acsp")
-    head = head.ljust(68, b"\0") + white
-    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
-
-
-ADOBE = profile(
-    b"RGB ",
-    2.2,
-    ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)),
-)
-P3 = profile(
-    b"RGB ",
-    2.2,
-    ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)),
-)
-PROPHOTO = profile(
-    b"RGB ", 1.8, ((0.79767, 0.28804, 0), (0.13519, 0.71187, 0), (0.03134, 0.00009, 0.82491))
-)
-GRAY_GAMMA = profile(b"GRAY", 1.75)
+ADOBE = imagecodecs.cms_profile("adobergb")
+GRAY_GAMMA = imagecodecs.cms_profile("gray", gamma=1.75)
 
 
 def save(path, pixels, mode=None, **options):

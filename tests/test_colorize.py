@@ -228,8 +228,8 @@ def test_company_leaves_no_trace(tmp_path, run):
     picture = data.camera()[:, :400]
     for name, pixels in {"a": picture, "b": picture[:, ::-1], "c": data.coins()}.items():
         save(tmp_path / "in" / f"{name}.png", pixels)
-    assert run(tmp_path / "in", tmp_path / "three", "--batch", 8)[0] == 0
-    assert run(tmp_path / "in" / "b.png", tmp_path / "b.png", "--batch", 1)[0] == 0
+    assert run(tmp_path / "in", tmp_path / "three", "--old", "--batch", 8)[0] == 0
+    assert run(tmp_path / "in" / "b.png", tmp_path / "b.png", "--old", "--batch", 1)[0] == 0
     first, second = (pixels_of(tmp_path / "three" / f"{name}.png") for name in "ab")
     assert np.abs(first - second[:, ::-1]).max() <= 2
     assert np.abs(pixels_of(tmp_path / "b.png") - second).max() <= 1

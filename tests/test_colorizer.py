@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The file of a small network with random weights, which brings sizes, mirror images and names of saturations."""
+    """The file of a small random network with sizes, mirror images and names of saturations."""
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 8, "global_size": 64}
     path = tmp_path_factory.mktemp("model") / "small.keras"

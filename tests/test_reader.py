@@ -17,8 +17,7 @@ from data.preprocess import resize
 from pictures import reader
 from pictures.formats import looks_like_picture
 from pictures.reader import BadPicture, eight_bits, read_picture, read_rgb
-from tests import samples
-from tests.samples import ADOBE, ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, GRAY_GAMMA, same, save
+from tests.samples import ADOBE, ALPHA, COLOUR, COLOUR16, GRAY, GRAY16, GRAY_GAMMA, SRGB, same, save
 from utils import find_files
 
 COLOUR16X4 = np.dstack([COLOUR16, GRAY16])
@@ -49,25 +48,6 @@ def pages(*written):
     return buffer.getvalue()
 
 
-def packed(values, bits):
-    """Samples of so many bits, most significant bit first, each row filled up to whole bytes."""
-    rows = values.reshape(len(values), -1)
-    planes = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-    return np.packbits(planes.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
-
-
-def packed_tiff(values, bits):
-    """A gray TIFF of any depth: that of 8 bits with another strip."""
-    content = bytearray(tif(np.zeros((40, 60), np.uint8)))
-    strip, place = packed(values, bits), {}
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
-        place = {code: file.pages[0].tags[code].valueoffset for code in (258, 273, 279)}
-    struct.pack_into("<H", content, place[258], bits)
-    struct.pack_into("<I", content, place[273], len(content))
-    struct.pack_into("<I", content, place[279], len(strip))
-    return bytes(content) + strip
-
-
 def chunk(kind, body):
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -80,18 +60,13 @@ def png(pixels, *chunks, bits=8, kind=0):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
-def psd(layers=0, resources=b"", bits=8, alpha=True):
-    """A PSD of three or four channels, with a layer section of the given count of layers."""
-    info = struct.pack(">Ih", 2, layers) if layers else struct.pack(">I", 0)
-    section = struct.pack(">I", len(info)) + info
-    planes = b"".join(c.tobytes() for c in (*np.moveaxis(COLOUR, -1, 0), ALPHA)[: 3 + alpha])
-    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3 + alpha, 40, 60, bits, 3) + bytes(4)
-    return head + struct.pack(">I", len(resources)) + resources + section + bytes(2) + planes
-
-
-def version_info(has_composite):
-    body = struct.pack(">IB", 1, has_composite) + bytes(12)
-    return b"8BIM" + struct.pack(">HHI", 1057, 0, len(body)) + body + bytes(len(body) % 2)
+def psd(has_composite=1):
+    """A PSD of four channels that says whether it holds its picture."""
+    body = struct.pack(">IB", 1, has_composite) + bytes(13)
+    resource = b"8BIM" + struct.pack(">HHI", 1057, 0, 17) + body
+    planes = b"".join(c.tobytes() for c in (*np.moveaxis(COLOUR, -1, 0), ALPHA))
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 4, 40, 60, 8, 3) + bytes(4)
+    return head + struct.pack(">I", len(resource)) + resource + bytes(4) + bytes(2) + planes
 
 
 def scaled(values, bits):
@@ -113,9 +88,7 @@ def dcf():
 
 
 def to_adobe(pixels):
-    return imagecodecs.cms_transform(
-        pixels, samples.SRGB, ADOBE, colorspace="rgb", outcolorspace="rgb"
-    )
+    return imagecodecs.cms_transform(pixels, SRGB, ADOBE, colorspace="rgb", outcolorspace="rgb")
 
 
 def assoc():
@@ -130,6 +103,7 @@ CMYK = Image.fromarray(COLOUR).convert("CMYK")
 CFA = [(33421, "H", 2, (2, 2), True), (33422, "B", 4, b"\0\1\1\2", True)]
 RAW = pages((COLOUR[:8, :8], {"photometric": "rgb", "subfiletype": 1, "subifds": 1}),
             (GRAY16, {"photometric": 32803, "extratags": CFA}))  # fmt: skip
+CUT, NOT_APPLIED = "more than 8 bits read as 8", "its gAMA or cICP is not applied"
 LEFT_OUT = "1 of 4 channels left out, as they have no meaning"
 
 # name: (the file, its pixels, alpha, note, the largest difference of a pixel)
@@ -158,17 +132,17 @@ READ = {
             bits=16, kind=2),
         COLOUR16, np.where((COLOUR16[3, 4] == COLOUR16).all(-1), 0, 65535).astype(np.uint16)),
     "4-bit PNG, one clear level": (
-        png(np.frombuffer(packed(NIBBLES, 4), np.uint8).reshape(40, 30),
+        png(NIBBLES[:, ::2] << 4 | NIBBLES[:, 1::2],
             (b"tRNS", struct.pack(">H", 7)), bits=4),
         NIBBLES * 17, np.where(NIBBLES == 7, 0, 255).astype(np.uint8)),
     "PNG with 2 MiB of text": (
         png(GRAY, (b"zTXt", b"Comment\0\0" + zlib.compress(b"note " * 400_000))), GRAY),
-    "linear PNG": (png(GRAY, (b"gAMA", struct.pack(">I", 100_000))), lit(GRAY, 1), None, "", 1),
+    "4-bit palette": (pil(PALETTE, "PNG"), np.asarray(PALETTE.convert("RGB"))),
+    "linear PNG": (png(GRAY, (b"gAMA", struct.pack(">I", 100_000))), GRAY, None, NOT_APPLIED),
     "cICP of sRGB before gAMA": (
         png(GRAY, (b"cICP", bytes((1, 13, 0, 1))), (b"gAMA", struct.pack(">I", 100_000))), GRAY),
-    "cICP of HDR": (png(GRAY, (b"cICP", bytes((9, 16, 0, 1)))), GRAY, None,
-                    "its cICP cannot be used: code points 9, 16, 0, 1"),
-    "12-bit TIFF": (packed_tiff(GRAY16 >> 4, 12), scaled(GRAY16 >> 4, 12)),
+    "cICP of HDR": (png(GRAY, (b"cICP", bytes((9, 16, 0, 1)))), GRAY, None, NOT_APPLIED),
+    "12-bit TIFF": (tif(GRAY16 >> 4, bitspersample=12), scaled(GRAY16 >> 4, 12)),
     "12 bits in 16": (tif(COLOUR16 >> 4, extratags=[(281, "H", 1, 4095, True)]),
                       scaled(COLOUR16 >> 4, 12), None,
                       f"values to {(COLOUR16 >> 4).max()} taken as 0 to 4095"),
@@ -187,17 +161,18 @@ READ = {
                                       (GRAY, {})), GRAY),
     "largest of the pages": (pages((GRAY[::4, ::4], {}), (GRAY, {}), (GRAY[::-1], {})), GRAY, None,
                              "page 2 of 3, the largest"),
-    "10-bit PPM": (b"P6 60 40 1023\n" + (COLOUR16 >> 6).astype(">u2").tobytes(),
-                   scaled(COLOUR16 >> 6, 10)),
+    "10-bit PPM": (b"P6 60 40 1023\n" + (DEEP >> 6).astype(">u2").tobytes(), COLOUR, None, CUT, 1),
+    "10-bit PGM": (b"P5 60 40 1023\n" + (GRAY16 >> 6).astype(">u2").tobytes(),
+                   scaled(GRAY16 >> 6, 10)),
     "16-bit PGM": (b"P5 60 40 65535\n" + GRAY16.astype(">u2").tobytes(), GRAY16),
     "12-bit JPEG 2000": (
-        imagecodecs.jpeg2k_encode(COLOUR16 >> 4, level=0, reversible=True, bitspersample=12),
-        scaled(COLOUR16 >> 4, 12)),
-    "10-bit AVIF": (imagecodecs.avif_encode(np.dstack([GRAY16 >> 6] * 3), 100, bitspersample=10),
-                    scaled(GRAY16 >> 6, 10), None, "", 200),
+        imagecodecs.jpeg2k_encode(DEEP >> 4, level=0, reversible=True, bitspersample=12),
+        COLOUR, None, CUT, 1),
+    "16-bit gray JPEG 2000": (imagecodecs.jpeg2k_encode(GRAY16, level=0, reversible=True), GRAY16),
+    "10-bit AVIF": (imagecodecs.avif_encode(DEEP >> 6, 100, bitspersample=10), COLOUR, None, CUT,
+                    2),
     "TGA with alpha": (pil(np.dstack([COLOUR, ALPHA]), "TGA"), COLOUR, ALPHA),
-    "PSD with alpha": (psd(-1, version_info(1)), COLOUR, ALPHA),
-    "PSD with a saved selection": (psd(1), COLOUR, None, "a channel without a meaning is left out"),
+    "PSD": (psd(), COLOUR, None, "its alpha channel is left out"),
     "gray profile": (pil(GRAY, "TIFF", icc_profile=GRAY_GAMMA), lit(GRAY, 1.75), None, "", 1),
     "16-bit gray profile": (tif(GRAY16, iccprofile=GRAY_GAMMA), lit(GRAY16, 1.75), None, "", 2),
     "Adobe RGB": (pil(to_adobe(SMOOTH), "PNG", icc_profile=ADOBE), SMOOTH, None, "", 4),
@@ -240,26 +215,24 @@ def jpeg(kind):
     }[kind]
 
 
-FITS = b"".join(card.ljust(80) for card in (b"SIMPLE  =                    T", b"BITPIX  =  16"))
 HALF = {kind: pil(photographs.astronaut(), kind) for kind in ("PNG", "TIFF", "WEBP", "GIF")}
 REFUSED = {
     "floats": (tif((GRAY / 255).astype(np.float32)),
                "32-bit floating-point samples have no fixed range: convert it to 16-bit TIFF"),
     "signed": (tif(GRAY.astype(np.int16)), "16-bit signed samples have no fixed range"),
-    "32 bits": (tif(GRAY.astype(np.uint32)), "samples of 32 bits have no usual range: convert"),
+    "32 bits": (tif(GRAY.astype(np.uint32)), "32-bit unsigned samples have no fixed range"),
     "complex": (tif(GRAY.astype(np.complex64)), "complex samples have no fixed range"),
-    "FITS": (FITS + bytes(2880), "FITS has no fixed range of values: convert it to 16-bit TIFF"),
+    "17 channels": (tif(np.dstack([GRAY] * 17), "minisblack", planarconfig="contig"),
+                    "17 channels"),
+    "FITS": (b"SIMPLE  =                    T".ljust(2880), "not a picture that is read"),
     "camera raw": (RAW, "a camera raw file: convert it to 16-bit TIFF"),
     "CR2": (b"II*\0\x10\0\0\0CR\2\0" + bytes(300), "a camera raw file: convert it"),
     "RAF": (b"FUJIFILMCCD-RAW 0201" + bytes(300), "a camera raw file: convert it"),
-    "16-bit PSD": (psd(bits=16), "a PSD of 16 or 32 bits"),
-    "PSD without composite": (psd(1, version_info(0)), "a PSD without its composite: save it with"),
+    "PSD without composite": (psd(0), "a PSD without its composite: save it with"),
     "12-bit JPEG": (pil(GRAY, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc0\0\x0b\x0c"),
-                    "a JPEG of 12 bits"),
-    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n" + bytes(99), "PostScript or PDF, a program"),
+                    "not a picture that is read"),
     "HEIC": (b"\0\0\0\x1cftypheic" + bytes(99), "HEIC needs the package pillow-heif"),
     "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "needs the package pillow-jxl-plugin"),
-    "text": (b"hello", "not a picture that can be read"),
     "empty": (b"", "an empty file"),
     "zeros": (b"II*\0" + bytes(1000), "broken"),
     "cut JPEG": (jpeg("cut"), "broken or cut short"),
