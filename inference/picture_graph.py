@@ -11,11 +11,9 @@ from keras import layers, models, ops
 from data import color
 from data.preprocess import network_inputs, to_float
 
-CODES = np.arange(256, dtype=np.uint8)
 
-
-def colorize(predictor, picture, saturation, mirror=False):
-    """Pictures of one size -> colour pictures.
+def colorize(predictor, picture, saturation, mirror):
+    """The outputs rgb and ab of an exported file.
 
     Args:
         predictor: inference.view.Predictor; float32.
@@ -24,8 +22,7 @@ def colorize(predictor, picture, saturation, mirror=False):
         mirror: average ab with that of the mirror image.
 
     Returns:
-        (rgb, ab): uint8 (N, H, W, 3), and float32 (N, h, w, 2), Lab units, before saturation and
-        enlarging.
+        rgb, uint8 (N, H, W, 3), and ab, float32 (N, h, w, 2), before saturation and enlarging.
     """
     codes = ops.cast(picture, "int32")
     _, height, width, _ = ops.shape(picture)
@@ -54,7 +51,7 @@ class _Doubling(layers.Layer):
 
 
 def with_open_sizes(network):
-    """A network with the same weights whose graph takes any H and W, and gives its layer "ab" too."""
+    """The network with outputs ab and its layer "ab", whose graph takes any H and W."""
 
     def replace(layer):
         is_bilinear = getattr(layer, "interpolation", None) == "bilinear"
@@ -64,31 +61,23 @@ def with_open_sizes(network):
     return models.clone_model(both, clone_function=replace)
 
 
-def ab_of_any_size(network, step, views):
-    """ab of L of any size: the last row and column are repeated as needed.
+def ab_of_any_size(network, step, lightness, global_lightness=None):
+    """The outputs of `with_open_sizes` for L of any size, (N, H, W, 1): ab (N, H, W, 2) and small.
 
-    Args:
-        network: of `with_open_sizes`.
-        step: sides that the network takes are multiples of it.
-        views: {input: L}: "lightness", float32 (N, H, W, 1), and, if the network has it,
-            "global_lightness".
-
-    Returns:
-        float32 (N, H, W, 2), and (N, h, w, 2) before the last enlarging, not cut to H and W.
+    The last row and column are repeated up to multiples of `step`; the small ab is not cut.
     """
-    filled = views["lightness"]
-    _, height, width, _ = ops.shape(filled)
+    _, height, width, _ = ops.shape(lightness)
     for axis, length in ((1, height), (2, width)):
         places = ops.minimum(ops.arange((length + step - 1) // step * step), length - 1)
-        filled = ops.take(filled, places, axis=axis)
-    inputs = network_inputs(**views | {"lightness": filled}, names=network.input)
-    ab, small = network(inputs)
+        lightness = ops.take(lightness, places, axis=axis)
+    ab, small = network(network_inputs(lightness, global_lightness, network.input))
     return ab[:, :height, :width], small
 
 
 def _lightness(codes):
     """L (N, H, W) of sRGB codes (N, H, W, 3), int32."""
-    return color.lightness_from_linear(ops.take(color.linear_from_srgb(to_float(CODES)), codes))
+    linear = color.linear_from_srgb(to_float(np.arange(256, dtype=np.uint8)))
+    return color.lightness_from_linear(ops.take(linear, codes))
 
 
 def _fit(planes, side):
@@ -102,32 +91,31 @@ def _fit(planes, side):
 
 
 def _resize(planes, height, width, weights):
-    """(N, C, H, W) -> (N, C, height, width); `weights(old, new)` is the (new, old) of one axis."""
+    """(N, C, H, W) -> (N, C, height, width); `weights` of one axis is (new, old)."""
+
+    def of_axis(old, new):
+        source, result = (ops.cast(ops.arange(n), "float32") for n in (old, new))
+        scale = ops.cast(old, "float32") / ops.cast(new, "float32")
+        return weights(source[None], (result[:, None] + 0.5) * scale - 0.5, scale)
+
     old_height, old_width = ops.shape(planes)[2:]
-    rows = ops.matmul(weights(old_height, height), planes)
-    return ops.matmul(rows, ops.transpose(weights(old_width, width)))
+    rows = ops.matmul(of_axis(old_height, height), planes)
+    return ops.matmul(rows, ops.transpose(of_axis(old_width, width)))
 
 
-def _places(old, new):
-    """Sources' indices (1, old), and the results' centres among them, (new, 1); float32; scale."""
-    source, result = (ops.cast(ops.arange(n), "float32") for n in (old, new))
-    scale = ops.cast(old, "float32") / ops.cast(new, "float32")
-    return source[None], (result[:, None] + 0.5) * scale - 0.5, scale
+# Weights: source's indices (1, old), the results' centres among them (new, 1), old / new
 
 
-def _area(old, new):
-    source, place, scale = _places(old, new)
+def _area(source, place, scale):
     return ops.clip((scale + 1) / 2 - ops.abs(source - place), 0, 1) / scale
 
 
-def _bilinear(old, new):
-    source, place, _ = _places(old, new)
+def _bilinear(source, place, _):
     return ops.maximum(1 - ops.abs(source - ops.clip(place, 0, source[:, -1])), 0)
 
 
-def _cubic(old, new):
+def _cubic(source, place, _):
     """Keys' cubic convolution with a = -0.75, as OpenCV's; the border is repeated."""
-    source, place, _ = _places(old, new)
     total = 0
     for tap in (-1, 0, 1, 2):
         at = ops.floor(place) + tap

@@ -1,13 +1,14 @@
 """The networks by name, and the contract that their modules keep.
 
-A new network is one file and its name in NAMES. Its module has:
+A new network is one file here and its name in `configs.NETWORKS`. Its module has:
 
     arguments(config)       arguments of `build` for a configs.Config; they are saved in the file
     build(*, precision, ...)    keras.Model; every argument has a default. Inputs, a dict of some of
         "lightness" (N, H, W, 1), L in 0..100,
         "global_lightness" (N, S, S, 1), the same pictures at the fixed size of a global branch, and
         "edges" (N, H, W, 1), 0 or 1.
-        Output: ab (N, H, W, 2) in Lab units; layer "ab" holds it before it is last enlarged
+        Output: ab (N, H, W, 2) in Lab units; layer "ab" holds it before it is last enlarged.
+        `precision` is a Keras dtype policy; the output is float32 under all of them
     SIZE_STEP               H and W are multiples of it; `configs.SIZE_STEPS` repeats what is not 8
     LOSS_LAYER              the layer whose output the loss compares with the target
     make_loss(statistics)   loss: (output of LOSS_LAYER, target ab (N, H, W, 2)) -> (N,), float32
@@ -26,19 +27,14 @@ and these functions, or None:
     classifier(network, classes)    logits (N, classes) of a scene classifier for the training
 """
 
-import functools
 import importlib
 
-NAMES = ("aciids2020", "efficientnet_unet", "iizuka2016", "zhang2016")
-
-
-@functools.cache
-def _networks():
-    return {name: importlib.import_module(f"models.{name}") for name in NAMES}
+import configs
 
 
 def __getattr__(name):
     """NETWORKS, made when it is first used: models.properties is imported without Keras."""
-    if name == "NETWORKS":
-        return _networks()
-    raise AttributeError(name)
+    if name != "NETWORKS":
+        raise AttributeError(name)
+    networks = {name: importlib.import_module(f"models.{name}") for name in configs.NETWORKS}
+    return globals().setdefault("NETWORKS", networks)

@@ -34,11 +34,11 @@ def build(
     initializer="glorot_uniform",
     precision="float32",
 ):
-    """L and edges in, ab out, both in CIE units; the scaling is part of the network.
+    """L and edges in, ab out, both in CIE units: `models` has the inputs and the output.
 
     Args:
         edges: False leaves out the edge detection network and its input (the paper's ablation).
-        width: factor on the number of filters and units, 1 in the paper; below 1 for tests.
+        width: factor on the number of filters and units, 1 in the paper.
         global_size: side of the picture that the classification network sees, 256 in the paper.
         input_scale, input_offset: the convolutions see input_scale * L + input_offset; the paper
             feeds raw L: 1 and 0.
@@ -46,13 +46,6 @@ def build(
             "he_gentle": He's, but the one ReLU filter that CN ends in starts without negative
             weights, hence open everywhere, and CN's part of the fusion starts at 0. An untrained CN
             is noise to the colours otherwise, and the loss closes that filter for good.
-        precision: a Keras dtype policy, such as "mixed_bfloat16". The last tanh is always float32.
-
-    Returns:
-        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8;
-        "global_lightness" (N, global_size, global_size, 1), the same pictures at the size of the
-        classification network; "edges" (N, H, W, 1), 0 or 1. Output (N, H, W, 2): ab in Lab units.
-        The layer "ab" holds it before the last doubling, (N, H/2, W/2, 2).
     """
     gentle = initializer == "he_gentle"
     initializer = "he_uniform" if gentle else initializer
@@ -61,9 +54,9 @@ def build(
         return max(1, round(count * width))
 
     def conv(x, filters, name, stride=1, kernel=3, activation="relu", **kwargs):
-        options = {"kernel_initializer": initializer, "dtype": precision, "padding": "same"}
-        options |= {"strides": stride, "activation": activation, "name": name} | kwargs
-        return layers.Conv2D(filters, kernel, **options)(x)
+        options = {"kernel_initializer": initializer, "dtype": precision, "activation": activation}
+        options |= {"padding": "same", "name": name} | kwargs
+        return layers.Conv2D(filters, kernel, stride, **options)(x)
 
     def stack(x, prefix, filters_and_strides):
         for i, (filters, stride) in enumerate(filters_and_strides, start=1):
@@ -99,8 +92,8 @@ def build(
         places = layers.Concatenate(dtype=precision, name="fusion_join")([lfn, edn])
 
     # Fusion layer, 1x1 over LFN, the CN vector repeated at every place, and EDN. Over a repeated
-    # vector a 1x1 convolution is one dense product added at every place, so the 32 x 32 x 1000
-    # tensor is never built. Together the two kernels are the paper's, drawn from its distribution.
+    # vector a 1x1 convolution is one dense product added at every place. Together the two kernels
+    # are the paper's, drawn from its distribution.
     fan_in, fan_out = places.shape[-1] + cn.shape[-1], units(256)
     fan = {"glorot_uniform": (fan_in + fan_out) / 2, "he_uniform": fan_in / 2}[initializer]
     limit = math.sqrt(3 / fan)
@@ -129,18 +122,11 @@ def build(
 
 
 def enlarge(network, arguments):
-    """Weights for a classification network that sees a larger picture.
+    """Weights for a CN that sees a larger picture, of side arguments["global_size"].
 
     CN's first dense layer has a row for each place of an 8th of that picture. Each row is divided
     among the places of the larger picture by the area that they have in common, so that CN's vector
     starts near that of the smaller picture (and equal to it where the factor is an integer).
-
-    Args:
-        network: of `build`.
-        arguments: of `build`, with the larger "global_size", a multiple of 8.
-
-    Returns:
-        Arrays in the order of `get_weights()` of `build(**arguments)`.
 
     Raises:
         ValueError: the picture is smaller than the network's.
@@ -161,17 +147,9 @@ def enlarge(network, arguments):
 
 
 def ablate(network, branch, mean):
-    """Mean ablation: weights with which one branch is the same for every picture and place.
+    """Mean ablation: one branch is `mean`, (channels,), for every picture and place.
 
     Up to its ReLU the fusion is linear in each branch, so a constant joins its bias: this is exact.
-
-    Args:
-        network: of `build`.
-        branch: a key of BRANCHES.
-        mean: (channels,), in place of the branch's output.
-
-    Returns:
-        Arrays in the order of `get_weights()`.
     """
     arrays = {v.path: array for v, array in zip(network.variables, network.get_weights())}
     if branch == "CN":
@@ -185,15 +163,11 @@ def ablate(network, branch, mean):
 
 
 def classifier(network, classes):
-    """A scene classifier on CN's vector: logits (N, classes), float32.
-
-    Not the paper's, whose CN learns from colours alone. It is not in the file of the network.
-    """
-    return layers.Dense(classes, dtype="float32", name="scenes")(
-        network.get_layer("cn_dense2").output
-    )
+    """A scene classifier on CN's vector, not the paper's, whose CN learns from colours alone."""
+    x = network.get_layer("cn_dense2").output
+    return layers.Dense(classes, dtype="float32", name="scenes")(x)
 
 
 def make_loss(statistics=None):
-    """The paper's loss: mean squared error of ab / 128, (N, H, W, 2) twice -> (N,), float32."""
+    """The paper's loss: the mean squared error of ab / 128."""
     return lambda ab, target: ops.mean(ops.square((ab - target) / AB_SCALE), axis=(1, 2, 3))

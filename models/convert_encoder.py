@@ -4,8 +4,8 @@
     python -m models.convert_encoder FILE.npz
 
 The weights are the package's (Apache-2.0), a conversion of Google's. Batch normalization is folded
-into the convolution before it, and the stem's kernels are summed over R, G and B. The file also
-holds, as "reference", what the unfolded network computes for `test_picture`, to test each layer by.
+into the convolution before it, and the stem's kernels are summed over R, G and B. "reference" is
+what the unfolded network computes for `test_picture`, to test each layer by.
 """
 
 import sys
@@ -71,9 +71,10 @@ def reference(state, lightness):
     block, means = 0, []
     for repeats, _, stride, expansion, _ in STAGES:
         for i in range(repeats):
-            name, shortcut, step = f"_blocks.{block}", x, stride if i == 0 else 1
+            name, shortcut = f"_blocks.{block}", x
             if expansion > 1:
                 x = conv(x, f"{name}._expand_conv", f"{name}._bn0")
+            step = 1 if i else stride
             x = conv(x, f"{name}._depthwise_conv", f"{name}._bn1", step, x.shape[1])
             x = conv(x, f"{name}._project_conv", f"{name}._bn2", relu=False)
             x, block = x + shortcut if i else x, block + 1

@@ -1,17 +1,22 @@
-"""A U-Net over EfficientNet-Lite2: a network that knows objects before it learns their colours.
+"""A U-Net on an encoder that knows objects before it learns their colours.
 
-The encoder is EfficientNet (Tan and Le, ICML 2019, arXiv 1905.11946) in its Lite form of 2020
-(ReLU6, no squeeze and excitation), width 1.1, depth 1.2, as trained on ImageNet. The decoder joins
-its features at strides 32, 16, 8, 4 and 2, as the U-Net does (Ronneberger, Fischer and Brox, MICCAI
-2015, arXiv 1505.04597).
+The encoder is EfficientNet-Lite2 as trained on ImageNet: EfficientNet (Tan and Le, ICML 2019,
+arXiv 1905.11946) of width 1.1 and depth 1.2 with ReLU6 and without squeeze and excitation
+(EfficientNet-Lite, 2020, github.com/tensorflow/tpu). The decoder joins its features at strides 32,
+16, 8, 4 and 2, as a U-Net does (Ronneberger, Fischer and Brox, MICCAI 2015, arXiv 1505.04597).
+
+The decoder is trained, and of the encoder the 1x1 convolutions of the stages at strides 16 and 32.
+The depthwise filters and the stages before stay as they are: on a CPU their gradients take most of
+a step, and training them does not help.
 """
 
 from pathlib import Path
 
 import numpy as np
-from keras import Model, initializers, layers, ops
+from keras import Model, initializers, layers
 
-AB_SCALE = 128.0  # the last tanh spans a, b in -128..128
+from models import aciids2020
+
 WEIGHTS = Path(__file__).parent / "pretrained" / "efficientnet_lite2.npz"  # of convert_encoder.py
 STEM = 32  # filters
 STAGES = (  # repeats, kernel, stride, expansion, channels
@@ -27,33 +32,21 @@ SIZE_STEP = 32
 LOSS_LAYER = "ab_full"
 SLOW_PREFIXES = ("encoder_",)
 BRANCHES = {}
-RESIZABLE_ARGUMENTS = {"frozen", "dropout"}
+RESIZABLE_ARGUMENTS = set()
 statistics = enlarge = ablate = classifier = None
+make_loss = aciids2020.make_loss  # the mean squared error of ab / 128
 
 
 def arguments(config):
     return {"width": config.width}
 
 
-def build(*, edges=False, width=1.0, frozen=8, dropout=0.0, precision="float32"):
-    """L in, ab out, both in CIE units; the scaling is part of the network.
+def build(*, width=1.0, precision="float32"):
+    """L in, ab out, both in CIE units; `width` is a factor on the decoder's filters."""
 
-    Args:
-        edges: add the edge detection network of ACIIDS 2020 and its input, joined at stride 8.
-        width: factor on the decoder's filters; the encoder's are those of its weights.
-        frozen: the encoder is not trained down to this stride.
-        dropout: share of the encoder's channels that the decoder does not get in training.
-        precision: a Keras dtype policy, such as "mixed_bfloat16". The last tanh is always float32.
-
-    Returns:
-        keras.Model. Input, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 32;
-        with `edges` also "edges" (N, H, W, 1), 0 or 1. Output (N, H, W, 2): ab in Lab units. The
-        layer "ab" holds it before the last doubling, (N, H/2, W/2, 2).
-    """
-
-    def conv(x, filters, name, kernel=3, activation="relu", **kwargs):
+    def conv(x, filters, name, kernel=3, activation="relu"):
         options = {"kernel_initializer": "he_uniform", "dtype": precision, "padding": "same"}
-        options |= {"activation": activation, "name": name} | kwargs
+        options |= {"activation": activation, "name": name}
         return layers.Conv2D(max(1, round(filters * width)), kernel, **options)(x)
 
     def join(x, features, name):
@@ -62,15 +55,7 @@ def build(*, edges=False, width=1.0, frozen=8, dropout=0.0, precision="float32")
         return layers.Concatenate(dtype=precision, name=f"decoder_join_{name}")([x, features])
 
     lightness = layers.Input((None, None, 1), name="lightness")
-    inputs, features = {"lightness": lightness}, encode(lightness, precision, frozen)
-    if dropout:
-        drop = layers.SpatialDropout2D(dropout, dtype=precision)
-        features = {stride: drop(x) for stride, x in features.items()}
-    if edges:
-        x = inputs["edges"] = layers.Input((None, None, 1), name="edges")
-        for i in (1, 2, 3):
-            x = conv(x, 8, f"edn_conv{i}", strides=2)
-        features[8] = layers.Concatenate(dtype=precision, name="edn_join")([features[8], x])
+    features = encode(lightness, precision)
 
     # Decoder: (H/32, W/32, 352) -> (H/2, W/2, 2) -> (H, W, 2)
     options = {"keepdims": True, "dtype": precision, "name": "decoder_mean"}
@@ -89,23 +74,22 @@ def build(*, edges=False, width=1.0, frozen=8, dropout=0.0, precision="float32")
     options = {"kernel_initializer": initializers.RandomNormal(stddev=1e-3), "dtype": "float32"}
     options |= {"padding": "same", "activation": "tanh", "name": "decoder_ab"}
     x = layers.Conv2D(2, 3, **options)(x)
-    x = layers.Rescaling(AB_SCALE, dtype="float32", name="ab")(x)
+    x = layers.Rescaling(aciids2020.AB_SCALE, dtype="float32", name="ab")(x)
     options = {"interpolation": "bilinear", "dtype": "float32", "name": "ab_full"}
-    return Model(inputs, layers.UpSampling2D(2, **options)(x), name="efficientnet_unet")
+    x = layers.UpSampling2D(2, **options)(x)
+    return Model({"lightness": lightness}, x, name="efficientnet_unet")
 
 
-def encode(lightness, precision="float32", frozen=8):
+def encode(lightness, precision):
     """EfficientNet-Lite2's features: L (N, H, W, 1) -> {stride: (N, H / stride, W / stride, C)}.
 
-    A gray picture is R = G = B, so the stem's kernels are summed over their three inputs; batch
-    normalization is folded into the convolutions. The depthwise filters and all layers down to
-    the stride `frozen` are not trained: on a CPU their gradients take most of a step, and training
-    them does not help.
+    A gray picture is R = G = B, so the stem's kernels are summed over their three inputs. Batch
+    normalization is folded into the convolutions.
     """
 
     def conv(x, kind, name, stride=1, activation="relu6", **kwargs):
         options = {"padding": "same", "dtype": precision, "name": name, "activation": activation}
-        trainable = total > frozen and kind is layers.Conv2D
+        trainable = total > 8 and kind is layers.Conv2D
         return kind(strides=stride, trainable=trainable, **options, **kwargs)(x)
 
     def pointwise(x, channels, name, **kwargs):
@@ -135,8 +119,3 @@ def initialize(network, lightness, seed):
         for variable in network.variables:
             if variable.path.startswith("encoder_"):
                 variable.assign(arrays[variable.path].astype("float32"))
-
-
-def make_loss(statistics=None):
-    """Mean squared error of ab / 128, (N, H, W, 2) twice -> (N,), float32."""
-    return lambda ab, target: ops.mean(ops.square((ab - target) / AB_SCALE), axis=(1, 2, 3))

@@ -23,16 +23,14 @@ from utils import atomic
 
 METADATA = "colorizer.json"  # beside Keras' own members in the archive
 WEIGHTS = "model.weights.h5"
-MAX_METADATA = 2**22  # bytes
-# Upper limits of arguments of `build`: the largest network takes 0.7 GB
-LIMITS = {"width": 2, "global_size": MAX_SIZE, "frozen": 32, "dropout": 1}
+MARGIN = 2**22  # bytes: the most for the metadata, and for what HDF5 adds to the weights
+LIMITS = {"width": 2, "global_size": MAX_SIZE}  # of `build`: the largest network takes 0.7 GB
 
 
 def save(path, network, weights, metadata):
     """Write a network to a `.keras` file, which plain Keras loads too, on any backend.
 
     Args:
-        path: of the file, ending in .keras; replaced as a whole.
         network: a key of NETWORKS.
         weights: arrays in the order of `get_weights()`.
         metadata: JSON-serialisable dict: "arguments" (of `build`, without precision), "size" (side
@@ -61,7 +59,9 @@ def load(path, precision="float32"):
     try:
         if not path.is_file():
             raise BadModel("no such file")
-        _compare_checksum(path)
+        checksum = checksum_of(path)
+        if checksum.exists() and checksum.read_text().split()[0] != sha256(path):
+            raise BadModel(f"damaged: its SHA-256 is not that in {checksum.name}")
         network, metadata = (load_keras2 if h5py.is_hdf5(path) else _load)(path, precision)
         if not all(np.isfinite(array).all() for array in network.get_weights()):
             raise BadModel("not all of its weights are finite")
@@ -74,18 +74,17 @@ def load(path, precision="float32"):
 
 
 def initial_weights(path, network, arguments):
-    """The weights of a file for a new network of the same kind.
+    """The weights of a file for a new network, which may differ in RESIZABLE_ARGUMENTS.
 
     Args:
         path: of a file that `load` reads.
-        network: a key of NETWORKS.
-        arguments: of the new network's `build`. The file's may differ in RESIZABLE_ARGUMENTS.
+        network, arguments: a key of NETWORKS, and those of `build`.
 
     Returns:
         (arrays in the order of `get_weights()`, the metadata's "training" or None).
 
     Raises:
-        BadModel: as `load` does, or the file's network differs; the message is one line.
+        BadModel: as `load` does, or the file's network differs.
     """
     source, metadata = load(path)
     module, new = NETWORKS[network], {"network": network} | arguments
@@ -105,30 +104,25 @@ def checksum_of(path):
     return path.with_name(path.name + ".sha256")
 
 
-def _compare_checksum(path):
-    checksum = checksum_of(path)
-    if checksum.exists():
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != checksum.read_text().split()[0]:
-            raise BadModel(f"damaged: its SHA-256 is not that in {checksum.name}")
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _load(path, precision):
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-        metadata = json.loads(_member(archive, METADATA, MAX_METADATA))
+        metadata = json.loads(_member(archive, METADATA, MARGIN))
         build = NETWORKS[metadata["network"]].build
         check_metadata({"size": None} | metadata)
         _check_arguments(build, metadata["arguments"])
         network = build(**metadata["arguments"], precision=precision)
-        # float32, and what HDF5 takes for the names of layers
-        limit = 4 * network.count_params() + 2**22
+        limit = 4 * network.count_params() + MARGIN
         weights = Path(folder, WEIGHTS)  # Keras reads it 70 times faster than inside the archive
         weights.write_bytes(_member(archive, WEIGHTS, limit))
-        with h5py.File(weights) as file:  # Keras refuses data sets above 4 GiB only
-            file.visititems(
-                lambda name, item: _check_bytes(name, getattr(item, "nbytes", 0), limit)
-            )
+        with h5py.File(weights) as file:  # Keras refuses arrays above 4 GiB only
+            sizes = [0]
+            file.visititems(lambda name, item: sizes.append(getattr(item, "nbytes", 0)))
+        if max(sizes) > limit:
+            raise BadModel(f"an array would take {max(sizes):,} bytes, the limit is {limit:,}")
         with warnings.catch_warnings(action="ignore"):  # an error follows
             network.load_weights(weights)
     return network, metadata
@@ -137,26 +131,21 @@ def _load(path, precision):
 def _member(archive, name, limit):
     """The bytes of a member. Python bounds what it unpacks at a time for deflated ones alone."""
     info = archive.getinfo(name)
-    _check_bytes(name, info.file_size, limit)
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadModel(f"{name} is packed by method {info.compress_type}, expected deflated")
+    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if info.file_size > limit or info.compress_type not in methods:
+        raise BadModel(f"{name} would take {info.file_size:,} bytes, or is not deflated")
     with archive.open(info) as file:
         return file.read(info.file_size)
 
 
-def _check_bytes(name, count, limit):
-    if count > limit:
-        raise BadModel(f"{name} would take {count:,} bytes, the limit is {limit:,}")
-
-
 def _check_arguments(build, arguments):
     """Each argument is of the type of its default in `build` and within LIMITS."""
-    parameters = inspect.signature(build).parameters
+    kinds = {name: type(p.default) for name, p in inspect.signature(build).parameters.items()}
+    del kinds["precision"]
     for name, value in arguments.items():
-        kind = type(parameters[name].default) if name in parameters else None
-        if (
-            name == "precision"
-            or (type(value) is not kind and (type(value), kind) != (int, float))
-            or (kind in (int, float) and not abs(value) <= LIMITS.get(name, 1e6))  # NaN fails too
-        ):
+        kind = kinds.get(name)
+        valid = type(value) is kind or (type(value), kind) == (int, float)
+        if valid and kind in (int, float):
+            valid = abs(value) <= LIMITS.get(name, 1e6)  # NaN fails too
+        if not valid:
             raise BadModel(f"its metadata says {name} {value!r}, which the network does not take")

@@ -23,18 +23,7 @@ def arguments(config):
 
 
 def build(*, width=1.0, precision="float32"):
-    """L in, ab out, both in CIE units; the scaling is part of the network.
-
-    Args:
-        width: factor on the number of filters and units, 1 in the paper; below 1 for tests.
-        precision: a Keras dtype policy, such as "mixed_bfloat16". The sigmoid is always float32.
-
-    Returns:
-        keras.Model. Inputs, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8;
-        "global_lightness" (N, 224, 224, 1), the same pictures at the size of the global features.
-        Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last doubling,
-        (N, H/2, W/2, 2).
-    """
+    """L in, ab out, both in CIE units; `width` is a factor on filters and units, 1 in the paper."""
 
     def units(count):
         return max(1, round(count * width))
@@ -46,8 +35,7 @@ def build(*, width=1.0, precision="float32"):
 
     def conv(x, filters, name, stride=1):
         options = {"use_bias": False, "dtype": precision, "name": f"{name}_kernel"}
-        x = layers.Conv2D(units(filters), 3, strides=stride, padding="same", **options)(x)
-        return normal(x, name)
+        return normal(layers.Conv2D(units(filters), 3, stride, "same", **options)(x), name)
 
     def dense(x, count, name):
         options = {"use_bias": False, "dtype": precision, "name": f"{name}_kernel"}
@@ -56,7 +44,7 @@ def build(*, width=1.0, precision="float32"):
     # Low-level features, one model for both pictures: (H, W, 1) -> (H/8, W/8, 512)
     picture = layers.Input((None, None, 1), name="picture")
     x = layers.Rescaling(0.01, dtype="float32", name="low_scaling")(picture)
-    low_level = [(64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1)]
+    low_level = ((64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1))
     for i, (filters, stride) in enumerate(low_level, start=1):
         x = conv(x, filters, f"low_conv{i}", stride)
     low = Model(picture, x, name="low")
@@ -102,10 +90,7 @@ def build(*, width=1.0, precision="float32"):
 
 
 def classifier(network, classes):
-    """The scene classifier on the 512 global features: logits (N, classes), float32.
-
-    205 classes in the paper. It is not in the file of the network.
-    """
+    """The scene classifier on the 512 global features, 205 classes in the paper."""
     features = network.get_layer("global_dense2").output
     units = network.get_layer("global_dense3_kernel").units
     x = layers.Dense(units, use_bias=False, name="scenes_dense1_kernel")(features)
@@ -115,5 +100,5 @@ def classifier(network, classes):
 
 
 def make_loss(statistics=None):
-    """The paper's loss: mean squared error of ab scaled to 0..1, (N, H, W, 2) twice -> (N,)."""
+    """The paper's loss: the mean squared error of ab scaled to 0..1."""
     return lambda ab, target: ops.mean(ops.square((ab - target) / (2 * AB_SCALE)), axis=(1, 2, 3))

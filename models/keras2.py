@@ -12,16 +12,16 @@ import numpy as np
 from models import aciids2020
 from models.properties import BadModel
 
-BRANCHES = {  # by the order of the layers that have weights
-    "lfn": [f"lfn_conv{i}" for i in range(1, 7)],
-    "cn": [f"cn_conv{i}" for i in range(1, 11)] + ["cn_dense1", "cn_dense2"],
-    "edn": [f"edn_conv{i}" for i in range(1, 4)],
+COLOR = ["fusion_conv", *(f"color_conv{i}" for i in range(1, 6))]
+BRANCHES = {  # by the number of layers that have weights
+    6: [f"lfn_conv{i}" for i in range(1, 7)],
+    12: [*(f"cn_conv{i}" for i in range(1, 11)), "cn_dense1", "cn_dense2"],
+    3: [f"edn_conv{i}" for i in range(1, 4)],
 }
-COLOR = ["fusion_conv"] + [f"color_conv{i}" for i in range(1, 6)]
 # All that the description may ask Keras to make, and the largest numbers in it
 CLASSES = {
-    *("Model", "Functional", "InputLayer", "Conv2D", "Dense", "Flatten", "Concatenate"),
-    *("Reshape", "RepeatVector", "UpSampling2D"),
+    *("Model", "Functional", "InputLayer", "Conv2D", "Dense", "Flatten", "Concatenate", "Reshape"),
+    *("RepeatVector", "UpSampling2D"),
     *("GlorotUniform", "RandomUniform", "VarianceScaling", "Zeros"),
 }
 MAX_NUMBER, MAX_KERNEL = 1500, 3
@@ -38,36 +38,34 @@ def load_keras2(path, precision):
             raise BadModel("it holds weights alone: save the whole model with model.save()")
         json.loads(file.attrs["model_config"], object_hook=_check_layer, parse_int=_check_number)
     source = keras.models.load_model(path, compile=False)
-    layers, join = _chain(source.outputs[0])
-    by_length = {len(names): branch for branch, names in BRANCHES.items()}
-    branches, inputs = {}, {}
-    for tensor in _inputs(join):
-        chain, first = _chain(tensor)
-        branch = by_length.get(len(chain))
-        branches[branch], inputs[branch] = chain, first.output
-    if len(layers) != len(COLOR) or branches.keys() not in ({*BRANCHES}, {"lfn", "cn"}):
-        raise BadModel("its layers are not those of the paper's network")
+    color, join = _chain(source.outputs[0])
+    branches = {len(chain): chain for chain, _ in map(_chain, _joined(join))}
+    names = [COLOR, *(BRANCHES.get(count, []) for count in branches)]
     weights = {
         name: layer.get_weights()
-        for names, chain in [(COLOR, layers)] + [(BRANCHES[b], branches[b]) for b in branches]
+        for names, chain in zip(names, [color, *branches.values()])
         for name, layer in zip(names, chain)
     }
-
     # `build` has the 1x1 kernel over LFN, CN and EDN in two parts
     kernel, bias = weights["fusion_conv"]
     ends = np.cumsum([chain[-1].get_weights()[1].size for chain in branches.values()])
     rows = dict(zip(branches, np.split(kernel, ends[:-1], axis=2)))
-    places = [rows[branch] for branch in ("lfn", "edn") if branch in rows]
-    weights["fusion_conv"] = [np.concatenate(places, axis=2), bias]
-    weights["fusion_cn"] = [rows["cn"][0, 0]]
+    weights["fusion_cn"] = [rows.pop(12)[0, 0]]
+    weights["fusion_conv"] = [np.concatenate([rows[n] for n in (6, 3) if n in rows], axis=2), bias]
 
-    arguments = {"edges": "edn" in branches, "width": len(weights["lfn_conv1"][1]) / 64}
-    network = aciids2020.build(**arguments, precision=precision)
-    for name, arrays in weights.items():
-        network.get_layer(name).set_weights(arrays)
+    arguments = {"edges": 3 in rows, "width": len(weights["lfn_conv1"][1]) / 64}
     exact = aciids2020.build(**arguments)
-    exact.set_weights(network.get_weights())
-    _compare(source, exact, inputs.get("edn"))
+    for name, arrays in weights.items():
+        exact.get_layer(name).set_weights(arrays)
+    # One input for both finds other strides and activations, and layers that were left out
+    picture = np.random.default_rng(0).uniform(0, 100, (1, 256, 256, 1)).astype("float32")
+    found = exact.predict_on_batch(dict.fromkeys(exact.input, picture)) / aciids2020.AB_SCALE
+    (expected,) = keras.tree.flatten(source.predict_on_batch([picture] * len(source.inputs)))
+    if found.shape != expected.shape or not np.abs(found - expected).max() < 1e-3:
+        raise BadModel("its layers are not those of the paper's network")
+
+    network = aciids2020.build(**arguments, precision=precision)
+    network.set_weights(exact.get_weights())
     arguments |= {"global_size": 256, "input_scale": 1.0, "input_offset": 0.0}
     metadata = {"network": "aciids2020", "arguments": arguments, "size": 256}
     return network, metadata | {"training": {"by": "Keras 2"}}
@@ -88,28 +86,16 @@ def _check_number(text):
 
 
 def _chain(tensor):
-    """(the layers with weights that end in a tensor, the Concatenate or input before them)."""
+    """(the layers with weights that end in a tensor, the input or Concatenate before them)."""
     layers, layer = [], tensor._keras_history.operation
-    while isinstance(layer.input, keras.KerasTensor) and layer.input is not layer.output:
+    while not isinstance(layer, (keras.layers.InputLayer, keras.layers.Concatenate)):
         layers = [layer] * bool(layer.weights) + layers
         layer = layer.input._keras_history.operation
     return layers, layer
 
 
-def _inputs(join):
+def _joined(join):
     """The tensors that a Concatenate joins, in order; of a Concatenate among them, its own."""
-    for tensor in join.input if isinstance(join, keras.layers.Concatenate) else []:
+    for tensor in join.input:
         source = tensor._keras_history.operation
-        yield from _inputs(source) if isinstance(source, keras.layers.Concatenate) else [tensor]
-
-
-def _compare(source, network, edge_input):
-    """Raise BadModel unless two networks give the same ab for one input: strides, activations."""
-    lightness = np.linspace(0, 100, 256**2, dtype="float32").reshape(1, 256, 256, 1)
-    edges = np.random.default_rng(0).integers(0, 2, lightness.shape).astype("float32")
-    views = {"lightness": lightness, "global_lightness": lightness, "edges": edges}
-    found = network.predict_on_batch({name: views[name] for name in network.input}) / 128
-    given = [edges if tensor is edge_input else lightness for tensor in source.inputs]
-    (expected,) = keras.tree.flatten(source.predict_on_batch(given))
-    if found.shape != expected.shape or not np.abs(found - expected).max() < 1e-3:
-        raise BadModel("its layers are not those of the paper's network")
+        yield from _joined(source) if isinstance(source, keras.layers.Concatenate) else [tensor]

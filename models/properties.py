@@ -4,13 +4,8 @@ import math
 
 from configs import SIZE_STEPS
 
-EXPORTED_KEYS = (
-    "network",
-    "sizes",
-    "mirror",
-    "colorize_saturation",
-    "saturations",
-)  # ONNX files have them too
+# Of the metadata, in ONNX files too
+EXPORTED_KEYS = ("network", "sizes", "mirror", "colorize_saturation", "saturations")
 MAX_SIZE = 1024  # of the squares that a network sees
 
 
@@ -41,20 +36,16 @@ def check_metadata(metadata):
             and is_training(value.get("before"))
         )
 
-    sizes = f"multiples of {step} up to {MAX_SIZE}"
-    rules = {
-        "size": (is_size, sizes),
-        "sizes": (lambda v: type(v) is list and v and all(map(is_size, v)), sizes),
-        "mirror": (lambda v: type(v) is bool, "true or false"),
-        "saturation": (is_factor, "a number from 0"),
-        "colorize_saturation": (is_factor, "a number from 0"),
-        "saturations": (
-            lambda v: type(v) is dict and all(map(is_factor, v.values())),
-            "names and numbers from 0",
-        ),
-        "training": (is_training, "what train.py writes"),
-    }
-    for name, (is_valid, expected) in rules.items():
+    sizes, factor = f"multiples of {step} up to {MAX_SIZE}", "a number from 0"
+    for name, is_valid, expected in (
+        ("size", is_size, sizes),
+        ("sizes", lambda v: type(v) is list and v and all(map(is_size, v)), sizes),
+        ("mirror", lambda v: type(v) is bool, "true or false"),
+        ("saturation", is_factor, factor),
+        ("colorize_saturation", is_factor, factor),
+        ("saturations", lambda v: type(v) is dict and all(map(is_factor, v.values())), factor),
+        ("training", is_training, "what train.py writes"),
+    ):
         if name in metadata and not is_valid(metadata[name]):
             raise BadModel(f"its metadata says {name} {metadata[name]!r:.80}, expected {expected}")
 
@@ -84,8 +75,8 @@ def factor_of(saturation, metadata):
     """
     if saturation is None:
         return metadata.get("colorize_saturation", 1.0)
-    named = metadata.get("saturations", {})
     if isinstance(saturation, str):
+        named = metadata.get("saturations", {})
         if saturation not in named:
             names = ", ".join(named) or "none"
             raise ValueError(f"saturation {saturation!r}: this model has the names: {names}")

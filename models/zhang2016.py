@@ -36,9 +36,9 @@ def arguments(config):
 def bins():
     """The centres of the bins, float32 (313, 2), in order of a, then b.
 
-    They are the points of the grid that lie less than one step, in a and in b, from the convex hull
-    of the sRGB gamut in the ab plane. These are the 313 points of the authors' file; the paper says
-    "in gamut" alone (229 points of the grid are sRGB colours at some L, and 262 cells hold one).
+    The points of the grid that lie less than one step, in a and in b, from the convex hull of the
+    sRGB gamut in the ab plane: the 313 of the authors' file. The paper says "in gamut" alone (229
+    points of the grid are sRGB colours at some L, and 262 cells hold one).
     """
     steps = np.linspace(0, 1, 33, dtype=np.float32)
     rgb = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)
@@ -51,18 +51,9 @@ def bins():
 
 
 def build(*, width=1.0, precision="float32"):
-    """L in, ab out, both in CIE units; the scaling is part of the network.
+    """L in, ab out, both in CIE units; `width` is a factor on the filters, 1 in the paper.
 
-    Args:
-        width: factor on the number of filters, 1 in the paper; small widths make quick tests. The
-            bins are always 313.
-        precision: a Keras dtype policy, such as "mixed_bfloat16". From the logits on the network is
-            always float32.
-
-    Returns:
-        keras.Model. Input, a dict: "lightness" (N, H, W, 1), L in 0..100, H and W divisible by 8.
-        Output (N, H, W, 2): ab in Lab units. The layer "ab" holds it before the last enlarging by 4
-        (nearest neighbour), (N, H/4, W/4, 2), and "logits" (N, H/4, W/4, 313) what the loss takes.
+    The layer "ab" has a 4th of the sides, and so has "logits", (N, H/4, W/4, 313).
     """
 
     def block(x, number, filters, strides, dilation=1):
@@ -103,11 +94,6 @@ def initialize(network, lightness, seed):
 
     Layer by layer, the filters of each 3x3 convolution are the centres of k-means over its input
     patches, scaled and shifted so that each channel has mean 0 and variance 1 before its ReLU.
-
-    Args:
-        network: of `build`.
-        lightness: L of some training pictures, (N, H, W, 1), 0..100.
-        seed: of the patches and of k-means.
     """
     lightness, rng = ops.convert_to_numpy(lightness), np.random.default_rng([seed, 7])
     cv2.setRNGSeed(seed)
@@ -116,10 +102,9 @@ def initialize(network, lightness, seed):
             continue
         before = Model(network.input, layer.input)
         x = before.predict({"lightness": lightness}, batch_size=4, verbose=0).astype("float32")
-        dilation = layer.dilation_rate[0]
-        options = {"dilation_rate": dilation, "padding": "same"}
-        options["strides"] = 1 if dilation > 1 else layer.strides
-        patches = ops.convert_to_numpy(ops.image.extract_patches(x, 3, **options))
+        stride, dilation = layer.strides[0], layer.dilation_rate[0]
+        patches = ops.image.extract_patches(x, 3, stride, dilation, padding="same")
+        patches = ops.convert_to_numpy(patches)
         patches = patches.reshape(-1, patches.shape[-1])
         patches = patches[rng.permutation(len(patches))[: max(PATCHES, 2 * layer.filters)]]
         unit = patches - patches.mean(axis=1, keepdims=True)
@@ -127,8 +112,9 @@ def initialize(network, lightness, seed):
         unit, stop = unit.astype(np.float32), (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
         centres = cv2.kmeans(unit, layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
         given = patches @ centres.T
-        centres /= given.std(axis=0)[:, None] + 1e-6
-        bias = -(given / (given.std(axis=0) + 1e-6)).mean(axis=0)
+        deviation = given.std(axis=0) + 1e-6
+        centres /= deviation[:, None]
+        bias = -(given / deviation).mean(axis=0)
         layer.set_weights([centres.T.reshape(layer.kernel.shape), bias])
 
 
@@ -138,23 +124,17 @@ def quarter(ab):
 
 
 def _closeness(ab):
-    """The squared distance of ab (..., 2) to each bin, negative: (..., 313).
-
-    No matrix product: an accelerator may round it, and it would be off by several units.
-    """
+    """The squared distance of ab (..., 2) to each bin, negative: (..., 313)."""
+    # no matrix product: an accelerator may round it, and it would be off by several units
     a, b = (ab[..., i, None] - bins()[:, i] for i in range(2))
     return -(a * a + b * b)
 
 
 def encode(ab):
-    """The soft encoding Z of ab (section 2.1): its 5 nearest bins, weighted by a Gaussian.
+    """The soft encoding Z (section 2.1): the 5 nearest bins of ab, weighted by a Gaussian.
 
-    Args:
-        ab: float32 tensor (..., 2), Lab units.
-
-    Returns:
-        float32 tensor (..., 313) that sums to 1 over the bins. Bins at equal distance share the
-        last of the 5 places.
+    (..., 2), Lab units -> float32 (..., 313), which sums to 1. Bins at equal distance share the
+    last of the 5 places.
     """
     closeness = _closeness(ab)
     fifth = ops.top_k(closeness, NEIGHBOURS)[0][..., -1:]
@@ -171,15 +151,11 @@ def statistics(target):
 
 
 def rebalancing(counts):
-    """The weight of each bin in the loss (section 2.2, equation 4).
+    """The weight of each bin in the loss (section 2.2, equation 4): `statistics` -> float32 (313,).
 
-    Args:
-        counts: (313,), how often each bin is the nearest in the training set.
-
-    Returns:
-        float32 (313,), proportional to 1 / ((1 - lambda) p + lambda u) with p the empirical
-        distribution smoothed by a Gaussian in the ab plane and u uniform over the bins that occur,
-        as in the released code; its mean under p is 1.
+    Proportional to 1 / ((1 - lambda) p + lambda u), with p the empirical distribution smoothed by a
+    Gaussian in the ab plane and u uniform over the bins that occur, as in the released code; its
+    mean under p is 1.
     """
     apart = np.linalg.norm(bins()[:, None].astype("float64") - bins(), axis=-1)
     smoothing = np.exp(-(apart**2) / (2 * SIGMA**2))
@@ -194,13 +170,8 @@ def rebalancing(counts):
 def make_loss(statistics):
     """The paper's loss (equations 2 and 3): cross-entropy with the soft encoding, rebalanced.
 
-    Args:
-        statistics: of the training pictures, see above: counts (313,).
-
-    Returns:
-        A function of logits, float32 (N, H/4, W/4, 313), and the target, ab (N, H, W, 2): (N,), the
-        mean over the places, where the paper has the sum. Each place has the weight of its nearest
-        bin; a picture without colour has 0.
+    The mean over the places, where the paper has the sum. Each place has the weight of its nearest
+    bin; a picture without colour has 0.
     """
     weights = rebalancing(statistics)
 
@@ -209,8 +180,7 @@ def make_loss(statistics):
         z = encode(ab)
         entropy = -ops.sum(z * ops.log_softmax(logits, axis=-1), axis=-1)
         coloured = ops.cast(ops.max(ops.abs(ab), axis=(1, 2, 3)) > COLOURLESS, "float32")
-        return coloured * ops.mean(
-            ops.take(weights, ops.argmax(z, axis=-1), axis=0) * entropy, axis=(1, 2)
-        )
+        weight = ops.take(weights, ops.argmax(z, axis=-1), axis=0)
+        return coloured * ops.mean(weight * entropy, axis=(1, 2))
 
     return loss

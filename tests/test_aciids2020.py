@@ -103,7 +103,7 @@ def test_scaling_is_inside():
     assert np.allclose(run(scaled, x), run(raw, by_hand), atol=1e-4)
 
 
-@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.parametrize("factor", [1, 3])
 def test_an_enlarged_network_sees_the_same_at_more_pixels(factor):
     """CN's vector of a feature map, and of that map with every place repeated."""
     size = {"global_size": 64 * factor}

@@ -1,18 +1,15 @@
 """The ONNX files against Keras, at sizes that the export itself did not see."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 from skimage import data
 
 from data.preprocess import colorize, lightness_of, network_inputs, resize
-from inference.options import DEFAULT_MODEL
+from inference.engine import open_network
 from inference.view import Predictor
 from models import NETWORKS
 from models import file as model_file
-from models.properties import mirror_of, sizes_of
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = [
@@ -21,95 +18,90 @@ pytestmark = [
         keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow"
     ),
 ]
-SIZES = ((1, 1), (7, 300), (101, 203), (257, 255), (512, 512), (77, 900), (801, 1201))
+PHOTOGRAPHS = (data.camera(), data.astronaut(), data.coffee())
+SMALL = {"width": 0.05, "global_size": 64}
 
 
-def export(*arguments):
+def export(folder, name, arguments, *options):
+    """(the network, its ONNX file): random weights."""
     from inference.export import main
 
-    main([str(argument) for argument in arguments])
-    return onnxruntime.InferenceSession(next(a for a in arguments if "onnx" in str(a)[-5:]))
+    keras.utils.set_random_seed(0)
+    network = NETWORKS[name].build(**arguments)
+    weights = [w.astype("float16").astype("float32") for w in network.get_weights()]
+    metadata = {"arguments": arguments, "size": 64, "mirror": True, "colorize_saturation": 1.3}
+    model_file.save(folder / "a.keras", name, weights, metadata)
+    main([str(folder / "a.keras"), str(folder / "a.onnx"), *options])
+    return model_file.load(folder / "a.keras")[0], folder / "a.onnx"
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """save(network, **arguments): a small network with random weights, in the file a.keras."""
-
-    def save(name, **arguments):
-        keras.utils.set_random_seed(0)
-        network = NETWORKS[name].build(**arguments)
-        metadata = {"arguments": arguments, "size": 64, "mirror": True, "colorize_saturation": 1.3}
-        model_file.save(tmp_path / "a.keras", name, network.get_weights(), metadata)
-        return network
-
-    return save
-
-
-def test_pictures_are_coloured_as_by_test_py(tmp_path):
-    network, metadata = model_file.load(DEFAULT_MODEL)
-    session = export(tmp_path / "a.onnx")
+@pytest.mark.parametrize(
+    "name, arguments", [("aciids2020", SMALL), ("efficientnet_unet", {"width": 0.25})]
+)
+def test_pictures_are_coloured_as_by_test_py(tmp_path, name, arguments):
+    network, path = export(tmp_path, name, arguments)
+    session = onnxruntime.InferenceSession(path)
     properties = session.get_modelmeta().custom_metadata_map
-    factor = json.loads(properties["colorize_saturation"])
-    assert factor == metadata["colorize_saturation"]
-    assert properties["source"].startswith("colorizer.keras, SHA-256 ")
-    predictor = Predictor(network, sizes_of(metadata), 1, mirror=mirror_of(metadata))
-    photographs, far = [data.astronaut(), data.chelsea(), data.coffee(), data.retina()], []
-    for i, (height, width) in enumerate(SIZES):
-        picture = resize(photographs[i % len(photographs)], height, width)
-        given = {"picture": picture[None], "saturation": np.array(factor, np.float32)}
+    assert properties["colorize_saturation"] == "1.3" and properties["mirror"] == "true"
+    assert properties["source"].startswith("a.keras, SHA-256 ")
+    predictor, far = Predictor(network, [64], 1), []
+    for photograph, (height, width) in zip(PHOTOGRAPHS, ((7, 300), (101, 203), (512, 512))):
+        picture = np.dstack([resize(photograph, height, width)] * 3)[..., :3]
+        pair = np.stack([picture, picture[::-1]])
+        given = {"picture": pair, "saturation": np.array(1.3, np.float32)}
         (found,) = session.run(["rgb"], given)
-        expected = colorize(picture, predictor.ab([predictor.views(picture)])[0], factor)
-        assert found.shape == (1, height, width, 3) and found.dtype == np.uint8
-        far.append((np.abs(found[0].astype(int) - expected).max(axis=-1) > 2).ravel())
+        assert found.shape == pair.shape and found.dtype == np.uint8
+        for one, result in zip(pair, found):
+            expected = colorize(one, predictor.ab([predictor.views(one)], mirror=True)[0], 1.3)
+            far.append((np.abs(result.astype(int) - expected).max(axis=-1) > 2).ravel())
     assert np.concatenate(far).mean() < 1e-3
-
-
-@pytest.mark.parametrize("name", ["aciids2020", "efficientnet_unet"])
-def test_pictures_of_a_batch_do_not_depend_on_each_other(tmp_path, saved, name):
-    saved(
-        name, **({"width": 1 / 8, "global_size": 32} if name == "aciids2020" else {"width": 0.25})
-    )
-    session = export(tmp_path / "a.keras", tmp_path / "a.onnx")
-    pictures = np.stack([resize(picture, 70, 90) for picture in (data.astronaut(), data.coffee())])
-    one = np.ones((), np.float32)
-    both, second = (
-        session.run(["rgb"], {"picture": given, "saturation": one})[0]
-        for given in (pictures, pictures[1:])
-    )
-    assert np.abs(both[1].astype(int) - second[0]).max() <= 1
 
 
 @pytest.mark.parametrize(
     "name, arguments, step",
     [
-        ("aciids2020", {"width": 1 / 8, "global_size": 64}, 8),
-        ("aciids2020", {"width": 1 / 8, "global_size": 64, "edges": False}, 8),
+        ("aciids2020", SMALL, 8),
         ("zhang2016", {"width": 1 / 8}, 8),
         ("efficientnet_unet", {"width": 0.25}, 32),
     ],
 )
-def test_the_bare_network_takes_any_size(tmp_path, saved, name, arguments, step):
-    network = saved(name, **arguments)
-    session = export(tmp_path / "a.keras", tmp_path / "a.onnx", "--bare")
-    photographs = [data.camera(), data.astronaut()]
+def test_the_bare_network(tmp_path, name, arguments, step):
+    network, path = export(tmp_path, name, arguments, "--bare")
+    exact, half = (tmp_path / "a.keras").stat().st_size, path.stat().st_size
+    assert half < 0.8 * exact
+    make, metadata = open_network(path)
+    assert metadata["network"] == name and metadata["sizes"] == [64]
+    for sizes in ([64], [64, 96]):
+        found, expected = make(sizes, 2), Predictor(network, sizes, 2)
+        for mirror in (False, True):
+            ab, right = (
+                engine.ab([engine.views(picture) for picture in PHOTOGRAPHS], mirror)
+                for engine in (found, expected)
+            )
+            assert ab.shape == right.shape and np.abs(ab - right).max() / 128 < 1e-3
 
-    def views(height, width):
-        return np.stack([lightness_of(resize(p, height, width)) for p in photographs])[..., None]
+    session = onnxruntime.InferenceSession(path)
+    for height, width in ((40, 128), (57, 255), (1, 3)):  # filled up to the step
 
-    for height, width in ((40, 128), (100, 100), (57, 255), (1, 3)):
+        def views(height, width):
+            views = [lightness_of(resize(picture, height, width)) for picture in PHOTOGRAPHS]
+            return np.stack(views)[..., None]
+
         given = {"lightness": views(height, width)}
         if "global_lightness" in network.input:
             given["global_lightness"] = views(64, 64)
-        (found,) = session.run(None, given)
+        (ab,) = session.run(["ab"], given)
         pad = [(0, 0), (0, -height % step), (0, -width % step), (0, 0)]
         filled = given | {"lightness": np.pad(given["lightness"], pad, mode="edge")}
-        expected = np.asarray(network(network_inputs(**filled, names=network.input)))
-        difference = found - expected[:, :height, :width]
-        assert found.shape == (2, height, width, 2) and np.abs(difference).max() / 128 < 1e-4
+        right = np.asarray(network(network_inputs(**filled, names=network.input)))
+        assert ab.shape == (3, height, width, 2)
+        assert np.abs(ab - right[:, :height, :width]).max() / 128 < 1e-4
 
 
 def test_what_is_no_network_is_refused(tmp_path):
+    from inference.export import main
+
     (tmp_path / "a.keras").write_text("no network")
     with pytest.raises(SystemExit, match=r"^[^\n]*a\.keras: [^\n]*$"):
-        export(tmp_path / "a.keras", tmp_path / "a.onnx")
+        main([str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")])
     assert not (tmp_path / "a.onnx").exists()

@@ -6,7 +6,6 @@ import marshal
 import pickle
 import random
 import shutil
-import types
 import zipfile
 
 import h5py
@@ -22,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 ARGUMENTS = {"width": 1 / 16, "global_size": 64}
 KERNEL = "layers/conv2d/vars/0"
+ZERO = [("/dev/zero", 0, h5py.h5f.UNLIMITED)]
 WIDTH = 1 / 4  # of the networks of Keras 2
 
 
@@ -65,25 +65,16 @@ def refusal(path):
     return message
 
 
-def trap(tmp_path):
-    """(Keras' configuration of a Lambda layer, a pickle): each makes the file tmp_path/ran."""
-    ran = tmp_path / "ran"
-    source = f"lambda x: open({str(ran)!r}, 'w').close() or x"
-    code = compile(source, "trap", "eval").co_consts[0]
-    function = {"class_name": "__lambda__"}
-    function["config"] = {"code": base64.b64encode(marshal.dumps(code)).decode()}
-    config = {"module": "keras.layers", "class_name": "Lambda", "config": {"function": function}}
-    opening = type("Opening", (), {"__reduce__": lambda self: (open, (str(ran), "w"))})
-    globals()["Opening"] = opening
-    content = pickle.dumps(opening())
-    for run in (lambda: types.FunctionType(code, {"__builtins__": __builtins__})(None), None):
-        run() if run else pickle.loads(content)
-        ran.unlink()  # the traps work
-    return config, content
-
-
 def test_code_in_a_file_is_not_run(copy, saved, tmp_path):
-    config, content = trap(tmp_path)
+    ran = tmp_path / "ran"
+    code = f"open({str(ran)!r}, 'w').close()"
+    content = pickle.dumps(type("Trap", (), {"__reduce__": lambda self: (exec, (code,))})())
+    pickle.loads(content)
+    ran.unlink()  # the trap works
+    function = compile(f"lambda x: {code} or x", "trap", "eval").co_consts[0]
+    function = {"code": base64.b64encode(marshal.dumps(function)).decode()}
+    function = {"class_name": "__lambda__", "config": function}
+    config = {"module": "keras.layers", "class_name": "Lambda", "config": {"function": function}}
     exchange(copy, "config.json", json.dumps(config))
     exchange(copy, "../outside.py", "print('in')")
     exchange(copy, "assets/../../outside.py", "print('in')")
@@ -104,25 +95,19 @@ def test_code_in_a_file_is_not_run(copy, saved, tmp_path):
     [
         ({"arguments": {"width": 1e9}}, "width 1000000000.0"),
         ({"arguments": {"width": float("nan")}}, "width nan"),
-        ({"arguments": {"width": "0.0625"}}, "width '0.0625'"),
         ({"arguments": {"width": 1 / 8}}, "shape"),  # another shape than the weights'
         ({"arguments": {"global_size": 10**9}}, "global_size 1000000000"),
-        ({"arguments": {"global_size": 64.0}}, "global_size 64.0"),
         ({"arguments": {"input_scale": float("inf")}}, "input_scale inf"),
         ({"arguments": {"edges": "no"}}, "edges 'no'"),
         ({"arguments": {"initializer": "os.system"}}, "not a network"),
         ({"arguments": {"precision": "float64"}}, "precision 'float64'"),
         ({"arguments": {"x" * 10_000: 1}}, "its metadata says xxxxx"),
         ({"size": 10**9}, "size 1000000000, expected multiples of 8"),
-        ({"size": 65}, "size 65"),
         ({"size": True}, "size True"),
-        ({"size": None}, "size None"),
         ({"network": "os.system"}, "not a network"),
-        ({"network": ["aciids2020"]}, "not a network"),
         ({"network": "zhang2016"}, "global_size 64, which the network does not take"),
-        ({"saturation": "1.8"}, "saturation '1.8', expected a number"),
         ({"colorize_saturation": float("nan")}, "colorize_saturation nan, expected a number"),
-        ({"saturations": {"vivid": -1}}, "saturations {'vivid': -1}, expected"),
+        ({"saturations": {"vivid": "1"}}, "saturations {'vivid': '1'}, expected"),
         ({"sizes": [64, 10**9]}, "sizes [64, 1000000000], expected multiples of 8"),
         ({"sizes": []}, "sizes [], expected"),
         ({"mirror": 2}, "mirror 2, expected true or false"),
@@ -147,48 +132,24 @@ def test_zip_bombs(copy, name, method):
     assert f"{name} would take 60,000,000 bytes" in refusal(copy)
 
 
-def not_a_number(file):
-    file[KERNEL][0, 0, 0, 0] = np.nan
-
-
-def replace(make):
-    def change(file):
-        values = file[KERNEL][()]
-        del file[KERNEL]
-        make(file, values)
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (not_a_number, "not all of its weights are finite"),
-        (replace(lambda file, x: file.create_dataset(KERNEL, data=x.T)), "shape"),
-        (replace(lambda file, x: None), "not a network"),
-        (
-            replace(lambda file, x: file.create_dataset(KERNEL, (3, 10**8), "f4", chunks=(3, 9))),
-            "would take 1,200,000,000 bytes",
-        ),
-        (
-            replace(lambda file, x: file.update({KERNEL: h5py.ExternalLink("/x.h5", "kernel")})),
-            "ExternalLink",
-        ),
-        (
-            replace(
-                lambda file, x: file.create_dataset(
-                    KERNEL, x.shape, "f4", external=[("/dev/zero", 0, x.nbytes)]
-                )
-            ),
-            "external",
-        ),
+        (lambda file, x: file.create_dataset(KERNEL, data=np.nan * x), "not all of its weights"),
+        (lambda file, x: file.create_dataset(KERNEL, data=x.T), "shape"),
+        (lambda file, x: None, "not a network"),
+        (lambda file, x: file.create_dataset(KERNEL, (3, 10**8), "f4"), "1,200,000,000 bytes"),
+        (lambda file, x: file.update({KERNEL: h5py.ExternalLink("/x.h5", "x")}), "ExternalLink"),
+        (lambda file, x: file.create_dataset(KERNEL, x.shape, "f4", external=ZERO), "external"),
     ],
 )
 def test_weights_that_are_not_just_numbers_in_the_file(copy, tmp_path, change, words):
     with zipfile.ZipFile(copy) as archive:
         archive.extract(model_file.WEIGHTS, tmp_path)
     with h5py.File(tmp_path / model_file.WEIGHTS, "r+") as file:
-        change(file)
+        values = file[KERNEL][()]
+        del file[KERNEL]
+        change(file, values)
     exchange(copy, model_file.WEIGHTS, (tmp_path / model_file.WEIGHTS).read_bytes())
     assert words in refusal(copy)
 
@@ -295,14 +256,11 @@ def test_a_file_of_keras_2_gives_the_same_colours(tmp_path, edges):
     assert expected.std() > 0.01 and np.abs(found - expected).max() < 1e-4
 
 
-def lambda_layer(file):
-    config = file.attrs["model_config"]
-    file.attrs["model_config"] = config.replace("RepeatVector", "Lambda")
+def in_config(old, new):
+    def change(file):
+        file.attrs["model_config"] = file.attrs["model_config"].replace(old, new)
 
-
-def huge_layer(file):
-    config = file.attrs["model_config"]
-    file.attrs["model_config"] = config.replace('"units": 375', '"units": 99999')
+    return change
 
 
 @pytest.mark.parametrize(
@@ -310,8 +268,8 @@ def huge_layer(file):
     [
         ({"activation": "sigmoid"}, None, "not those of the paper's network"),
         ({"first_stride": 4}, None, "shape (256, 375)"),
-        ({}, lambda_layer, "it asks for 'Lambda'"),
-        ({}, huge_layer, "says 99999, the limit is"),
+        ({}, in_config("RepeatVector", "Lambda"), "it asks for 'Lambda'"),
+        ({}, in_config('"units": 375', '"units": 99999'), "says 99999, the limit is"),
         ({}, lambda file: file.attrs.pop("model_config"), "weights alone"),
         ({}, lambda file: file.attrs.update(model_config="[" * 100_000), "ecursion"),
         ({}, lambda file: file["model_weights"].pop("dense"), "not a network"),

@@ -36,7 +36,6 @@ def test_the_published_file_is_small_and_loads_anywhere(published):
     assert path.stat().st_size < 0.7 * source.stat().st_size
     weights = model_file.load(source)[0].get_weights()
     for network in (model_file.load(path)[0], keras.saving.load_model(path)):
-        assert network.dtype == "float32"
         for found, exact in zip(network.get_weights(), weights, strict=True):
             assert np.array_equal(found, exact.astype("float16").astype("float32"))
 
@@ -53,6 +52,12 @@ def test_metadata_of_the_published_file(published):
             factor_of(saturation, metadata)
     with pytest.raises(ValueError, match="size 60: this network takes multiples of 8"):
         sizes_of(metadata, [60])
+
+
+def test_sizes_that_the_network_does_not_take_are_refused(published, tmp_path):
+    with pytest.raises(SystemExit, match="sizes \\[60\\], expected multiples of 8"):
+        publish.main([str(published[0]), str(tmp_path / "x.keras"), "--size", "60"])
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("place", [0, 0.5, -1])

@@ -24,65 +24,41 @@ WIDTH = 1 / 32
 FLAT = np.ones(313)
 
 
-def lightness(height=64, width=64, count=2, seed=0):
-    return {
-        "lightness": np.random.default_rng(seed)
-        .uniform(0, 100, (count, height, width, 1))
-        .astype("float32")
-    }
-
-
 def run(model, x):
     return ops.convert_to_numpy(model(x))
 
 
-def small_model(optimizer=None, counts=FLAT):
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+
+
+def truth_of(rgb):
+    return ops.convert_to_numpy(target(ops.convert_to_tensor(rgb), 1.0))
+
+
+def small_model(optimizer="sgd", rate=0.1, counts=FLAT):
     keras.utils.set_random_seed(0)
-    network = zhang2016.build(width=WIDTH)
-    model = TrainingModel(
-        network, zhang2016.make_loss(counts), 1.0, loss_layer=zhang2016.LOSS_LAYER
-    )
-    model.compile(
-        optimizer=optimizer or make_optimizer("sgd", 0.1, total_steps=10), run_eagerly=True
-    )
+    network, loss = zhang2016.build(width=WIDTH), zhang2016.make_loss(counts)
+    model = TrainingModel(network, loss, 1.0, loss_layer=zhang2016.LOSS_LAYER)
+    model.compile(optimizer=make_optimizer(optimizer, rate, total_steps=10), run_eagerly=True)
     return model
 
 
 def test_parameters_and_shapes_of_the_paper():
     network = zhang2016.build()
-    blocks = {
-        1: (64, 128, 2),
-        2: (128, 64, 2),
-        3: (256, 32, 3),
-        8: (256, 64, 3),
-    }  # filters, side, convolutions
-    blocks = dict(sorted((blocks | dict.fromkeys((4, 5, 6, 7), (512, 32, 3))).items()))
+    blocks = {1: (64, 128, 2), 2: (128, 64, 2), 3: (256, 32, 3)}  # filters, side, convolutions
+    blocks |= dict.fromkeys((4, 5, 6, 7), (512, 32, 3)) | {8: (256, 64, 3)}
     shapes = keras.Model(network.input, {n: network.get_layer(f"norm{n}").output for n in blocks})
     found = shapes.compute_output_shape({"lightness": (1, 256, 256, 1)})
-    assert {n: tuple(shape) for n, shape in found.items()} == {
-        n: (1, s, s, f) for n, (f, s, _) in blocks.items()
-    }
-    dilations = [
-        network.get_layer(f"conv{n}_{i}").dilation_rate
-        for n in blocks
-        for i in range(1, blocks[n][2] + 1)
-    ]
-    assert [d == (2, 2) for d in dilations] == [
-        n in (5, 6) for n in blocks for _ in range(blocks[n][2])
-    ]
-    expected, channels = 0, 1
-    for filters, _, convolutions in blocks.values():
-        expected += (
-            9 * channels * filters
-            + (convolutions - 1) * 9 * filters**2
-            + convolutions * filters
-            + 2 * filters
-        )
-        channels = filters
-    expected += 256 * 313 + 313  # logits
-    assert (
-        network.count_params() == expected + 2 * 313 == 31_319_019
-    )  # the centres of the bins, which are not learned
+    expected, channels = 256 * 313 + 313 + 2 * 313, 1  # logits; bins, which are not learned
+    for number, (filters, side, convolutions) in blocks.items():
+        assert tuple(found[number]) == (1, side, side, filters)
+        for i in range(1, convolutions + 1):
+            dilation = network.get_layer(f"conv{number}_{i}").dilation_rate
+            assert dilation == ((2, 2) if number in (5, 6) else (1, 1))
+            expected, channels = expected + 9 * channels * filters + filters, filters
+        expected += 2 * filters
+    assert network.count_params() == expected == 31_319_019
     assert network.compute_output_shape({"lightness": (1, 256, 256, 1)}) == (1, 256, 256, 2)
 
 
@@ -95,15 +71,12 @@ def test_the_bins_are_the_313_of_the_paper():
         assert bins[bins[:, 0] == a, 1].tolist() == list(range(low, high + 1, 10))
     rgb = np.random.default_rng(0).random((100_000, 3)).astype(np.float32)
     cells = np.unique(np.rint(color.lab_from_srgb(rgb)[:, 1:] / 10) * 10, axis=0)
-    assert {tuple(cell) for cell in cells} <= {
-        tuple(centre) for centre in bins
-    }  # every colour has its cell
+    assert {*map(tuple, cells)} <= {*map(tuple, bins)}  # every colour has its cell
 
 
 def test_encoding_is_that_of_the_five_nearest_bins():
-    ab = (
-        np.random.default_rng(0).uniform(-120, 120, (4, 5, 2)).astype("float32")
-    )  # of which many leave the gamut
+    rng = np.random.default_rng(0)
+    ab = rng.uniform(-120, 120, (4, 5, 2)).astype("float32")  # many leave the gamut
     found = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(ab)))
     far = zhang2016.encode(ops.convert_to_tensor(np.full((1, 2), 300, "float32")))
     assert np.isclose(ops.sum(far), 1)  # outside of all bins
@@ -136,9 +109,8 @@ def test_rebalancing():
     seen = counts > 0
     mixed = 0.5 * p + 0.5 * seen / seen.sum()
     assert np.allclose((weights * mixed)[seen], (weights * mixed)[seen][0], rtol=1e-4)
-    assert (
-        weights[~seen] == weights[seen].max()
-    ).all()  # what did not occur weighs as the rarest that did
+    # what did not occur weighs as the rarest that did
+    assert (weights[~seen] == weights[seen].max()).all()
     assert np.allclose(zhang2016.rebalancing(FLAT), 1, atol=0.2)
 
 
@@ -147,76 +119,62 @@ def test_pictures_without_colour_are_left_out_of_the_loss():
     logits = rng.standard_normal((2, 4, 4, 313)).astype("float32")
     target = rng.uniform(-4, 4, (2, 16, 16, 2)).astype("float32")
     target[1] *= 10
-    found = run(
-        lambda x: zhang2016.make_loss(FLAT)(x, ops.convert_to_tensor(target)),
-        ops.convert_to_tensor(logits),
-    )
+    found = zhang2016.make_loss(FLAT)(*map(ops.convert_to_tensor, (logits, target)))
     assert found[0] == 0 < found[1]
 
 
 def test_the_data_decide_the_initial_weights():
     """Each channel has mean 0 and variance 1 before its ReLU; a seed gives the same filters."""
     first, again, other = (zhang2016.build(width=1 / 16) for _ in range(3))
-    x = lightness(64, 64, 4)
+    x = {"lightness": np.random.default_rng(0).uniform(0, 100, (4, 64, 64, 1)).astype("float32")}
     for network, seed in ((first, 0), (again, 0), (other, 1)):
         zhang2016.initialize(network, x["lightness"], seed)
     for name in ("conv1_2", "conv3_3", "conv6_1", "conv8_3"):
         layer = first.get_layer(name)
-        options = {
-            "strides": layer.strides,
-            "padding": "same",
-            "dilation_rate": layer.dilation_rate,
-        }
         seen = keras.Model(first.input, layer.input).predict(x, verbose=0)
-        values = ops.convert_to_numpy(ops.conv(seen, layer.kernel, **options) + layer.bias).reshape(
-            -1, layer.filters
-        )
-        assert (
-            np.abs(values.mean(axis=0)).max() < 0.3 and np.abs(values.std(axis=0) - 1).max() < 0.3
-        ), name
-    kernels = [
-        [layer.get_weights() for layer in n.layers if layer.name.startswith("conv")]
-        for n in (first, again)
-    ]
-    assert all(np.array_equal(a, b) for pair in zip(*kernels) for a, b in zip(*pair))
-    assert not np.array_equal(
-        first.get_layer("conv4_1").get_weights()[0], other.get_layer("conv4_1").get_weights()[0]
+        options = {"strides": layer.strides, "dilation_rate": layer.dilation_rate}
+        values = ops.conv(seen, layer.kernel, padding="same", **options) + layer.bias
+        values = ops.convert_to_numpy(values).reshape(-1, layer.filters)
+        assert np.abs(values.mean(axis=0)).max() < 0.3, name
+        assert np.abs(values.std(axis=0) - 1).max() < 0.3, name
+    kernels, same, others = (
+        [layer.get_weights()[0] for layer in network.layers if layer.name.startswith("conv")]
+        for network in (first, again, other)
     )
+    assert all(np.array_equal(a, b) for a, b in zip(kernels, same))
+    assert not any(np.array_equal(a, b) for a, b in zip(kernels, others))
 
 
-def plain(color_of, count=2):
-    return np.broadcast_to(np.array(color_of, np.uint8), (count, 64, 64, 3)).copy()
+def plain(*color):
+    return np.broadcast_to(np.array(color, np.uint8), (2, 64, 64, 3)).copy()
 
 
 def nearest_bin(rgb):
-    ab = ops.convert_to_numpy(target(ops.convert_to_tensor(rgb), 1.0))[0, 0, 0]
-    return np.linalg.norm(zhang2016.bins() - ab, axis=1).argmin()
+    return np.linalg.norm(zhang2016.bins() - truth_of(rgb)[0, 0, 0], axis=1).argmin()
 
 
 def test_rare_colours_weigh_more_in_the_compiled_gradient():
     """One step of SGD from equal logits moves their biases by weight * (Z - 1/313)."""
-    common, rare = plain([140, 120, 90]), plain([200, 30, 30])
+    common, rare = plain(140, 120, 90), plain(200, 30, 30)
     counts = np.zeros(313)
     counts[nearest_bin(common)], counts[nearest_bin(rare)] = 990, 10
     moved = []
     for rgb in (common, rare):
-        model = small_model(make_optimizer("sgd", 1.0, total_steps=10), counts)
+        model = small_model(rate=1.0, counts=counts)
         logits = model.network.get_layer("logits")
         logits.set_weights([np.zeros_like(w) for w in logits.get_weights()])
         model.train_on_batch(rgb)
-        z = ops.convert_to_numpy(zhang2016.encode(target(ops.convert_to_tensor(rgb), 1.0)[0, 0, 0]))
+        z = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(truth_of(rgb)[0, 0, 0])))
         moved.append(logits.get_weights()[1] @ (z - 1 / 313) / np.sum((z - 1 / 313) ** 2))
     weights = zhang2016.rebalancing(counts)
     expected = [weights[nearest_bin(rgb)] for rgb in (common, rare)]
     assert moved == pytest.approx(expected, rel=1e-3) and moved[1] > 2 * moved[0]
 
 
-def test_the_compiled_loss_and_ratio():
-    rgb = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
-    counts = np.random.default_rng(1).integers(1, 1000, 313)
-    model = small_model(counts=counts)
+def test_the_compiled_loss():
+    rgb, counts = pictures(), np.random.default_rng(1).integers(1, 1000, 313)
+    model, truth = small_model(counts=counts), truth_of(rgb)
     outputs = model.predict_on_batch(rgb)
-    truth = ops.convert_to_numpy(target(ops.convert_to_tensor(rgb), 1.0))
     quarter = truth[:, ::4, ::4]
     z = ops.convert_to_numpy(zhang2016.encode(ops.convert_to_tensor(quarter)))
     logits = outputs["compared"] - outputs["compared"].max(axis=-1, keepdims=True)
@@ -224,20 +182,18 @@ def test_the_compiled_loss_and_ratio():
     expected = (zhang2016.rebalancing(counts)[z.argmax(axis=-1)] * entropy).mean()
     found = model.evaluate(rgb, batch_size=2, return_dict=True, verbose=0)
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
-    assert found["relative_mse"] == pytest.approx(
-        ((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean(), rel=1e-4
-    )
+    relative = ((outputs["ab"] - truth) ** 2).mean() / (truth**2).mean()
+    assert found["relative_mse"] == pytest.approx(relative, rel=1e-4)
 
 
 def test_one_step_changes_every_trainable_weight():
-    model = small_model(make_optimizer("adamw", 1e-3, total_steps=10))
+    model = small_model("adamw", 1e-3)
     before = [ops.convert_to_numpy(v) for v in model.network.variables]
-    model.train_on_batch(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8))
+    model.train_on_batch(pictures())
     assert len(model.trainable_variables) == 2 * 22 + 2
     for variable, old in zip(model.network.variables, before):  # all but the centres of the bins
-        assert np.array_equal(ops.convert_to_numpy(variable), old) == (
-            variable.path == "ab/kernel"
-        ), variable.path
+        is_kept = np.array_equal(ops.convert_to_numpy(variable), old)
+        assert is_kept == (variable.path == "ab/kernel"), variable.path
 
 
 def test_the_annealed_mean_lies_between_mean_and_mode():
