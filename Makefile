@@ -47,7 +47,7 @@ test: setup .venv/.browser
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q $(TWO)
 
-# What takes too long for every change: 20,000 damaged pictures, 60 kills, 10,000 pictures. About
+# What takes too long for every change: 20,000 damaged pictures, 30 kills of training. About
 # half an hour.
 soak: setup
 	$(BIN)/python -m pytest -q -s -m soak

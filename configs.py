@@ -4,6 +4,7 @@
 """
 
 import argparse
+import math
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -11,14 +12,14 @@ from pathlib import Path
 from utils import share
 
 
-def option(default, text, choices=None):
-    """A field of Config whose default is this project's."""
-    return field(default=default, metadata={"help": text, "choices": choices, "source": "default"})
-
-
-def paper(default, text, choices=None):
+def paper(default, text, choices=None, source="paper"):
     """A field of Config whose default is the paper's or its authors', as --help says."""
-    return field(default=default, metadata={"help": text, "choices": choices, "source": "paper"})
+    return field(default=default, metadata={"help": text, "choices": choices, "source": source})
+
+
+def option(default, text):
+    """A field of Config whose default is this project's."""
+    return paper(default, text, source="default")
 
 
 NETWORKS = ("aciids2020", "efficientnet_unet", "iizuka2016", "zhang2016")
@@ -83,7 +84,6 @@ class Config:
 # What "tuned", "pretrained" and "objects" share
 AUGMENTED = {"crop": 0.6, "mirror": True, "precision": "mixed_bfloat16"}
 ADAMW = {"optimizer": "adamw", "slow_rate": 0.1, "weight_decay": 1e-3, "schedule": "cosine"}
-# train.py --data data_256 --places2-natural --run runs/tuned --preset tuned
 # 4 pictures/s on two CPU cores; relative MSE 0.821 after 512 steps, --warmup 50 --ema-decay 0.98
 TUNED = Config(
     **AUGMENTED,
@@ -95,14 +95,12 @@ TUNED = Config(
     input_offset=-0.5,
     initializer="he_gentle",
 )
-PRESETS = {
-    # train.py --data data_256 --places2-natural --run runs/paper
+PRESETS = {  # train.py --data data_256 --places2-natural --run runs/NAME --preset NAME
     # Never run to its end here; relative MSE 0.902 after 512 steps
     "paper": Config(),
     "tuned": TUNED,
-    # train.py --data data_256 --places2-natural --run runs/iizuka --preset iizuka
-    # Iizuka et al. 2016: 200,000 steps, which are 125 passes over 206,000 pictures.
-    # Relative MSE 0.986 after 400 steps at --size 64
+    # Iizuka et al. 2016: 200,000 steps, which are 125 passes over 206,000 pictures; relative MSE
+    # 0.986 after 400 steps at --size 64
     "iizuka": Config(
         network="iizuka2016",
         saturation=1.0,
@@ -115,9 +113,8 @@ PRESETS = {
         learning_rate=1.0,
         schedule="constant",
     ),
-    # train.py --data data_256 --places2-natural --run runs/zhang --preset zhang
-    # Zhang et al. 2016: the released solver; 100 passes over 228,942 pictures are 515,000 steps.
-    # Relative MSE 1.171 after 1,280 steps at --size 64 --load-size 96
+    # Zhang et al. 2016: the released solver; 100 passes over 228,942 pictures are 515,000 steps;
+    # relative MSE 1.171 after 1,280 steps at --size 64 --load-size 96
     "zhang": Config(
         network="zhang2016",
         saturation=1.0,
@@ -145,7 +142,7 @@ PRESETS = {
         degrade=0.5,
         checkpoint_steps=250,
     ),
-    # train.py --data TRAIN --val VAL --preset objects --run runs/objects
+    # train.py --data TRAIN --val VAL
     "objects": Config(
         **AUGMENTED,
         **ADAMW,
@@ -161,11 +158,13 @@ PRESETS = {
     ),
 }
 SIZE_STEPS = {"efficientnet_unet": 32}  # of the side that a network takes, where it is not 8
-# Options that only some networks have
-ONLY_FOR = {"edges": ("aciids2020",), "labels_from_folders": ("aciids2020", "iizuka2016")}
-AT_LEAST = dict.fromkeys(("batch", "epochs", "checkpoint_steps"), 1)
-AT_LEAST |= dict.fromkeys(("limit", "steps", "warmup", "seed", "saturation", "slow_rate"), 0)
-AT_LEAST |= dict.fromkeys(("classification_weight", "weight_decay", "degrade", "ema_decay"), 0)
+ANY = (0, math.inf)
+RANGES = dict.fromkeys(("limit", "steps", "warmup", "seed", "saturation"), ANY)
+RANGES |= dict.fromkeys(("slow_rate", "weight_decay", "classification_weight"), ANY)
+RANGES |= dict.fromkeys(("batch", "epochs", "checkpoint_steps"), (1, math.inf))
+RANGES |= {"size": (16, 1024), "width": (0.001, 2), "crop": (0.01, 1), "degrade": (0, 1)}
+RANGES |= {"validation": (1e-6, 0.999999), "ema_decay": (0, 0.999999), "beta_2": (0, 0.999999)}
+RANGES |= {"learning_rate": (1e-12, math.inf)}
 
 
 def check(config):
@@ -174,41 +173,33 @@ def check(config):
     Raises:
         ValueError: a value is invalid or contradicts another; the message is one line.
     """
-    for name, least in AT_LEAST.items():
-        if not getattr(config, name) >= least:
-            raise ValueError(f"{_flag(name)} {getattr(config, name)}: {least} or more")
-    c, step = config, SIZE_STEPS.get(config.network, 8)
+    for name, (low, high) in RANGES.items():
+        if not low <= (value := getattr(config, name)) <= high:
+            allowed = f"{low} or more" if high == math.inf else f"{low} to {high}"
+            raise ValueError(f"{_flag(name)} {value}: {allowed}")
 
     def need(valid, text):
         if not valid:
             raise ValueError(f"--{text}")
 
-    need(16 <= c.size <= 1024 and c.size % 8 == 0, f"size {c.size}: a multiple of 8, 16 to 1024")
+    c, step = config, SIZE_STEPS.get(config.network, 8)
     need(c.size % step == 0, f"size {c.size}: a multiple of {step} for {c.network}")
-    need(0 < c.width <= 2, f"width {c.width}: above 0, at most 2")  # as in `models.file.load`
-    need(0 < c.crop <= 1, f"crop {c.crop}: above 0, at most 1")
-    need(0 < c.validation < 1, f"validation {c.validation}: between 0 and 1")
-    need(c.degrade <= 1, f"degrade {c.degrade}: 0 to 1")
-    need(c.ema_decay < 1, f"ema-decay {c.ema_decay}: below 1")
-    need(0 < c.beta_2 < 1, f"beta-2 {c.beta_2}: between 0 and 1")
-    need(c.learning_rate > 0, f"learning-rate {c.learning_rate}: above 0")
-    has_edges = c.edges or c.network in ONLY_FOR["edges"]
-    need(has_edges, f"no-edges: {c.network} has no edge detection network")
+    need(c.edges or c.network == "aciids2020", f"no-edges: {c.network} has no edge network")
     if c.labels_from_folders:
-        classifies = c.network in ONLY_FOR["labels_from_folders"]
+        classifies = c.network in ("aciids2020", "iizuka2016")
         need(classifies, f"labels-from-folders: {c.network} has no classifier")
-        weighs = c.classification_weight > 0
-        need(weighs, "labels-from-folders: --classification-weight must be above 0")
+        weight = c.classification_weight
+        need(weight, "labels-from-folders: --classification-weight must be above 0")
     need(not c.warmup or c.schedule == "cosine", "warmup: goes with --schedule cosine")
     stepped = c.schedule == "steps"
     need(bool(c.milestones) == stepped, "milestones: goes with --schedule steps")
-    rises = not c.milestones or milestones(c)
+    rises = not stepped or milestones(c)
     need(rises, f"milestones {c.milestones}: whole numbers that rise")
     need(not c.load_size or c.load_size >= c.size, f"load-size {c.load_size}: below --size")
     need(not c.load_size or c.crop == 1, "load-size: goes without --crop")
-    cropped = c.crop < 1 or c.mirror or c.load_size or c.degrade
+    changed = c.crop < 1 or c.mirror or c.load_size or c.degrade
     conflict = "as-published: goes without --crop, --mirror, --load-size, --degrade"
-    need(not (c.as_published and cropped), conflict)
+    need(not (c.as_published and changed), conflict)
     return config
 
 
@@ -234,11 +225,7 @@ def make(preset, changes):
 
 def given(namespace):
     """The fields that the command line names, as a dict."""
-    return {
-        f.name: value
-        for f in fields(Config)
-        if (value := getattr(namespace, f.name, None)) is not None
-    }
+    return {f.name: getattr(namespace, f.name) for f in fields(Config) if f.name in namespace}
 
 
 def _add_fields(parser):
@@ -267,24 +254,20 @@ def parse_training(arguments=None):
     run("--run", type=Path, help="folder of this run, made if absent")
     run("--preset", choices=list(PRESETS), help="set of defaults (default: paper)")
     run("--resume", action="store_true", help="go on where the run stopped, or start it")
-    text = "print network, pictures, plan and expected time, and stop"
-    run("--dry-run", action="store_true", help=text)
+    run("--dry-run", action="store_true", help="print network, pictures and plan, and stop")
     devices = parser.add_argument_group("devices").add_argument
     devices("--devices", type=int, help="to split each batch among (default: all GPUs here)")
-    text = "of process 0, if several processes train (JAX)"
-    devices("--coordinator", metavar="HOST:PORT", help=text)
-    text = "this is process I = 0..N-1 of N, for --coordinator"
-    devices("--process", type=share, metavar="I/N", help=text)
+    devices("--coordinator", metavar="HOST:PORT", help="of process 0, if several train (JAX)")
+    devices("--process", type=share, metavar="I/N", help="this one's number 0..N-1, of N")
     _add_fields(parser)
     options = parser.parse_args(arguments)
     if getattr(options, "init_from", ""):
         options.init_from = os.path.abspath(options.init_from)
     if not options.run and not options.dry_run:
         parser.error("--run DIR is needed")
-    if (options.coordinator is None) != (options.process is None):
-        parser.error("--coordinator and --process go together")
-    if options.coordinator and (options.dry_run or options.devices):
-        parser.error("--coordinator: goes without --dry-run and --devices")
+    conflict = options.coordinator and (options.dry_run or options.devices)
+    if bool(options.coordinator) != bool(options.process) or conflict:
+        parser.error("--coordinator and --process go together, without --dry-run and --devices")
     for folder in (options.data or []) + (options.val or []):
         if not folder.is_dir():
             parser.error(f"{folder}: no such folder")

@@ -7,7 +7,6 @@ manifest.csv (what each picture is for), the checkpoints, best.keras and last.ke
 log.csv, TensorBoard's events, a sheet of sample pictures for every epoch.
 """
 
-import contextlib
 import math
 import os
 import sys
@@ -15,7 +14,7 @@ import time
 from datetime import timedelta
 
 import configs
-from utils import import_keras_quietly, is_out_of_memory
+from utils import import_keras_quietly, is_out_of_memory, one_line
 
 
 def main(arguments=None):
@@ -30,11 +29,9 @@ def main(arguments=None):
         used = devices.use(options.devices, options.coordinator, options.process)
     except ValueError as error:
         stop(error)
-    with contextlib.ExitStack() as stack:
-        if used.process:  # process 0 logs and writes files
-            nowhere = stack.enter_context(open(os.devnull, "w"))
-            stack.enter_context(contextlib.redirect_stdout(nowhere))
-        stack.enter_context(used.abort_all_on_error())
+    if used.process:  # process 0 logs and writes files
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, until the process ends
+    with used.abort_all_on_error():
         try:
             train(options, used)
         except RunError as error:
@@ -44,8 +41,8 @@ def main(arguments=None):
                 stop("out of memory: a smaller --batch or --precision mixed_bfloat16 needs less", 1)
             if not isinstance(error, OSError):
                 raise
-            reason = error.strerror or " ".join(str(error).split())
-            stop(f"{options.run}: {reason}; --resume then goes on from the last checkpoint", 1)
+            advice = "--resume then goes on from the last checkpoint"
+            stop(f"{options.run}: {one_line(error)}; {advice}", 1)
 
 
 def train(options, used):
@@ -55,14 +52,16 @@ def train(options, used):
     from training import callbacks, checkpoint
     from training import run as runs
     from training.dataset import Dataset
+    from training.devices import single_device
     from training.logging import Log, Samples
     from training.model import build_model, set_initial_weights, validate
+    from training.optimizer import on_plateau
 
     # The configuration and the pictures
     run = runs.prepare(options, used)
     config, lead = run.config, used.process == 0
     folder = None if options.dry_run else run.folder
-    dataset = Dataset(config, run.rows, used.process, used.processes)
+    dataset = Dataset(config, run.rows, (used.process, used.processes))
     steps_per_epoch = dataset.steps_per_epoch
     total_steps = config.epochs * steps_per_epoch
     total_steps = min(config.steps or total_steps, total_steps)
@@ -74,12 +73,10 @@ def train(options, used):
     with used.scope():
         model, metadata = build_model(config, total_steps, dataset, folder)
     if used.processes > 1 and config.ema_decay and model.trained.non_trainable_variables:
-        raise runs.RunError(
-            "--ema-decay: does not go with batch normalisation in several processes"
-        )
+        raise runs.RunError("--ema-decay: not with batch normalisation in several processes")
     if options.dry_run:
         return dry_run(model, dataset.batches(0)[0], total_steps)
-    progress = {"step": 0, "history": [], "best": None, "plateau": None, "before": None}
+    progress = {"step": 0, "history": [], "best": None, "before": None}
     if stored := checkpoint.restore(folder, model) if options.resume else None:
         progress |= stored
         print(f"resumed after step {progress['step']}")
@@ -90,11 +87,10 @@ def train(options, used):
     metadata["training"]["before"] = progress["before"]
 
     # The loop
-    plateau = callbacks.Plateau(model, config, progress["plateau"])
-    interrupt = callbacks.Interrupt(used)
+    interrupt = callbacks.Interrupt(used.processes)
     if lead:
         log, module = Log(folder), NETWORKS[config.network]
-        with used.single_device():
+        with single_device():
             copy = module.build(**metadata["arguments"], precision=config.precision)
             samples = Samples(copy, module.BRANCHES, dataset.monitored())
     for epoch in range(progress["step"] // steps_per_epoch, config.epochs):
@@ -105,34 +101,33 @@ def train(options, used):
         batches = dataset.batches(epoch, range(first - start, last - start))
         means = progress.pop("means", ())  # a checkpoint's; of no use where an epoch begins
         means = means if first > start else ()
-        saving = callbacks.CheckpointCallback(
-            folder if lead else None, progress, batches, means, last, config, interrupt
-        )
+        kept = (progress, batches, means, last, config.checkpoint_steps, interrupt)
+        saving = callbacks.CheckpointCallback(folder if lead else None, *kept)
         started = time.monotonic()
-        with callbacks.ProgressBar(epoch, config, batches.steps, progress["history"], lead) as bar:
+        title = f"epoch {epoch + 1}/{config.epochs}"
+        with callbacks.ProgressBar(title, batches.steps, config.batch, lead) as bar:
             # shuffle: not once more, by a state that no checkpoint holds
             fitting = {"shuffle": False, "verbose": 0, "callbacks": [saving, bar]}
             logs = model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, **fitting).history
         if saving.stopped:
-            raise callbacks.Stopped(f"at step {progress['step']}")
+            raise callbacks.stopped(f"at step {progress['step']}")
         speed = len(batches) * config.batch / (time.monotonic() - started)
 
         seen = {"epoch": epoch + 1, "step": last, "pictures": dataset.pictures_seen(last)}
         row = seen | {name: values[-1] for name, values in logs.items()}
         row |= validate(model, dataset, epoch)
         if not math.isfinite(row["val_loss"]):
-            raise callbacks.Diverged(f"val_loss is {row['val_loss']} after step {last}", progress)
+            raise callbacks.diverged(f"val_loss is {row['val_loss']} after step {last}", progress)
         weights = model.network.get_weights()
-        if lead:
-            with used.single_device():
-                row |= samples.variation(weights)
-        row |= {"learning_rate": float(model.optimizer.learning_rate), "pictures_per_second": speed}
+        rate = float(model.optimizer.learning_rate)
         is_best = progress["best"] is None or row["val_loss"] < progress["best"]
         progress["best"] = row["val_loss"] if is_best else progress["best"]
         progress["history"].append(row)
-        metadata["training"] |= seen | {"log": row}
         if lead:
-            with used.single_device():
+            with single_device():
+                row |= samples.variation(weights)
+                row |= {"learning_rate": rate, "pictures_per_second": speed}
+                metadata["training"] |= seen | {"log": row}
                 name = f"epoch-{epoch + 1:03d}-{row['loss']:.5f}-{row['val_loss']:.5f}.keras"
                 names = ["last.keras"] + ["best.keras"] * is_best + [name] * config.as_published
                 for name in names:
@@ -140,12 +135,14 @@ def train(options, used):
                 log.write(progress["history"], samples.sheet(weights))
 
         model.trained.set_weights(saving.weights)
-        plateau.step(epoch, row["val_loss"])
-        progress |= {"step": last, "plateau": plateau.state()}
+        losses = [row["val_loss"] for row in progress["history"]]
+        if config.schedule == "plateau" and on_plateau(losses):
+            model.optimizer.learning_rate = 0.1 * rate
+        progress["step"] = last
         if lead:
             checkpoint.write(folder, checkpoint.state_of(model), progress)
         if interrupt.asked:
-            raise callbacks.Stopped(f"after epoch {epoch + 1}")
+            raise callbacks.stopped(f"after epoch {epoch + 1}")
     print(f"done: {folder / 'best.keras'}, val_loss {progress['best']:.5f}")
 
 

@@ -62,9 +62,9 @@ POOL = ThreadPoolExecutor(cpu_count())  # its threads start when they are first 
 
 
 def memory_left():
-    """How many bytes this process may still take, as Linux says; infinitely many elsewhere.
+    """How many bytes the machine, the container and `ulimit -v` leave this process on Linux.
 
-    The least of what the machine, the container and `ulimit -v` leave.
+    Infinitely many elsewhere.
     """
     try:
         pages = Path("/proc/self/statm").read_text().split()[:2]
@@ -82,21 +82,18 @@ def memory_left():
 
 def is_out_of_memory(error):
     """Whether an exception of any backend says that the device or the host has no memory left."""
-    words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OOM", "out of memory", "t allocate memory")
-    text = f"{type(error).__name__} {error}"
-    return isinstance(error, MemoryError) or any(word in text for word in words)
+    words = "RESOURCE_EXHAUSTED|ResourceExhausted|OOM|out of memory|t allocate memory|MemoryError"
+    return re.search(words, f"{type(error).__name__} {error}") is not None
 
 
 @contextlib.contextmanager
 def atomic(path, flush=False):
     """Yield a temporary path beside `path`: moved into place if the block ends well, else removed.
 
-    Args:
-        flush: write to the disk itself before and after the move, so that not even a loss of power
-            leaves an empty or half-written file.
+    flush: write to the disk itself before and after the move, in case that power is lost.
     """
     path = Path(path)
-    # Some writers choose the format by the end of the name; a long name as a whole leaves no room.
+    # Some writers choose the format by the end of the name; a long name leaves no room.
     temporary = path.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{path.name[-32:]}")
     held = lock(temporary)  # as long as it is written: see remove_leftovers
     try:
@@ -114,7 +111,6 @@ def atomic(path, flush=False):
 
 
 def _flush(path):
-    """Have the system write a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -126,10 +122,10 @@ def _flush(path):
 
 
 def lock(path):
-    """Take the file `path`, made if absent, for this process: the open file that holds the lock.
+    """Take the file `path`, made if absent: the open file that holds the lock, None if it is held.
 
-    It is free again when that file is closed or the process ends in any way. None if another
-    process holds it. Where the system has no such locks, every process gets it.
+    It is free again when the file is closed or the process ends. Where the system has no such
+    locks, every process gets it.
     """
     file = open(path, "ab")  # noqa: SIM115, the caller closes it
     try:
@@ -145,35 +141,26 @@ def lock(path):
 
 def remove_leftovers(folder):
     """Remove what killed processes left half written in a folder, not what others are writing."""
-    if not fcntl:
-        return
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            if re.match(re.escape(PARTIAL) + "[0-9a-f]{8}-", name):
-                path = Path(folder, name)
-                with contextlib.suppress(OSError), open(path, "ab") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: it is locked
-                    path.unlink()
+    for path in Path(folder).glob(f"{PARTIAL}*") if fcntl else ():
+        if re.match(re.escape(PARTIAL) + "[0-9a-f]{8}-", path.name):
+            with contextlib.suppress(OSError), open(path, "ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: it is locked
+                path.unlink()
 
 
 def find_files(root, exclude=None, unreadable=None, skip=None, hidden=None):
     """Yield the paths of all files below a folder, in the same order on every machine.
 
     Sorted within each folder, a folder's own files before those of its subfolders. Links are
-    followed and each folder is entered once, so that a loop of links ends. Hidden files and folders
-    (names that begin with ".", and SYSTEM_FOLDER) are left out; `root` itself may be one.
+    followed, and each folder is entered once. Hidden files and folders (names that begin with ".",
+    and SYSTEM_FOLDER) are left out; `root` itself may be one.
 
     Args:
-        root: the folder.
         exclude: a folder to leave out.
-        unreadable: called with (folder, error) for each folder that cannot be listed.
+        unreadable: called with (folder, error) where a folder cannot be listed.
         skip: called with (folder, names in it); True leaves the folder out, with all below it.
-        hidden: called with the path of each hidden file and folder, this program's own excepted.
+        hidden: called with the path of what is hidden, except this program's own files.
     """
-
-    def failed(error):
-        if unreadable:
-            unreadable(Path(error.filename), error)
 
     def is_hidden(path, is_folder):
         name = path.name
@@ -182,20 +169,20 @@ def find_files(root, exclude=None, unreadable=None, skip=None, hidden=None):
             hidden(path)
         return found
 
-    seen = {_identity(exclude)} if exclude is not None and os.path.isdir(exclude) else set()
+    def identity_of(folder):
+        status = os.stat(folder)
+        return status.st_dev, status.st_ino
+
+    failed = unreadable and (lambda error: unreadable(Path(error.filename), error))
+    seen = {identity_of(exclude)} if exclude is not None and os.path.isdir(exclude) else set()
     for top, folders, names in os.walk(root, onerror=failed, followlinks=True):
-        folder, identity = Path(top), _identity(top)
+        folder, identity = Path(top), identity_of(top)
         if identity in seen or (skip and skip(folder, {*folders, *names})):
             folders.clear()
             continue
         seen.add(identity)
         folders[:] = sorted(n for n in folders if not is_hidden(folder / n, True))
         yield from (folder / name for name in sorted(names) if not is_hidden(folder / name, False))
-
-
-def _identity(path):
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
 
 
 def import_keras_quietly():

@@ -11,14 +11,11 @@ from tqdm import tqdm
 from data.as_published import resize_nearest
 from data.preprocess import resize
 from pictures.reader import read_rgb
-from utils import POOL
+from utils import POOL, one_line, printable
 
 cv2.setNumThreads(1)  # pictures are decoded side by side, one thread each
 DRAWS = 5  # random numbers that a crop takes
-NAMED, TRIED = (
-    3,
-    1000,
-)  # pictures that no longer decode: named, and tried, until a batch is given up
+NAMED, TRIED = 3, 1000  # pictures that no longer decode: named; tried, until a batch is given up
 MAX_SIDE = 2**16  # of a picture: none is decoded at reduced size then
 
 
@@ -43,13 +40,10 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False, load_size=0):
         uint8 (size, size, 3).
     """
     rgb = resize(rgb, load_size, load_size) if load_size else rgb
-    height, width = rgb.shape[:2]
-    tall, wide, down, right, turn = draws
-    rows, columns = (
-        round(n * (crop + (1 - crop) * share)) for n, share in zip(rgb.shape, (tall, wide))
-    )
-    rows, columns = (size, size) if load_size else (max(1, rows), max(1, columns))
-    top, left = round((height - rows) * down), round((width - columns) * right)
+    *shares, down, right, turn = draws
+    kept = [max(1, round(n * (crop + (1 - crop) * share))) for n, share in zip(rgb.shape, shares)]
+    rows, columns = (size, size) if load_size else kept
+    top, left = (round((n - m) * d) for n, m, d in zip(rgb.shape, (rows, columns), (down, right)))
     rgb = rgb[top : top + rows, left : left + columns]
     return resize(cv2.flip(rgb, 1) if mirror and turn < 0.5 else rgb, size, size)
 
@@ -58,8 +52,7 @@ def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False, load_size=0):
 class Order:
     """Order and crops of an epoch: every random number of `Batches` derives from (seed, epoch).
 
-    crop, mirror, load_size: of `crop_and_mirror`. short_batch: the pictures that do not fill a
-    batch make a last one.
+    crop, mirror, load_size: of `crop_and_mirror`. short_batch: of `steps_of`.
     """
 
     seed: int
@@ -77,22 +70,20 @@ class Batches(keras.utils.PyDataset):
     e, and their crops, depend on (seed, e, i) alone, so that a resumed run sees what an
     uninterrupted one sees. Training drops the pictures that do not fill a batch (others in every
     epoch); without an order all pictures are taken as they are.
+
+    Args:
+        files: paths of pictures.
+        size, batch: side of the pictures, pictures in a batch.
+        order: an Order for training; None takes the pictures in the given order, uncropped.
+        steps: range of the epoch's batches; None: all.
+        labels: int32 (number of files,), or None.
+        share: (i, n): the i-th of n equal parts of each batch, for n processes that train together.
+        nearest: decode at full size and resize by nearest neighbour, as the authors' scripts.
     """
 
     def __init__(
         self, files, size, batch, order=None, steps=None, labels=None, share=(0, 1), nearest=False
     ):
-        """
-        Args:
-            files: paths of pictures.
-            size, batch: side of the pictures, pictures in a batch.
-            order: an Order for training; None takes the pictures in the given order, uncropped.
-            steps: range of the epoch's batches; None: all.
-            labels: int32 (number of files,), or None.
-            share: (i, n): the i-th of n equal parts of each batch, for n processes that train
-                together.
-            nearest: decode at full size and resize by nearest neighbour, as the authors' scripts.
-        """
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
         self.files, self.size, self.batch, self.order = files, size, batch, order
         self.labels, self.nearest = labels, nearest
@@ -128,11 +119,8 @@ class Batches(keras.utils.PyDataset):
     def picture(self, number, draws):
         """(uint8 (size, size, 3), index of its file) at a position in the epoch's order.
 
-        A picture that no longer decodes is replaced by the next that does, with a line for each, at
-        most NAMED.
-
-        Raises:
-            OSError: none of the next TRIED decodes.
+        A picture that no longer decodes is replaced by the next that does, with a line for NAMED
+        of them. Raises OSError if none of the next TRIED decodes.
         """
         lines = []
         for i in range(min(len(self.files), TRIED)):
@@ -141,20 +129,17 @@ class Batches(keras.utils.PyDataset):
             try:
                 rgb = read_rgb(path, MAX_SIDE if self.nearest else self.size)
             except Exception as error:
-                lines.append(f"{path}: no longer decodes, the next takes its place ({error})")
+                lines.append(f"{printable(path)}: no longer decodes ({one_line(error)})")
                 continue
             for line in lines[:NAMED]:
-                tqdm.write(line)
-            if len(lines) > NAMED:
-                tqdm.write(f"... and {len(lines) - NAMED} more")
+                tqdm.write(f"{line}; the next takes its place")
             if self.nearest:
                 return resize_nearest(rgb, self.size, self.size), file
             if not self.order:
                 return resize(rgb, self.size, self.size), file
             o = self.order
             return crop_and_mirror(rgb, self.size, draws, o.crop, o.mirror, o.load_size), file
-        first = lines[0].partition(", the next")[0]
-        raise OSError(f"none of the pictures can be read any more; {first}")
+        raise OSError(f"none of the pictures can be read any more; {lines[0]}")
 
 
 class Validation(Batches):

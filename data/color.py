@@ -1,14 +1,10 @@
 """Colour mathematics: sRGB, CIE XYZ, CIELab, saturation and the sRGB gamut.
 
 Functions take float32 arrays, with the colour on the last axis, (..., 3), unless they say
-otherwise, and return the same kind: NumPy arrays are computed by NumPy, tensors by the Keras
-backend (`data.arrays`), so that one text serves the training step on any device and pictures of any
-size on the CPU. Gamma-encoded sRGB and linear RGB lie in 0..1 inside the gamut and may leave it;
-CIELab has L in 0..100 and a, b in about -110..110 inside the gamut.
-
-The constants are scikit-image's (IEC 61966-2-1 sRGB, illuminant D65, 2 degree observer). The
-matrices are spelled out as sums of products: a matrix product may be rounded to TF32 or bfloat16 by
-an accelerator, elementwise arithmetic is not.
+otherwise, and return the same kind: NumPy arrays, or tensors of the Keras backend. Gamma-encoded
+sRGB and linear RGB lie in 0..1 inside the gamut and may leave it; CIELab has L in 0..100 and a, b
+in about -110..110 inside the gamut. The constants are scikit-image's (IEC 61966-2-1 sRGB,
+illuminant D65, 2 degree observer).
 """
 
 import functools
@@ -26,7 +22,10 @@ WHITE = np.array([0.95047, 1.0, 1.08883])  # XYZ of D65, Y = 1
 
 
 def _matmul(matrix, x):
-    """(3, 3) constant applied to the last axis of (..., 3), in float32 on every device."""
+    """(3, 3) constant applied to the last axis of (..., 3).
+
+    Elementwise, because an accelerator may round a matrix product to TF32 or bfloat16.
+    """
     columns = [x[..., i] for i in range(3)]
     rows = [sum(float(weight) * column for weight, column in zip(row, columns)) for row in matrix]
     return array_namespace(x).stack(rows, axis=-1)
@@ -35,9 +34,8 @@ def _matmul(matrix, x):
 def linear_from_srgb(srgb):
     """Gamma-encoded sRGB -> linear RGB (IEC 61966-2-1). Below 0 linear, as in scikit-image."""
     xp = array_namespace(srgb)
-    return xp.where(
-        srgb > 0.04045, xp.power((xp.maximum(srgb, 0.04045) + 0.055) / 1.055, 2.4), srgb / 12.92
-    )
+    curve = xp.power((xp.maximum(srgb, 0.04045) + 0.055) / 1.055, 2.4)
+    return xp.where(srgb > 0.04045, curve, srgb / 12.92)
 
 
 def srgb_from_linear(linear):
@@ -86,8 +84,7 @@ def lab_from_srgb(srgb):
 def linear_from_lab(lightness, a, b):
     """CIELab -> linear RGB, not clipped: colours that sRGB cannot show lie outside 0..1.
 
-    Three planes -> (..., 3); those of NumPy are (H, W), float32. Whole planes are what a processor
-    computes fastest.
+    Three planes -> (..., 3); those of NumPy are (H, W), float32.
     """
     y = (lightness + 16) * (1 / 116)
     xyz = [_f_inverse(f) for f in (y + a * (1 / 500), y, y - b * (1 / 200))]
@@ -136,25 +133,18 @@ def fit_gamut(lightness, a, b):
         parts = zip(*(np.split(plane, cuts, axis) for plane in (lightness, a, b)))
         return tuple(np.concatenate(p, axis) for p in zip(*(fit_gamut(*part) for part in parts)))
     limits = chroma_limits()
-    per_hue, per_lightness = (
-        np.float32((n - 1) / span) for n, span in zip(limits.shape[::-1], (2 * np.pi, 100))
-    )
+    per_hue = np.float32((limits.shape[1] - 1) / (2 * np.pi))
+    per_lightness = np.float32((limits.shape[0] - 1) / 100)
     chroma, hue = cv2.cartToPolar(a, b)
-    limit = cv2.remap(
-        limits,
-        hue * per_hue,
-        lightness * per_lightness,
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    places = hue * per_hue, lightness * per_lightness
+    limit = cv2.remap(limits, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     share = np.minimum(limit / np.maximum(chroma, 1e-6), 1)
     return a * share, b * share
 
 
 _CODES = 2**16 - 1
-CODE = np.rint(255 * srgb_from_linear(np.arange(_CODES + 1, dtype=np.float32) / _CODES)).astype(
-    np.uint8
-)
+CODE = srgb_from_linear(np.arange(_CODES + 1, dtype=np.float32) / _CODES)
+CODE = np.rint(255 * CODE).astype(np.uint8)
 
 
 def codes_from_linear(linear, dtype):

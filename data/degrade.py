@@ -61,7 +61,7 @@ def degrade(lightness, draws, noise, share=1.0):
         tone = draw(-50, 50)
         line = _line(side, slope=draw(-0.3, 0.3), place=draw(-1.2, 1.2), width=draw(-0.4, 0.4))
         x = sometimes(x + tone * line, x)
-    x = sometimes(_bordered(x, side, draw, draw), x)
+    x = sometimes(_bordered(x, side, draw), x)
     x = sometimes(_jpeg(x, ops.exp(draw(-2, 0.5))), x)
     return ops.where(spoilt, ops.clip(x, 0, 100), lightness)
 
@@ -84,21 +84,17 @@ def _line(side, slope, place, width):
     return ops.clip(width + 0.5 - pixels, 0, 1)
 
 
-def _bordered(x, side, draw, tone):
+def _bordered(x, side, draw):
     """Plain borders of any tone, often black or white; a pixel may be covered in part."""
     widest = 0.12 * side * draw() ** 2 + 0.3
     even = draw() < 0.5  # as wide on all sides
     start, end = ops.arange(side, dtype="float32"), ops.arange(side - 1, -1, -1, dtype="float32")
     cover = ops.zeros_like(x)
-    for shape, distance in (
-        ((1, side, 1, 1), start),
-        ((1, side, 1, 1), end),
-        ((1, 1, side, 1), start),
-        ((1, 1, side, 1), end),
-    ):
-        width = widest * ops.where(even, 1.0, draw())
-        cover = ops.maximum(cover, ops.clip(width - ops.reshape(distance, shape), 0, 1))
-    tone = ops.clip(tone(-100, 200), 0, 100)
+    for shape in ((1, side, 1, 1), (1, 1, side, 1)):
+        for distance in (start, end):
+            width = widest * ops.where(even, 1.0, draw())
+            cover = ops.maximum(cover, ops.clip(width - ops.reshape(distance, shape), 0, 1))
+    tone = ops.clip(draw(-100, 200), 0, 100)
     return x + cover * (tone - x)
 
 

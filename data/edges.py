@@ -15,18 +15,16 @@ SIGMA, LOW, HIGH = 1.0, 0.1, 0.2
 def _blur_change(x, axis):
     """What a Gaussian along one axis of (N, H, W) adds to x; what lies outside is absent, not 0.
 
-    Written as a sum of differences x[i + k] - x[i]: float32 then keeps the precision of the local
-    contrast, whatever the level (a blurred L of 60 alone is no better than 4e-6, enough to turn one
-    maximum in 3,000).
+    A sum of differences x[i + k] - x[i]: float32 then keeps the precision of the local contrast
+    (a blurred L of 60 is no better than 4e-6, enough to turn one maximum in 3,000).
     """
     radius = int(4 * SIGMA + 0.5)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
     taps /= taps.sum()
-    cut = (
-        (lambda x, start, stop: x[:, start:stop])
-        if axis == 1
-        else (lambda x, start, stop: x[:, :, start:stop])
-    )
+
+    def cut(x, start, stop):
+        return x[:, start:stop] if axis == 1 else x[:, :, start:stop]
+
     ops = array_namespace(x)
     line = ops.ones_like(x[:1, :, :1] if axis == 1 else x[:1, :1])
     total, inside = 0.0, float(taps[radius]) * line
@@ -50,9 +48,8 @@ def _sobel(x):
     """Unnormalised derivatives of (N, H, W) along rows and columns, the border repeated."""
     ops = array_namespace(x)
     x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
-    (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(
-        ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
-    )
+    x = ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+    (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(x)
     return (sw - nw) + 2 * (s - n) + (se - ne), (ne - nw) + 2 * (e - w) + (se - sw)
 
 
@@ -87,9 +84,8 @@ def canny(lightness):
     (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(ops.pad(magnitude, [(0, 0), (1, 1), (1, 1)]))
     tall = ops.abs(down) >= ops.abs(right)
     same = down * right >= 0
-    ratio = ops.minimum(ops.abs(down), ops.abs(right)) / ops.maximum(
-        ops.maximum(ops.abs(down), ops.abs(right)), 1e-30
-    )
+    longer, shorter = (f(ops.abs(down), ops.abs(right)) for f in (ops.maximum, ops.minimum))
+    ratio = shorter / ops.maximum(longer, 1e-30)
     ahead_straight, back_straight = ops.where(tall, s, e), ops.where(tall, n, w)
     ahead_diagonal = ops.where(same, se, ops.where(tall, sw, ne))
     back_diagonal = ops.where(same, nw, ops.where(tall, ne, sw))
@@ -101,13 +97,10 @@ def canny(lightness):
     strong = ops.cast(magnitude >= HIGH, "float32") * weak
 
     # Hysteresis: strong edges grow along weak ones until nothing changes.
-    def grows(edges, before):
-        return ops.any(edges > before)
-
     def grow(edges, before):
         for _ in range(4):  # several steps for each test of the end; steps past it change nothing
             before, edges = edges, _spread(edges) * weak
         return edges, before
 
-    edges, _ = ops.while_loop(grows, grow, (strong, ops.zeros_like(strong)))
-    return edges
+    start = strong, ops.zeros_like(strong)
+    return ops.while_loop(lambda edges, before: ops.any(edges > before), grow, start)[0]

@@ -24,7 +24,7 @@ ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # any name of a f
 
 def is_gray(rgb):
     """Whether at most 1 pixel in 1,000 has channels that differ by more than 8. uint8 (H, W, 3)."""
-    red, green, blue = cv2.split(rgb)  # OpenCV: several times as fast as NumPy over the last axis
+    red, green, blue = cv2.split(rgb)  # several times as fast as NumPy over the last axis
     highest, lowest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     return np.count_nonzero(cv2.subtract(highest, lowest) > 8) <= red.size / 1000
 
@@ -35,17 +35,15 @@ def scan_dataset(
     """Decode every file once and assign it to a split.
 
     Args:
-        folders: directories with the training pictures, searched recursively.
-        validation_folders: directories with the validation pictures; none: `share` of the training
-            pictures is split off.
-        share: of the pictures that is used for validation, chosen by `seed`.
+        folders: of the training pictures, searched recursively.
+        validation_folders: none: `share` of the training pictures, chosen by `seed`.
         limit: at most so many pictures of `folders` are taken, chosen by `seed`; 0 is all.
         natural: take only the natural scenes of Places2, by the names of the folders.
         progress: show a bar, and lines of what was left out.
 
     Returns:
-        list of rows {"folder", "path" (relative to it), "split"}, split one of "train", "val",
-        "gray" (no colour) and "broken" (does not decode), in a stable order.
+        list of rows {"folder", "path" (relative to it), "split" (of SPLITS: "gray" has no colour,
+        "broken" does not decode)}, in a stable order.
 
     Raises:
         ValueError: a folder is inside another, so that a picture would count twice.
@@ -62,9 +60,8 @@ def scan_dataset(
         files["train"] = [files["train"][i] for i in chosen]
     rows, contents = [], []
     for split, found in files.items():
-        checked = in_order(_check, (os.path.join(*file) for file in found))
         bar = tqdm(
-            checked,
+            in_order(_check, (os.path.join(*file) for file in found)),
             "scanning pictures" if split == "train" else "scanning validation pictures",
             len(found),
             disable=not progress or not found,
@@ -88,16 +85,15 @@ def scan_dataset(
 
 
 def _warn_of_copies(rows, contents):
-    """Print in one line how many validation pictures are training pictures, if any."""
-    trained = {content for row, content in zip(rows, contents) if row["split"] == "train"}
-    validation = [pair for pair in zip(rows, contents) if pair[0]["split"] == "val"]
-    twice = [row for row, content in validation if content in trained]
+    found = {split: [] for split in SPLITS}
+    for row, content in zip(rows, contents):
+        found[row["split"]].append(content)
+    trained = set(found["train"])
+    twice = [i for i, content in enumerate(found["val"]) if content in trained]
     if twice:
-        first = printable(os.path.join(twice[0]["folder"], twice[0]["path"]))
-        line = (
-            f"{len(twice)} of {len(validation)} validation pictures are training pictures as well"
-        )
-        tqdm.write(f"{line}, by content or link: {first}", file=sys.stderr)
+        line = f"{len(twice)} of {len(found['val'])} validation pictures are training pictures"
+        first = printable(paths(rows, "val")[twice[0]])
+        tqdm.write(f"{line} as well, by content or link: {first}", file=sys.stderr)
 
 
 def _refuse_overlap(folders):
@@ -107,27 +103,21 @@ def _refuse_overlap(folders):
             raise ValueError(f"{folders[i]} is inside {folders[j]}: its pictures would count twice")
 
 
-def find_candidates(folders, natural=False, runs=None, hidden=None):
+def find_candidates(folders, natural, runs, hidden):
     """The files that look like pictures: a sorted list of (folder, path relative to it).
 
     The folders of training runs below them are left out; of a folder that is one itself, its
-    samples.
-
-    Args:
-        natural: only the natural scenes of Places2.
-        runs, hidden: lists that take the folders of runs, and what `find_files` takes for hidden.
+    samples. These and what is hidden are added to the lists `runs` and `hidden`.
     """
-    found, runs, hidden = [], [] if runs is None else runs, [] if hidden is None else hidden
-    marks = {"config.json", "manifest.csv"}  # of a run
+    found, marks = [], {"config.json", "manifest.csv"}  # of a run
     for folder in map(Path, folders):
         is_run = folder.is_dir() and marks <= set(os.listdir(folder))
 
         def skip(path, names, folder=folder, is_run=is_run):
             is_inner = path != folder and marks <= names
-            if is_inner or (is_run and path == folder / "samples"):
-                runs.append(path)
-                return True
-            return False
+            left_out = is_inner or (is_run and path == folder / "samples")
+            runs.extend([path] * left_out)
+            return left_out
 
         for path in find_files(folder, skip=skip, hidden=hidden.append):
             relative = os.path.relpath(path, folder)
@@ -177,26 +167,6 @@ def read_manifest(path):
     return rows
 
 
-def moved(rows, folders, new):
-    """The rows with other folders in place of `folders`, in their order.
-
-    Raises:
-        ValueError: there are more or fewer folders, or a picture to train or validate on is not in
-            its new place.
-    """
-    if len(new) != len(folders):
-        advice = f"name all, in the order of {folders}"
-        raise ValueError(f"{len(new)} folders in place of {len(folders)}: {advice}")
-    places = dict(zip(folders, new))
-    rows = [row | {"folder": places.get(row["folder"], row["folder"])} for row in rows]
-    used = [path for split in ("train", "val") for path in paths(rows, split)]
-    missing = [path for path in used if not os.path.isfile(path)]
-    if missing:
-        first = printable(missing[0])
-        raise ValueError(f"{len(missing)} of {len(used)} pictures are not there, such as {first}")
-    return rows
-
-
 def paths(rows, split):
     """The files of one split, in the manifest's order."""
     return [os.path.join(row["folder"], row["path"]) for row in rows if row["split"] == split]
@@ -205,14 +175,12 @@ def paths(rows, split):
 def class_names(rows):
     """The classes of the training and validation pictures: the names of the top folders, sorted.
 
-    Raises:
-        ValueError: a picture is in no folder, or all are in one.
+    Raises ValueError if a picture is in no folder, or all are in one.
     """
     used = [row for row in rows if row["split"] in ("train", "val")]
-    for row in used:
-        if os.sep not in row["path"]:
-            place = f"{row['path']} lies in no folder below {row['folder']}"
-            raise ValueError(f"--labels-from-folders: {place}")
+    if bare := [row for row in used if os.sep not in row["path"]]:
+        place = "{path} lies in no folder below {folder}".format(**bare[0])
+        raise ValueError(f"--labels-from-folders: {place}")
     names = sorted({_class(row) for row in used})
     if len(names) < 2:
         raise ValueError("--labels-from-folders: all pictures lie in one folder")

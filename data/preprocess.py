@@ -1,9 +1,8 @@
 """The recipe: picture -> network inputs; picture and T -> target K; L and ab -> picture.
 
-Training, validation, test and evaluation all call it, and nothing else decides what the network
-sees. Pictures are arrays (H, W) for gray or (H, W, 3) for sRGB, uint8, uint16 or float32 in 0..1.
-What runs inside the training step takes batched tensors and is written with keras.ops; what handles
-pictures of any size takes NumPy arrays and does without Keras.
+Training, validation, test and evaluation all call it. Pictures are arrays (H, W) for gray or
+(H, W, 3) for sRGB, uint8, uint16 or float32 in 0..1. What runs inside the training step takes
+batched tensors; what handles pictures of any size takes NumPy arrays and does without Keras.
 """
 
 import cv2
@@ -51,25 +50,23 @@ def shrink(pixels, side):
 def lightness_of(pixels):
     """CIELab L, 0..100: of NumPy (H, W) gray or (H, W, 3) sRGB, or of a tensor (N, H, W, 3).
 
-    A gray value is the neutral colour R = G = B, so its L inverts the sRGB curve. For a colour
-    picture L is Lab's; it is not the L of that picture's gray file, which holds Rec. 601 luma (pure
-    red: 53.2 against 32.3).
+    A gray value is the neutral colour R = G = B. The L of a colour picture is not that of its gray
+    file, which holds Rec. 601 luma (pure red: 53.2 against 32.3).
     """
     if pixels.ndim > 2:
         return color.lightness_from_srgb(to_float(pixels))
-    return (
-        cv2.LUT(pixels, _LIGHTNESS)
-        if pixels.dtype == np.uint8
-        else color.lightness_from_gray(to_float(pixels))
-    )
+    if pixels.dtype == np.uint8:
+        return cv2.LUT(pixels, _LIGHTNESS)
+    return color.lightness_from_gray(to_float(pixels))
 
 
 _LIGHTNESS = color.lightness_from_gray(to_float(np.arange(256, dtype=np.uint8)))
 
 
-def network_inputs(
-    lightness, global_lightness=None, names=("lightness", "global_lightness", "edges")
-):
+INPUTS = ("lightness", "global_lightness", "edges")
+
+
+def network_inputs(lightness, global_lightness=None, names=INPUTS):
     """The inputs of a network.
 
     Args:
@@ -83,50 +80,38 @@ def network_inputs(
             0 or 1.
     """
     lightness = tensor(lightness)
-    make = {
-        "lightness": lambda: lightness,
-        "global_lightness": lambda: (
-            lightness if global_lightness is None else tensor(global_lightness)
-        ),
-        "edges": lambda: canny(lightness[..., 0])[..., None],
-    }
-    return {name: make[name]() for name in names}
+    made = {"lightness": lightness, "global_lightness": lightness}
+    if global_lightness is not None:
+        made["global_lightness"] = tensor(global_lightness)
+    if "edges" in names:
+        made["edges"] = canny(lightness[..., 0])[..., None]
+    return {name: made[name] for name in names}
 
 
 def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
     """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network.
 
-    Where "global_lightness" has a side of its own, L is resized on the device. Colorizing resizes
-    the picture with `resize`: 0.2 of L apart on average for a picture of 256 x 256, less than 1 for
-    a large one, which training resizes twice.
+    Where "global_lightness" has a side of its own, L is resized on the device: 0.2 of L apart, on
+    average, from `resize` of a picture of 256 x 256, less than 1 from that of a large one.
 
     Args:
-        rgb: uint8 tensor.
         inputs: the network's `input`, a dict of symbolic tensors.
         degrade: applied to L, (N, H, W, 1), before all else.
     """
     lightness = global_lightness = degrade(lightness_of(tensor(rgb))[..., None])
-    side = (
-        inputs["global_lightness"].shape[1] if "global_lightness" in inputs else lightness.shape[1]
-    )
+    side = inputs.get("global_lightness", lightness).shape[1]
     if side != lightness.shape[1]:
         reduce = array_namespace(lightness).image.resize
-        global_lightness = reduce(
-            lightness, (side, side), antialias=True, data_format="channels_last"
-        )
+        options = {"antialias": True, "data_format": "channels_last"}
+        global_lightness = reduce(lightness, (side, side), **options)
     return network_inputs(lightness, global_lightness, inputs)
 
 
 def target(rgb, saturation, clip=False):
     """The target K in Lab units: ab of the pictures, their HSV saturation times `saturation`, T.
 
-    Args:
-        rgb: uint8 tensor (N, H, W, 3), sRGB.
-        saturation: T, at least 0; the paper's choice is 1.8.
-        clip: hold S' = T * S at 1. The authors' code does not: a, b then reach about -150..150.
-
-    Returns:
-        float32 tensor (N, H, W, 2).
+    uint8 sRGB (N, H, W, 3) -> float32 tensor (N, H, W, 2). `clip` holds S' = T * S at 1. The
+    authors' code does not: a, b then reach about -150..150. The paper's T is 1.8.
     """
     srgb = to_float(tensor(rgb))
     return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
@@ -150,9 +135,9 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0)
     """
     height, width = pixels.shape[:2]
     ab = ab * np.float32(saturation) + np.asarray(tone, np.float32)
-    slope, offset = (
-        _local_model(ab, lightness_of(resize(pixels, *ab.shape[:2]))) if guided else (None, ab)
-    )
+    slope, offset = None, ab
+    if guided:
+        slope, offset = _local_model(ab, lightness_of(resize(pixels, *ab.shape[:2])))
     result = np.empty((height, width, 3), pixels.dtype)
     rows = max(1, STRIP_PIXELS // width)
     for start in range(0, height, rows):
@@ -160,30 +145,25 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0)
         lightness = lightness_of(pixels[strip])
         planes = enlarged(offset, strip, height, width)
         if guided:
-            planes = [
-                s * lightness + o for s, o in zip(enlarged(slope, strip, height, width), planes)
-            ]
+            slopes = enlarged(slope, strip, height, width)
+            planes = [s * lightness + o for s, o in zip(slopes, planes)]
         if gamut == "chroma":
             planes = color.fit_gamut(lightness, *planes)
-        result[strip] = color.codes_from_linear(
-            color.linear_from_lab(lightness, *planes), pixels.dtype
-        )
+        linear = color.linear_from_lab(lightness, *planes)
+        result[strip] = color.codes_from_linear(linear, pixels.dtype)
     return result
 
 
 def enlarged(small, strip, height, width):
     """Rows `strip` of the two planes of (h, w, 2) enlarged bilinearly, pixel centres aligned."""
-    place = np.clip(
-        (np.arange(strip.start, strip.stop) + 0.5) * len(small) / height - 0.5, 0, len(small) - 1
-    )
+    place = (np.arange(strip.start, strip.stop) + 0.5) * len(small) / height - 0.5
+    place = np.clip(place, 0, len(small) - 1)
     above = place.astype(int)
     below = np.minimum(above + 1, len(small) - 1)
     share = (place - above).astype(np.float32)[:, None, None]
     rows = small[above] * (1 - share) + small[below] * share
     planes = (np.ascontiguousarray(rows[..., i]) for i in range(2))
-    return [
-        cv2.resize(plane, (width, len(rows)), interpolation=cv2.INTER_LINEAR) for plane in planes
-    ]
+    return [cv2.resize(plane, (width, len(rows))) for plane in planes]  # bilinearly
 
 
 def _local_model(ab, lightness):
@@ -192,8 +172,7 @@ def _local_model(ab, lightness):
     def mean(x):
         return cv2.blur(x, (5, 5), borderType=cv2.BORDER_REFLECT).reshape(*lightness.shape, -1)
 
-    variance = (
-        mean(lightness * lightness) - mean(lightness) ** 2 + 4.0
-    )  # contrasts under 2 L are not followed
+    # 4: contrasts under 2 L are not followed
+    variance = mean(lightness * lightness) - mean(lightness) ** 2 + 4.0
     slope = (mean(lightness[..., None] * ab) - mean(lightness) * mean(ab)) / variance
     return mean(slope), mean(mean(ab) - slope * mean(lightness))

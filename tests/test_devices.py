@@ -171,17 +171,6 @@ def test_two_processes_train_as_one(one, photographs, tmp_path):
     assert logs[0].read_text().count("epoch 2: loss") == 1 and "epoch" not in logs[1].read_text()
 
 
-@only_jax
-def test_a_process_that_dies_ends_the_other(photographs, tmp_path):
-    run = tmp_path / "run"
-    endless = ("--epochs", 3000, "--steps", 0, "--checkpoint-steps", 1)
-    processes = start_all("--data", photographs, *OPTIONS, *endless, run=run)
-    wait_for(2, run, processes)
-    assert [p.poll() for p in processes] == [None, None]
-    processes[0].kill()
-    assert processes[1].wait(120) != 0
-
-
 # --- deploy/
 
 

@@ -1,11 +1,10 @@
-"""What goes wrong during a run: numbers, disks, other processes, kills. Most is `make soak`."""
+"""What goes wrong during a run: numbers, disks, other processes, kills."""
 
 import os
 import random
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -24,13 +23,12 @@ from test_train import ROOT, SMALL, TUNED, refused, rows_of, start, step_of, tra
 import configs
 import utils
 from data import manifest
-from data.batches import Batches, Order, crop_and_mirror
+from data.batches import Batches, Order
 from models import aciids2020
 from models import file as model_file
 from pictures import reader
 from training import callbacks, checkpoint
 from training.dataset import Dataset
-from training.logging import Log
 from training.model import TrainingModel, build_model
 from training.run import RunError
 
@@ -51,25 +49,6 @@ def begun(photographs, tmp_path_factory):
 @pytest.fixture
 def copy(begun, tmp_path):
     return shutil.copytree(begun, tmp_path / "run")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Makes a file system of so many bytes, where the system lets the tests do so."""
-    made = []
-
-    def mount(size):
-        folder = tmp_path / f"disk{len(made)}"
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
-        if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("no file system can be mounted here")
-        made.append(folder)
-        return folder
-
-    yield mount
-    for folder in made:
-        subprocess.run(["umount", folder], check=True)
 
 
 def leftovers(folder):
@@ -110,22 +89,13 @@ def test_a_loss_that_is_no_number_ends_the_run(photographs, tmp_path, monkeypatc
     assert len(rows_of(run)) == 1
 
 
-def test_the_pictures_named_are_those_of_the_batch(photographs):
-    files = sorted(photographs.rglob("*.png"))
-    batches = Batches(files, 32, 4, order=Order(0, 1), steps=range(2, 5))
-    for i in range(len(batches)):
-        pictures = [reader.read_rgb(path, 32) for path in batches.paths(i)]
-        expected = [crop_and_mirror(picture, 32, [0] * 5) for picture in pictures]
-        np.testing.assert_array_equal(batches[i][0], np.stack(expected))
-
-
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     """The loss may hide them: a ReLU can make 0 of NaN."""
-    config = configs.make("tuned", {"width": 0.05, "size": 16, "checkpoint_steps": 1})
+    config = configs.make("tuned", {"width": 0.05, "size": 16})
     model, _ = build_model(config, 10, NO_DATA, None)
     batches = Batches([f"{i}.png" for i in range(40)], 16, 4, order=Order(0, 0))
     interrupt = SimpleNamespace(asked=False, check=lambda step: None)
-    arguments = ({"step": 0}, batches, (), 10, config, interrupt)
+    arguments = ({"step": 0}, batches, (), 10, 1, interrupt)
     for variables in (model.trained.variables, model.optimizer.variables):
         callback = callbacks.CheckpointCallback(tmp_path, *arguments)
         callback.first = 0
@@ -134,9 +104,9 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path):
         variable = next(v for v in variables if len(v.shape) and "float" in v.dtype)
         kept = ops.convert_to_numpy(variable).copy()
         variable.assign(np.full(kept.shape, np.inf))
-        with pytest.raises(callbacks.Diverged, match="weights that are not finite"):
+        with pytest.raises(RunError, match="weights that are not finite"):
             callback.on_train_batch_end(1, {"loss": 0.5})
-        with pytest.raises(callbacks.Diverged, match="weights that are not finite"):
+        with pytest.raises(RunError, match="weights that are not finite"):
             callback.on_epoch_end(0)
         assert checkpoint.read(tmp_path)[1]["step"] == 1
         variable.assign(kept)
@@ -175,7 +145,7 @@ def test_a_damaged_run_folder_is_refused(copy, name, change):
     path.unlink() if change is None else path.write_text(change(path.read_text()))
     line = refused("--run", copy, "--resume")
     assert name in line and len(line) < 400
-    assert "put back the one of this run, or start anew with another --run" in line
+    assert "put back those of this run, or start anew with another --run" in line
 
 
 def test_damaged_statistics_say_what_to_do(tmp_path):
@@ -190,14 +160,13 @@ def test_the_checkpoint_of_another_network_is_refused(copy):
         checkpoint.restore(copy, model)
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(5000, marks=pytest.mark.soak)])
-def test_a_byte_changed_anywhere_in_a_checkpoint_is_found_out(tmp_path, count):
+def test_a_byte_changed_anywhere_in_a_checkpoint_is_found_out(tmp_path):
     for step in (1, 2):
         checkpoint.write(tmp_path, {"weights": [np.full(300, step)]}, {"step": step})
     path, rng = tmp_path / "last.checkpoint", random.Random(0)
     content = path.read_bytes()
     assert checkpoint.read(tmp_path)[1] == {"step": 2}
-    for place in [*range(40), *(rng.randrange(len(content)) for _ in range(count))]:
+    for place in [*range(40), *(rng.randrange(len(content)) for _ in range(50))]:
         damaged = bytearray(content)
         damaged[place] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
@@ -239,49 +208,22 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
     assert not tmp_path.exists()  # a checkpoint without its config.json would be of no use
 
 
-def test_a_log_that_cannot_be_written_says_so(tmp_path):
-    names = ("loss", "relative_mse", "val_loss", "val_relative_mse", "pictures_per_second")
-    row, log = dict.fromkeys(names, 0.5) | {"epoch": 1}, Log(tmp_path)
-    log.write([row], data.astronaut()[:64, :64])
-    for size in (12_000, 10):  # the events; log.csv
-        with largest_file(size), pytest.raises(OSError):
-            for _ in range(3):
-                log.write([row], data.astronaut()[:64, :64])
-        assert not leftovers(tmp_path)
-
-
-def test_training_on_a_full_disk(photographs, tmp_path, small_disk):
+@pytest.mark.parametrize("size", [10, 10_000, 100_000])
+def test_training_on_a_full_disk(size, photographs, tmp_path):
     """One line, status 1, nothing half written; with room made, the run goes on to its end."""
-    disk = small_disk(150_000)
-    options = ("--data", photographs, *SMALL, "--epochs", 2, "--run", disk / "run")
-    line = one_line(train(*options))
-    assert line.startswith(f"train.py: {disk / 'run'}: No space left on device; ")
-    assert not leftovers(disk)
-    subprocess.run(["mount", "-o", "remount,size=5m", disk], check=True)
+    run = tmp_path / "run"
+    options = ("--data", photographs, *SMALL, "--epochs", 2, "--run", run)
+    with largest_file(size):
+        done = train(*options)
+    assert one_line(done).startswith(f"train.py: {run}: ") and not leftovers(tmp_path)
     done = train(*options, "--resume")
     assert done.status == 0, done.err
-    assert [int(row["step"]) for row in rows_of(disk / "run")] == [5, 10]
-
-
-# ---- the long run
-
-
-def kill_at_random(process, watched, rng, began):
-    """Wait until a process `began`, and kill it: at once when it writes in a folder, or later."""
-    while process.poll() is None and not began():
-        time.sleep(0.005)
-    until, writing = time.monotonic() + rng.random(), rng.random() < 0.5
-    while process.poll() is None and time.monotonic() < until:
-        if writing and leftovers(watched):
-            break
-        time.sleep(0.0002 if writing else 0.01)
-    assert process.poll() is None, "it ended before it was killed"
-    process.kill()
-    process.communicate()
+    assert [int(row["step"]) for row in rows_of(run)] == [5, 10]
 
 
 @pytest.mark.soak
 def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
+    """At once when it writes, or later."""
     long = ("--batch", 2, "--epochs", 60, "--checkpoint-steps", 1)
     options = ("--data", photographs, *TUNED, *long)
     whole, run = tmp_path / "whole", tmp_path / "killed"
@@ -289,91 +231,44 @@ def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
     rng, in_writing = random.Random(0), 0
     for _ in range(30):
         before, process = step_of(run), start(*options, "--run", run, "--resume")
-        kill_at_random(process, run, rng, lambda before=before: step_of(run) > before)
+        while process.poll() is None and step_of(run) <= before:
+            time.sleep(0.005)
+        until, writing = time.monotonic() + rng.random(), rng.random() < 0.5
+        while time.monotonic() < until and not (writing and leftovers(run)):
+            time.sleep(0.0002 if writing else 0.01)
+        assert process.poll() is None, "it ended before it was killed"
+        process.kill()
+        process.communicate()
         in_writing += bool(leftovers(run))
     done = train(*options, "--run", run, "--resume")
     assert done.status == 0 and not leftovers(run) and in_writing, done.err
     assert weights_of(run)[0] == weights_of(whole)[0] and rows_of(run) == rows_of(whole)
 
 
-@pytest.mark.soak
-def test_asked_twice_training_stops_at_once(photographs, tmp_path):
-    run = tmp_path / "run"
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before = step_of(run)
-        often = ("--epochs", 3000, "--checkpoint-steps", 1)
-        process = start("--data", photographs, *SMALL, *often, "--run", run, "--resume")
-        while process.poll() is None and step_of(run) <= before:
-            time.sleep(0.02)
-        process.send_signal(number)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 130 and "Traceback" not in err and not leftovers(run)
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
+def test_kills_of_colorizing_leave_complete_pictures(tmp_path):
+    network, source, out = (tmp_path / name for name in ("n.keras", "in", "out"))
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 16, "global_size": 64}
-    path, weights = tmp_path_factory.mktemp("n") / "n.keras", aciids2020.build(**arguments)
-    metadata = {"arguments": arguments, "size": 64}
-    model_file.save(path, "aciids2020", weights.get_weights(), metadata)
-    return path
-
-
-def colorize(source, out, network):
-    command = [sys.executable, ROOT / "test.py", source, out, "--model", network]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def copies(folder, count):
-    """A folder of so many different gray pictures."""
-    folder.mkdir()
-    for i in range(count):
+    weights = aciids2020.build(**arguments).get_weights()
+    model_file.save(network, "aciids2020", weights, {"arguments": arguments, "size": 64})
+    source.mkdir()
+    for i in range(120):
         picture = Image.fromarray(np.roll(data.camera()[::2, ::2], i, axis=1))
-        picture.save(folder / f"{i:05}.png", compress_level=1)
-    return folder
+        picture.save(source / f"{i:05}.png", compress_level=1)
+    command = [sys.executable, ROOT / "test.py", source, out, "--model", network]
 
+    def colorize():
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-@pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.soak)])
-def test_kills_of_colorizing_leave_complete_pictures(kills, network, tmp_path):
-    source, out, rng = copies(tmp_path / "in", 120 * kills), tmp_path / "out", random.Random(0)
-    seen = set()
-
-    def more():
-        return len(list(out.glob("[!.]*.png"))) > len(seen)
-
-    for _ in range(kills):
-        kill_at_random(colorize(source, out, network), out, rng, more)
-        for path in set(out.glob("[!.]*.png")) - seen:
-            assert reader.read_picture(path).pixels.shape == (256, 256, 3)
-            seen.add(path)
-    process = colorize(source, out, network)
+    process = colorize()
+    while process.poll() is None and len([*out.glob("[!.]*.png")]) < 5:
+        time.sleep(0.005)
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    seen = [*out.glob("[!.]*.png")]
+    assert all(reader.read_picture(path).pixels.shape == (256, 256, 3) for path in seen)
+    process = colorize()
     text, err = process.communicate()
-    assert process.returncode == 0, err
-    assert f"{120 * kills - len(seen)} done, {len(seen)} skipped, 0 failed" in text
-    assert len(list(out.glob("[!.]*.png"))) == 120 * kills and not leftovers(out)
-
-
-@pytest.mark.soak
-def test_ten_thousand_pictures_take_no_more_memory_nor_files(network, tmp_path):
-    source, out = copies(tmp_path / "in", 50), tmp_path / "out"
-    for i in range(50, 10_000):
-        os.link(source / f"{i % 50:05}.png", source / f"{i:05}.png")
-    process, samples = colorize(source, out, network), []  # (pictures, pages, open files)
-    while process.poll() is None:
-        time.sleep(0.5)
-        try:
-            pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-            samples.append(
-                (len(os.listdir(out)), pages, len(os.listdir(f"/proc/{process.pid}/fd")))
-            )
-        except (OSError, IndexError):
-            continue
-    assert process.returncode == 0 and len(os.listdir(out)) == 10_001  # with .colorized.json
-    early = [s for s in samples if 500 <= s[0] < 2500]
-    late = [s for s in samples if 8000 <= s[0] < 10_000]
-    (pages, files), (later, last) = (
-        [max(s[i] for s in part) for i in (1, 2)] for part in (early, late)
-    )
-    assert later < 1.05 * pages and last <= files
+    assert f"{120 - len(seen)} done, {len(seen)} skipped, 0 failed" in text, err
+    assert len([*out.glob("[!.]*.png")]) == 120 and not leftovers(out)

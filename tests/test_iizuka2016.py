@@ -17,8 +17,7 @@ from data.preprocess import lightness_of, resize, target, training_inputs
 from models import aciids2020, iizuka2016
 from models import file as model_file
 from training import checkpoint
-from training.batch_norm import update_batch_norm
-from training.model import TrainingModel
+from training.model import TrainingModel, update_batch_norm
 from training.optimizer import make_optimizer
 
 pytestmark = pytest.mark.slow

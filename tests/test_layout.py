@@ -4,8 +4,6 @@ import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from models import NETWORKS
-
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"configs", "utils"},
@@ -58,13 +56,3 @@ def test_imports_run_one_way():
             rooms = room_of(name), room_of(other)
             same = rooms[0] == rooms[1] and level(name) < len(LAYERS) - 1
             assert level(other) < level(name) or same or rooms in BESIDE, (name, other)
-
-
-def test_generic_files_name_no_network():
-    """What is a fact of one network stands in its module; the figures compare them by name."""
-    layers = {layer for module in NETWORKS.values() for layer in module.BRANCHES.values()}
-    allowed = {"configs", "models", "benchmarks", "bench"}
-    for name, path in modules().items():
-        if room_of(name) not in allowed and name not in ("evaluation.paper_figures", "figures"):
-            text = path.read_text()
-            assert not [word for word in {*NETWORKS, *layers} if word in text], name

@@ -6,8 +6,7 @@ import pytest
 from keras import ops
 
 from models import aciids2020
-from training.muon import Muon
-from training.optimizer import make_optimizer
+from training.optimizer import Muon, make_optimizer, on_plateau
 
 
 def step(optimizer, shape, gradients):
@@ -34,36 +33,24 @@ def test_on_a_matrix_muon_is_that_of_keras():
 @pytest.mark.parametrize("shape", [(3, 3, 16, 32), (3, 3, 32, 16)])
 def test_the_step_of_a_kernel_has_singular_values_near_one_another(shape, products):
     rate = 0.1
-    gradient = gradients(shape, 1)[0] * np.linspace(
-        0.2, 3, shape[-1], dtype="float32"
-    )  # some directions weak
-    change = step(
-        Muon(rate, products=products, weight_decay=None, adam_weight_decay=None), shape, [gradient]
-    )
-    values, raw = (
-        np.linalg.svd(x.reshape(-1, shape[-1]), compute_uv=False) for x in (change, gradient)
-    )
+    gradient = gradients(shape, 1)[0]
+    gradient *= np.linspace(0.2, 3, shape[-1], dtype="float32")  # some directions weak
+    optimizer = Muon(rate, products=products, weight_decay=None, adam_weight_decay=None)
+    matrices = (x.reshape(-1, shape[-1]) for x in (step(optimizer, shape, [gradient]), gradient))
+    values, raw = (np.linalg.svd(matrix, compute_uv=False) for matrix in matrices)
     assert values.max() / values.min() < 1.8 < raw.max() / raw.min()
-    rows = shape[0] * shape[1] * shape[2]
-    assert np.median(values) == pytest.approx(
-        rate * 0.2 * max(rows, shape[-1]) ** 0.5, rel=0.3
-    )  # Moonlight's scale
+    scale = max(np.prod(shape[:3]), shape[-1]) ** 0.5  # Moonlight's
+    assert np.median(values) == pytest.approx(rate * 0.2 * scale, rel=0.3)
 
 
 def test_all_else_is_left_to_adamw():
     network = aciids2020.build(global_size=64)
     optimizer = make_optimizer("muon", 1e-3, total_steps=10, slow_prefixes=aciids2020.SLOW_PREFIXES)
     optimizer.build(network.trainable_variables)
-    adamw = {
-        v.path
-        for v, second in zip(network.trainable_variables, optimizer.adam_velocities)
-        if second is not None
-    }
-    inner = {
-        f"{name}/kernel"
-        for name in [f"lfn_conv{i}" for i in range(2, 7)] + [f"color_conv{i}" for i in range(1, 5)]
-    }
-    assert {v.path for v in network.trainable_variables} - adamw == inner
+    pairs = zip(network.trainable_variables, optimizer.adam_velocities)
+    muon = {variable.path for variable, second in pairs if second is None}
+    names = [f"lfn_conv{i}" for i in range(2, 7)] + [f"color_conv{i}" for i in range(1, 5)]
+    assert muon == {f"{name}/kernel" for name in names}
 
 
 def test_adam_with_decay_adds_it_to_the_gradient():
@@ -102,3 +89,19 @@ def test_schedules(options, expected):
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_beta_2_is_the_optimizers(name):
     assert make_optimizer(name, 1e-3, total_steps=9, beta_2=0.99).beta_2 == 0.99
+
+
+def test_a_plateau_is_that_of_keras():
+    rng = np.random.default_rng(0)
+    losses = [1 - 5e-5 * i for i in range(15)] + [0.5] * 22 + list(rng.uniform(0.4, 1, 60))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd")
+    callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.1, patience=10)
+    callback.set_model(model)
+    callback.on_train_begin()
+    falls = []
+    for i, loss in enumerate(losses):
+        model.optimizer.learning_rate = 1.0
+        callback.on_epoch_end(i, {"val_loss": loss})
+        falls.append(float(model.optimizer.learning_rate) < 1)
+    assert [on_plateau(losses[:i]) for i in range(1, len(losses) + 1)] == falls and sum(falls) > 4

@@ -14,7 +14,6 @@ from data.preprocess import (
     lightness_of,
     network_inputs,
     resize,
-    target,
     to_float,
     training_inputs,
 )
@@ -43,18 +42,8 @@ def test_training_and_colorizing_give_the_network_the_same_input():
         assert np.abs(a - b).max() < 1e-3 if name != "edges" else (a != b).mean() < 1e-4
     lightness = reference.rgb2lab(PHOTOGRAPH)[..., 0]
     assert np.abs(ops.convert_to_numpy(trained["lightness"])[0, ..., 0] - lightness).max() < 2e-3
-    assert (
-        ops.convert_to_numpy(trained["edges"])[0, ..., 0] != canny(lightness, mode="constant")
-    ).mean() < 1e-4
-
-
-@pytest.mark.parametrize("factor, clip", [(1.0, False), (1.8, False), (1.8, True)])
-def test_target_is_the_way_through_hsv(factor, clip):
-    hsv = reference.rgb2hsv(PHOTOGRAPH)
-    hsv[..., 1] = np.minimum(hsv[..., 1] * factor, 1) if clip else hsv[..., 1] * factor
-    expected = reference.rgb2lab(reference.hsv2rgb(hsv))[..., 1:]
-    found = ops.convert_to_numpy(target(PHOTOGRAPH[None], factor, clip))[0]
-    assert np.abs(found - expected).max() < 2e-3
+    edges = ops.convert_to_numpy(trained["edges"])[0, ..., 0]
+    assert (edges != canny(lightness, mode="constant")).mean() < 1e-4
 
 
 def test_lightness_and_true_ab_give_the_photograph_back():
@@ -75,19 +64,15 @@ def test_lightness_survives_any_chroma(saturation):
         assert np.ptp(rgb, axis=-1).max() <= 1
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_fit(dtype):
-    picture = (
-        to_float(data.coffee()) * {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
-    ).astype(dtype)
+@pytest.mark.parametrize("dtype, peak", [("uint8", 255), ("uint16", 65535), ("float32", 1)])
+def test_resize(dtype, peak):
+    picture = (to_float(data.coffee()) * peak).astype(dtype)
     for shape in ((400, 600), (256, 256), (100, 700), (800, 100)):
         out = resize(picture, *shape)
         assert out.shape == (*shape, 3) and out.dtype == dtype
         assert to_float(out).mean() == pytest.approx(to_float(picture).mean(), rel=0.01)
-    checker = np.indices((64, 64)).sum(0) % 2 * 200
-    assert np.array_equal(
-        np.unique(resize(checker.astype(np.uint8), 16, 16)), [100]
-    )  # averaged, nothing aliases
+    checker = (np.indices((64, 64)).sum(0) % 2 * 200).astype(np.uint8)
+    assert (resize(checker, 16, 16) == 100).all()  # averaged, nothing aliases
 
 
 @pytest.mark.parametrize("guided", [False, True])
@@ -114,14 +99,8 @@ def test_a_guide_brings_back_the_edges_of_the_colors():
     smooth, guided = (
         reference.rgb2lab(colorize(gray, small, guided=g))[..., 1:] for g in (False, True)
     )
-    assert (
-        np.abs(np.diff(smooth[..., 0], axis=1)).max()
-        < 12
-        < 40
-        < np.abs(np.diff(guided[..., 0], axis=1)).max()
-    )
+    steps = [np.abs(np.diff(ab[..., 0], axis=1)).max() for ab in (smooth, guided)]
+    assert steps[0] < 12 < 40 < steps[1]
     assert np.abs(guided - truth).mean() < 0.3 * np.abs(smooth - truth).mean()
-    flat = np.full((32, 32, 2), (12, -7), "float32")
-    assert (
-        np.abs(reference.rgb2lab(colorize(gray, flat, guided=True))[..., 1:] - (12, -7)).max() < 1
-    )
+    flat = colorize(gray, np.full((32, 32, 2), (12, -7), "float32"), guided=True)
+    assert np.abs(reference.rgb2lab(flat)[..., 1:] - (12, -7)).max() < 1

@@ -19,12 +19,11 @@ NAMES = ("last.checkpoint", "previous.checkpoint")
 def write(folder, arrays, progress):
     """Write a checkpoint; the last one becomes the previous one.
 
-    The file is the SHA-256 of the rest, then an uncompressed .npz of the arrays and of `progress`
-    as JSON.
+    The file is the SHA-256 of the rest, then an .npz of the arrays and of `progress` as JSON.
 
     Args:
         folder: that exists.
-        arrays: dict of lists of NumPy arrays, such as {"weights": [...], "optimizer": [...]}.
+        arrays: {kind: list of NumPy arrays}, of `state_of`.
         progress: JSON-serialisable dict.
     """
     flat = {f"{kind}/{i}": a for kind, group in arrays.items() for i, a in enumerate(group)}
@@ -52,12 +51,12 @@ def read(folder):
         if not path.exists():
             continue
         content = path.read_bytes()
-        digest, body = content[:32], memoryview(content)[32:]
-        if hashlib.sha256(body).digest() != digest:
+        body = memoryview(content)[32:]
+        if hashlib.sha256(body).digest() != content[:32]:
             damaged.append(str(path))
             continue
         arrays = {}
-        with np.load(io.BytesIO(body), allow_pickle=False) as file:
+        with np.load(io.BytesIO(body)) as file:
             for key in file.files:
                 arrays.setdefault(key.partition("/")[0], []).append(file[key])
         (progress,) = arrays.pop("progress")
@@ -65,22 +64,20 @@ def read(folder):
     return None, None, damaged
 
 
-def state_of(model):
-    """All numbers of a compiled TrainingModel that a step changes: what `write` takes."""
-    return {
-        kind: [keras.ops.convert_to_numpy(v) for v in variables]
-        for kind, variables in variables_of(model).items()
-    }
-
-
-def variables_of(model):
-    """The variables that a step changes, of a compiled TrainingModel, as lists by kind."""
+def _variables_of(model):
+    """{kind: variables} of a compiled TrainingModel that a step changes."""
     return {
         "weights": model.trained.variables,
         "optimizer": model.optimizer.variables,
         "metrics": model.metrics_variables,
         "seeds": [model.seeds.state],
     }
+
+
+def state_of(model):
+    """All numbers of a compiled TrainingModel that a step changes: what `write` takes."""
+    to_numpy = keras.ops.convert_to_numpy
+    return {kind: [to_numpy(v) for v in found] for kind, found in _variables_of(model).items()}
 
 
 def restore(folder, model):
@@ -90,7 +87,7 @@ def restore(folder, model):
         Its progress with "means", the state of the metrics; None if there is no checkpoint yet.
 
     Raises:
-        RunError: all checkpoints are damaged, or it is of another model; the message is one line.
+        RunError: all checkpoints are damaged, or it is of another model.
     """
     arrays, progress, damaged = read(folder)
     for name in damaged:
@@ -99,7 +96,7 @@ def restore(folder, model):
         if damaged:
             raise RunError(f"all checkpoints in {folder} are damaged: start anew, another --run")
         return None
-    for kind, variables in variables_of(model).items():
+    for kind, variables in _variables_of(model).items():
         if [tuple(v.shape) for v in variables] != [a.shape for a in arrays.get(kind, [])]:
             place = f"the checkpoint in {folder} is of another network than its config.json"
             raise RunError(f"{place}: start anew with another --run")

@@ -17,16 +17,10 @@ COUNTED = 4096  # training pictures, at most, that a network's statistics are ma
 
 
 class Dataset:
-    """The training and validation pictures of a run, of which this process reads its share."""
+    """The pictures of a configs.Config and the rows of its manifest; the share of one process."""
 
-    def __init__(self, config, rows, process=0, processes=1):
-        """
-        Args:
-            config: configs.Config.
-            rows: of the manifest.
-            process, processes: number of this process and how many train together.
-        """
-        self.config, self.share = config, (process, processes)
+    def __init__(self, config, rows, share=(0, 1)):
+        self.config, self.share = config, share
         counts = Counter(row["split"] for row in rows)
         self.summary = ", ".join(f"{counts[split]} {split}" for split in manifest.SPLITS)
         self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
@@ -36,17 +30,18 @@ class Dataset:
             self.labels = {s: manifest.labels(rows, s, self.classes) for s in self.labels}
         self.steps_per_epoch = steps_of(len(self.train), config.batch, config.as_published)
 
+    def _options(self, split):
+        labels, nearest = self.labels[split], self.config.as_published
+        return {"labels": labels, "share": self.share, "nearest": nearest}
+
     def batches(self, epoch, steps=None):
         """The batches of an epoch, or those of its range of `steps`."""
         c = self.config
         order = Order(c.seed, epoch, c.crop, c.mirror, c.load_size, short_batch=c.as_published)
-        options = {"labels": self.labels["train"], "share": self.share, "nearest": c.as_published}
-        return Batches(self.train, c.size, c.batch, order, steps, **options)
+        return Batches(self.train, c.size, c.batch, order, steps, **self._options("train"))
 
     def validation(self):
-        c = self.config
-        options = {"labels": self.labels["val"], "share": self.share, "nearest": c.as_published}
-        return Validation(self.val, c.size, c.batch, **options)
+        return Validation(self.val, self.config.size, self.config.batch, **self._options("val"))
 
     def pictures_seen(self, step):
         """How many training pictures the first `step` steps saw, repetitions counted."""
@@ -56,9 +51,8 @@ class Dataset:
 
     def monitored(self):
         """The validation pictures to look at, the same in every epoch: uint8 (N, S, S, 3)."""
-        config = self.config
-        chosen = np.random.default_rng(config.seed).permutation(len(self.val))[:MONITORED]
-        return Batches([self.val[i] for i in chosen], config.size, len(chosen))[0][0]
+        chosen = np.random.default_rng(self.config.seed).permutation(len(self.val))[:MONITORED]
+        return Batches([self.val[i] for i in chosen], self.config.size, len(chosen))[0][0]
 
     def statistics(self, function, folder=None):
         """The sum of `function` of target ab (N, S, S, 2) over some training pictures: a list.

@@ -6,7 +6,6 @@ torch trains on one device.
 
 import contextlib
 import os
-import sys
 import traceback
 from dataclasses import dataclass
 
@@ -28,39 +27,11 @@ class Devices:
         kind = "GPU" if self.names[0].startswith(("gpu", "cuda")) else "CPU"
         if kind == "CPU" and len(self.names) == 1:
             return "the CPU (no GPU found)"
-        of = f" of {self.processes} processes" if self.processes > 1 else ""
-        return f"{len(self.names)} {kind}{of}"
+        return f"{len(self.names)} {kind}"
 
     def scope(self):
         """Around the making of a model that is to be trained."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def single_device(self):
-        """Around the making and the use of a model that only this process has, on one device."""
-        kept = keras.distribution.distribution()
-        keras.distribution.set_distribution(None)
-        try:
-            yield
-        finally:
-            keras.distribution.set_distribution(kept)
-
-    @contextlib.contextmanager
-    def abort_all_on_error(self):
-        """Around the work of several processes: one that fails ends at once, and so do the others.
-
-        At its regular exit JAX would wait for them, and they for it, in the middle of a step.
-        """
-        try:
-            yield
-        except BaseException as error:
-            status = error.code if isinstance(error, SystemExit) else 1
-            if self.processes == 1 or status == STOPPED:
-                raise
-            if not isinstance(error, SystemExit):
-                traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(status)
 
     def barrier(self, name):
         """Wait until all processes have come to this line."""
@@ -69,11 +40,29 @@ class Devices:
 
             multihost_utils.sync_global_devices(name)
 
-    def asked_to_stop(self, step):
-        """Whether all processes stop after this step: one got a SIGTERM. Asked at every step."""
-        from jax.experimental import multihost_utils
+    @contextlib.contextmanager
+    def abort_all_on_error(self):
+        """Around the work of several processes: JAX's regular exit would wait for the others."""
+        try:
+            yield
+        except BaseException as error:
+            status = getattr(error, "code", 1)  # of SystemExit
+            if self.processes == 1 or status == STOPPED:
+                raise
+            if not isinstance(error, SystemExit):
+                traceback.print_exc()
+            os._exit(status)
 
-        return multihost_utils.reached_preemption_sync_point(step)
+
+@contextlib.contextmanager
+def single_device():
+    """Around the making and the use of a model that only this process has, on one device."""
+    kept = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(kept)
 
 
 def use(count=None, coordinator=None, process=None):
@@ -91,18 +80,15 @@ def use(count=None, coordinator=None, process=None):
     number, processes = process or (0, 1)
     if coordinator:
         if backend != "jax":
-            raise ValueError(
-                "--coordinator: only JAX trains in several processes: KERAS_BACKEND=jax"
-            )
+            raise ValueError("--coordinator: only JAX has it: set KERAS_BACKEND=jax")
         import jax
 
         jax.config.update("jax_enable_preemption_service", True)
         try:
             keras.distribution.initialize(coordinator, processes, number)
         except Exception as error:
-            raise ValueError(
-                f"--coordinator {coordinator}: {str(error).splitlines()[0]}"
-            ) from error
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"--coordinator {coordinator}: {reason}") from error
     if backend == "torch":
         import torch
 

@@ -1,7 +1,6 @@
 """The log after every epoch: metrics, sample pictures, and whether all branches are alive."""
 
 import csv
-import io
 import time
 
 import keras
@@ -19,15 +18,15 @@ DEAD = 1e-3  # variation of a branch below which its output is the same for ever
 
 
 class Samples:
-    """A copy of the network that is trained, and the pictures that it sees after every epoch."""
+    """A copy of the network that is trained, and the pictures that it sees after every epoch.
+
+    Args:
+        network: from the `build` of a module of models/.
+        branches: that module's BRANCHES.
+        rgb: validation pictures, uint8 (N, S, S, 3), the first of them for the sheet.
+    """
 
     def __init__(self, network, branches, rgb):
-        """
-        Args:
-            network: from the `build` of a module of models/.
-            branches: that module's BRANCHES.
-            rgb: validation pictures, uint8 (N, S, S, 3), the first of them for the sheet.
-        """
         self.network, self.pictures = network, rgb
         present = {layer.name: layer.output for layer in network.layers}
         outputs = {name: present[at] for name, at in branches.items() if at in present}
@@ -38,11 +37,10 @@ class Samples:
         if self.branches is None or len(self.pictures) < 2:
             return {}
         self.network.set_weights(weights)
-        batches = (self.pictures[i : i + SAMPLES] for i in range(0, len(self.pictures), SAMPLES))
-        parts = [
-            self.branches.predict_on_batch(training_inputs(batch, self.branches.input))
-            for batch in batches
-        ]
+        parts = []
+        for i in range(0, len(self.pictures), SAMPLES):
+            inputs = training_inputs(self.pictures[i : i + SAMPLES], self.branches.input)
+            parts.append(self.branches.predict_on_batch(inputs))
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return {f"variation_{name}": variation(features) for name, features in joined.items()}
 
@@ -64,10 +62,10 @@ class Log:
 
     def __init__(self, run):
         self.run = run
-        (run / "samples").mkdir(exist_ok=True)
-        (run / "tensorboard").mkdir(exist_ok=True)
+        for name in ("samples", "tensorboard"):
+            (run / name).mkdir(exist_ok=True)
         # a file of its own for each start
-        self.events = run / "tensorboard" / f"events.out.tfevents.{time.time():.6f}"
+        self.events = run / f"tensorboard/events.out.tfevents.{time.time():.6f}"
         self.add(Event(file_version="brain.Event:2"))
 
     def add(self, event):
@@ -83,37 +81,35 @@ class Log:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
             writer.writerows(history)
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "png")
-        png, (height, width) = buffer.getvalue(), picture.shape[:2]
-        with atomic(self.run / "samples" / f"epoch-{row['epoch']:03d}.png") as temporary:
-            temporary.write_bytes(png)
+        sheet, (height, width) = (
+            self.run / f"samples/epoch-{row['epoch']:03d}.png",
+            picture.shape[:2],
+        )
+        with atomic(sheet) as temporary:
+            Image.fromarray(picture).save(temporary)
+        png = sheet.read_bytes()
         image = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": png}
         values = [Summary.Value(tag=k, simple_value=v) for k, v in row.items() if k != "epoch"]
         values.append(Summary.Value(tag="samples", image=Summary.Image(**image)))
         self.add(Event(step=row["epoch"], summary=Summary(value=values)))
 
         branches = {k.partition("_")[2]: v for k, v in row.items() if k.startswith("variation_")}
-        print(
-            f"epoch {row['epoch']}: loss {row['loss']:.5f} (relative MSE {row['relative_mse']:.4f})"
-            f", val_loss {row['val_loss']:.5f} (relative MSE {row['val_relative_mse']:.4f})"
-            f", variation {' '.join(f'{name} {v:.2g}' for name, v in branches.items()) or '-'}"
-            f", {row['pictures_per_second']:.1f} pictures/s"
+        found = " ".join(f"{name} {v:.2g}" for name, v in branches.items()) or "-"
+        line = (
+            "epoch {epoch}: loss {loss:.5f} (relative MSE {relative_mse:.4f}), val_loss "
+            "{val_loss:.5f} (relative MSE {val_relative_mse:.4f}), variation {found}, "
+            "{pictures_per_second:.1f} pictures/s"
         )
+        print(line.format(**row, found=found))
         for name, value in branches.items():
             if value < DEAD:
                 print(f"warning: branch {name} is dead, its output is the same for every picture")
 
 
 def variation(features):
-    """How much features differ between pictures, relative to their size: 0 if not at all.
+    """How much features (N, ...) differ between N pictures, relative to their size.
 
-    Args:
-        features: NumPy (N, ...), one row for each picture.
-
-    Returns:
-        The standard deviation over the pictures, divided by the root mean square; each is pooled
-        over all features.
+    The standard deviation over the pictures by the root mean square, each pooled over all features.
     """
     size = (features.astype("float64") ** 2).mean()
     return float((features.var(axis=0, dtype="float64").mean() / size) ** 0.5) if size else 0.0

@@ -9,7 +9,6 @@ from configs import milestones
 from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
 from models import NETWORKS
-from training.batch_norm import batch_norms, update_batch_norm
 from training.devices import compiles, replicas
 from training.optimizer import make_optimizer
 from training.run import initial_weights
@@ -18,10 +17,9 @@ BATCH_NORM_BATCHES = 50  # at most, for the statistics of averaged weights
 
 
 class RelativeMSE(keras.metrics.Metric):
-    """The squared error of ab over that of gray output (a = b = 0): 1 is as good as no colour.
+    """The squared error of ab over that of gray output (a = b = 0), whatever the loss.
 
-    An MSE alone says nothing, since that of gray output depends on the photographs as much (0.02 to
-    0.05). The measure is the same for every network, whatever its loss.
+    1 is as good as no colour. An MSE alone says nothing: that of gray is 0.02 to 0.05, by the data.
     """
 
     def __init__(self, name="relative_mse"):
@@ -42,10 +40,19 @@ class RelativeMSE(keras.metrics.Metric):
 class TrainingModel(keras.Model):
     """uint8 sRGB (N, S, S, 3) -> {"ab": output, "target": K}, float32 (N, S, S, 2) in Lab units.
 
-    And what the loss compares. Lab, the saturation boost, Canny and the faults of degraded pictures
-    are computed here, on the device, inside the compiled step. Where a classifier is trained along,
-    the numbers of the classes (N,) come beside the pictures. Weights (N,) may come with them, for
-    losses and metrics; their mean over an epoch is 1.
+    And what the loss compares. Lab, the saturation boost, Canny and faults are computed on the
+    device, inside the compiled step. Numbers of classes (N,) for a classifier, and weights (N,) for
+    losses and metrics, whose mean over an epoch is 1, may come beside the pictures.
+
+    Args:
+        network: from the `build` of a module of models/.
+        loss: of that module's `make_loss`: (output, target) -> (N,), one value a picture.
+        saturation, clip_saturation: of `data.preprocess.target`.
+        loss_layer: the layer whose output the loss takes; None: the network's own output.
+        classifier: logits (N, classes) of a classifier that is trained along; None: none.
+        classification_weight: of the classifier's cross-entropy in the loss.
+        degraded_share: of the training pictures whose L gets faults; the target stays clean.
+        seed: of the faults.
     """
 
     def __init__(
@@ -61,18 +68,6 @@ class TrainingModel(keras.Model):
         degraded_share=0.0,
         seed=0,
     ):
-        """
-        Args:
-            network: from the `build` of a module of models/.
-            loss: of that module's `make_loss`: (output, target) -> (N,), one value a picture.
-            saturation, clip_saturation: of the target, see `data.preprocess.target`.
-            loss_layer: the layer whose output the loss takes; None: the network's own output.
-            classifier: logits (N, classes) of a classifier that is trained along; None: none.
-            classification_weight: of the classifier's cross-entropy in the loss.
-            degraded_share: of the training pictures whose L gets faults (`data.degrade`); the
-                target stays the clean one's.
-            seed: of the faults.
-        """
         super().__init__()
         self.network, self.picture_loss = network, loss
         self.classification_weight = classification_weight
@@ -102,10 +97,9 @@ class TrainingModel(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses = self.picture_loss(y_pred["compared"], y_pred["target"])
         if "classes" in y_pred:
-            entropy = keras.losses.sparse_categorical_crossentropy(
-                y, y_pred["classes"], from_logits=True
-            )
-            losses += self.classification_weight * entropy
+            entropy = keras.losses.sparse_categorical_crossentropy
+            classified = entropy(y, y_pred["classes"], from_logits=True)
+            losses += self.classification_weight * classified
         # TensorFlow's optimizer adds up the gradients of the devices, each of a share of the batch.
         return ops.mean(losses if sample_weight is None else losses * sample_weight) / replicas()
 
@@ -115,16 +109,13 @@ class TrainingModel(keras.Model):
 
 
 def build_model(config, total_steps, dataset, folder):
-    """What train.py trains, out of its options.
+    """What train.py trains: (the compiled TrainingModel, metadata of the saved network).
 
     Args:
         config: configs.Config.
         total_steps: of the run, for the schedule of the learning rate.
         dataset: training.dataset.Dataset.
         folder: of the run; None for a dry run.
-
-    Returns:
-        (the compiled TrainingModel, its optimizer's state made; metadata of the saved network).
     """
     keras.utils.set_random_seed(config.seed)
     module = NETWORKS[config.network]
@@ -166,8 +157,7 @@ def build_model(config, total_steps, dataset, folder):
 def set_initial_weights(model, config, dataset):
     """Give a new run's model its initial weights, where those of `build` are not the ones.
 
-    Returns:
-        What the file of --init-from says of its own training; None without it.
+    Returns what the file of --init-from says of its own training, or None.
     """
     initialize = NETWORKS[config.network].initialize
     if config.init_from:
@@ -180,12 +170,31 @@ def set_initial_weights(model, config, dataset):
     return None
 
 
-def validate(model, dataset, epoch):
-    """{"val_loss": ...} of the weights that `fit` ends on: their moving average, if there is one.
+def batch_norms(model):
+    """The batch normalisations of a model, those of the models in it included."""
+    layers = model._flatten_layers(include_self=False)
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
-    They are then what is logged and saved. Set anew, because on JAX they share the memory of the
-    optimizer's average, which `evaluate` would give away.
+
+def update_batch_norm(model, batches):
+    """Set batch normalisation's moving statistics to means over batches of uint8 pictures.
+
+    The optimizer averages trainable weights alone, and statistics that were gathered under other
+    weights do not fit the average.
     """
+    norms = batch_norms(model.trained)
+    momenta = [norm.momentum for norm in norms]
+    for i in range(len(batches)):
+        for norm in norms:
+            norm.momentum = i / (i + 1)  # a plain mean of what has been seen
+        model.trained(training_inputs(batches[i][0], model.network.input), training=True)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+
+
+def validate(model, dataset, epoch):
+    """{"val_loss": ...} of the weights that `fit` ends on, the moving average if there is one."""
+    # Set anew: on JAX they share the memory of the optimizer's average, which `evaluate` gives away
     model.trained.set_weights(model.trained.get_weights())
     if dataset.config.ema_decay and model.trained.non_trainable_variables:
         steps = min(dataset.steps_per_epoch, BATCH_NORM_BATCHES)

@@ -1,8 +1,49 @@
-"""The optimizer of a run."""
+"""The optimizer of a run; Muon for kernels; when the learning rate falls on a plateau."""
+
+import math
+import re
 
 import keras
+from keras import ops, optimizers
 
-from training.muon import Muon
+NARROW = 16  # channels: a kernel with fewer in or out is nearly a vector, and stays with AdamW
+
+
+class Muon(optimizers.Muon):
+    """Keras' Muon that also takes kernels, flattened to matrices (height * width * in, out).
+
+    K. Jordan, Muon (2024); Liu et al., arXiv 2502.16982, for the scale of its steps (`rms_rate`),
+    by which a rate for AdamW serves. AdamW keeps biases, 1 x 1 kernels, kernels with fewer than
+    NARROW channels on either side, and the variables whose path matches `exclude_layers`.
+
+    Args:
+        products: dtype of the products in the Newton-Schulz iteration, such as "bfloat16".
+        options: of keras.optimizers.Muon.
+    """
+
+    def __init__(self, learning_rate, *, products="float32", **options):
+        super().__init__(learning_rate, **options)
+        self.products = products
+
+    def _should_use_adamw(self, variable):
+        if len(variable.shape) != 4:
+            return super()._should_use_adamw(variable)
+        height, width, channels_in, channels_out = variable.shape
+        flat = height * width > 1 and min(channels_in, channels_out) >= NARROW
+        return not flat or any(re.search(pattern, variable.path) for pattern in self.exclude_layers)
+
+    def zeropower_via_newtonschulz5(self, x, steps):
+        matrix = ops.reshape(x, (-1, x.shape[-1]))
+        matrix = ops.cast(matrix / (ops.norm(matrix) + 1e-7), self.products)
+        matrix = super().zeropower_via_newtonschulz5(matrix, steps)
+        return ops.reshape(ops.cast(matrix, x.dtype), x.shape)
+
+    def lr_adjust(self, x):
+        return x * (self.rms_rate * math.sqrt(max(math.prod(x.shape[:-1]), x.shape[-1])))
+
+
+KINDS = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.AdamW}
+KINDS |= {"muon": Muon, "adadelta": optimizers.Adadelta}
 
 
 def make_optimizer(
@@ -23,12 +64,9 @@ def make_optimizer(
     """The optimizer of a run.
 
     Args:
-        name: "sgd", "adam", "adamw", "muon" or "adadelta", with Keras' defaults for what is not
-            given here. "muon" takes the inner convolutions (training/muon.py) and leaves the other
-            variables to AdamW.
-        schedule: "constant"; "plateau" leaves the rate to a callback; "cosine" rises over `warmup`
-            steps and falls to 0 at `total_steps`; "steps" falls to a tenth after each of
-            `milestones`.
+        name: a key of KINDS, with Keras' defaults for what is not given here.
+        schedule: "constant"; "plateau": train.py lowers it; "cosine" rises over `warmup` steps and
+            falls to 0 at `total_steps`; "steps" falls to a tenth after each of `milestones`.
         weight_decay: decoupled and times the learning rate; with "adam" an L2 penalty, added to the
             gradient (as Caffe).
         beta_2: of "adam" and "adamw".
@@ -36,15 +74,11 @@ def make_optimizer(
         slow_prefixes: of the paths of variables whose rate is multiplied by `slow_rate`, and which
             Muon leaves to AdamW. Dense layers take up to 1,500 inputs, so that an Adam step of a
             given size changes their output far more than a 3x3 convolution's.
-        precision: of the training, a Keras dtype policy; float16, whose gradients underflow
-            otherwise, scales the loss.
+        precision: a Keras dtype policy; float16, whose gradients underflow, scales the loss.
     """
-    optimizers = keras.optimizers
-    kinds = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.AdamW}
-    kinds |= {"muon": Muon, "adadelta": optimizers.Adadelta}
     penalty = weight_decay if name == "adam" else 0.0
 
-    class PerBranch(kinds[name]):
+    class PerBranch(KINDS[name]):
         def build(self, variables):
             super().build(variables)
             slow = [v.path.startswith(tuple(slow_prefixes)) for v in variables]
@@ -72,3 +106,15 @@ def make_optimizer(
         options["products"] = keras.DTypePolicy(precision).compute_dtype
     optimizer = PerBranch(rate, weight_decay=None if penalty else weight_decay, **options)
     return optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def on_plateau(losses, patience=10, least=1e-4):
+    """Whether the last of the epochs' losses makes the rate fall, as in ReduceLROnPlateau.
+
+    It does when for `patience` epochs none was lower than the lowest before by more than `least`.
+    """
+    best, waited = math.inf, 0
+    for loss in losses:
+        waited = 0 if waited == patience else waited
+        best, waited = (loss, 0) if loss + least < best else (best, waited + 1)
+    return waited == patience

@@ -2,20 +2,23 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import configs
 from data import manifest
 from models import NETWORKS
 from models import file as model_file
-from utils import atomic, lock, remove_leftovers
+from utils import atomic, lock, printable, remove_leftovers
 
 
 class RunError(Exception):
-    """A run that cannot be started or go on. The message is one line."""
+    """A run that cannot start or go on: a message of one line, and the exit status of train.py."""
 
-    status = 2  # with which train.py ends
+    def __init__(self, message, status=2):
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass
@@ -28,9 +31,6 @@ class Run:
     val: list[str]
     config: configs.Config
     rows: list[dict]  # of the manifest
-    scanned: list[str] = field(
-        default_factory=list
-    )  # where manifest.csv has data and val, if moved
     lock: object = None  # as long as it is held, no other process trains in the folder
 
 
@@ -49,8 +49,6 @@ def prepare(options, devices):
     """
     if devices.process:
         devices.barrier("prepared")
-        if not (options.run / "config.json").exists():
-            raise RunError(f"{options.run}: process 0 has another folder; all must share --run")
         return read(options.run)
     is_new = not (options.run and (options.run / "config.json").exists())
     run = _new_run(options) if is_new else _resumed(options)
@@ -63,13 +61,14 @@ def prepare(options, devices):
         raise RunError(f"too few pictures: {found}")
     if not options.dry_run:
         run.folder.mkdir(parents=True, exist_ok=True)
-        run.lock = hold(run.folder)
-        if is_new:
-            if (run.folder / "config.json").exists():
-                raise RunError(f"{run.folder}: another train.py has begun a run in it")
-            manifest.write_manifest(run.folder / "manifest.csv", run.rows)
-        if is_new or run.scanned:
-            _store(run)
+        run.lock = lock(run.folder / "lock")
+        if not run.lock:
+            raise RunError(f"{run.folder}: another train.py is at work in it")
+        if is_new and (run.folder / "config.json").exists():
+            raise RunError(f"{run.folder}: another train.py has begun a run in it")
+        for folder in (run.folder, run.folder / "samples"):
+            remove_leftovers(folder)
+        _store(run)
     devices.barrier("prepared")
     return run
 
@@ -78,16 +77,15 @@ def _new_run(options):
     data, val = _folders(options)
     preset = options.preset or "paper"
     try:
-        config = configs.make(preset, configs.given(options))
-        if config.init_from:  # refused before the pictures are scanned
-            initial_weights(config)
-        c = config
+        c = configs.make(preset, configs.given(options))
+        if c.init_from:  # refused before the pictures are scanned
+            initial_weights(c)
         rows = manifest.scan_dataset(data, val, c.validation, c.seed, c.limit, c.places2_natural)
-        if config.labels_from_folders:
+        if c.labels_from_folders:
             manifest.class_names(rows)
     except ValueError as error:
         raise RunError(error) from error
-    return Run(options.run, preset, data, val, config, rows)
+    return Run(options.run, preset, data, val, c, rows)
 
 
 def _resumed(options):
@@ -95,14 +93,18 @@ def _resumed(options):
         advice = "--resume goes on with it, another --run starts a new one"
         raise RunError(f"{options.run} holds a run: {advice}")
     run = read(options.run)
-    asked = dict(zip(("data", "val"), _folders(options)))
-    asked |= {"preset": options.preset} | configs.given(options)
-    _find_data(run, asked, options)
-    held = asdict(run.config) | {name: getattr(run, name) for name in ("preset", "data", "val")}
-    for name, value in asked.items():
-        if value not in (None, []) and held[name] != value:
+    held = asdict(run.config) | {"preset": run.preset}
+    for name, value in ({"preset": options.preset} | configs.given(options)).items():
+        if value not in (None, held[name]):
             flag = f"--{name.replace('_', '-')} {value}"
             raise RunError(f"{flag}: the run in {options.run} has {held[name]}; leave it out")
+    data, val = (new or old for new, old in zip(_folders(options), (run.data, run.val)))
+    if (data, val) != (run.data, run.val):
+        _move(run, data, val)
+    for folder in data + val:
+        if not Path(folder).is_dir():
+            advice = "If it was moved, --data NEW (or --val) names the new place"
+            raise RunError(f"{folder}: no such folder, of the run in {options.run}. {advice}")
     return run
 
 
@@ -111,26 +113,17 @@ def _folders(options):
     return [[str(f.resolve()) for f in found or []] for found in (options.data, options.val)]
 
 
-def _find_data(run, asked, options):
-    """Take the run's pictures from the folders that are asked for, where they hold all of them."""
-    scanned = run.scanned or run.data + run.val
-    for name in ("data", "val"):
-        old, new = getattr(run, name), asked[name]
-        if new and old and new != old:
-            try:
-                run.rows = manifest.moved(run.rows, old, new)
-            except ValueError as error:
-                asks = f"--{name} {' '.join(new)}"
-                text = f"{asks}: does not hold the pictures of {options.run}: {error}"
-                raise RunError(text) from error
-            setattr(run, name, new)
-            run.scanned = scanned
-    for name in ("data", "val"):
-        for folder in getattr(run, name):
-            if not Path(folder).is_dir():
-                advice = f"If they were moved, --{name} NEW names the new place"
-                text = f"{folder}: no such folder; it holds the pictures of {options.run}. {advice}"
-                raise RunError(text)
+def _move(run, data, val):
+    """Take the run's pictures from other folders, which must hold all of them."""
+    if (len(data), len(val)) != (len(run.data), len(run.val)):
+        raise RunError(f"--data, --val: name all, in the order of {run.data + run.val}")
+    places = dict(zip(run.data + run.val, data + val))
+    rows = [row | {"folder": places.get(row["folder"], row["folder"])} for row in run.rows]
+    used = manifest.paths(rows, "train") + manifest.paths(rows, "val")
+    if missing := [path for path in used if not os.path.isfile(path)]:
+        found = f"{len(missing)} of {len(used)} pictures are not there, such as"
+        raise RunError(f"--data, --val: {found} {printable(missing[0])}")
+    run.data, run.val, run.rows = data, val, rows
 
 
 def initial_weights(config):
@@ -143,43 +136,29 @@ def initial_weights(config):
 
 
 def _store(run):
-    stored = {name: getattr(run, name) for name in ("preset", "data", "val", "scanned")}
-    stored |= {"config": asdict(run.config), "manifest": sha256(run.folder / "manifest.csv")}
+    manifest.write_manifest(run.folder / "manifest.csv", run.rows)
+    stored = {name: getattr(run, name) for name in ("preset", "data", "val")}
+    stored |= {"config": asdict(run.config), "manifest": _digest(run.rows)}
     with atomic(run.folder / "config.json", flush=True) as temporary:
         temporary.write_text(json.dumps(stored, indent=1))
 
 
+def _digest(rows):
+    """Of which picture is for what; not of the folders, which may move."""
+    pairs = json.dumps([(row["path"], row["split"]) for row in rows])
+    return hashlib.sha256(pairs.encode()).hexdigest()
+
+
 def read(folder):
     """The run in a folder. Raises RunError where it is damaged."""
-    advice = "put back the one of this run, or start anew with another --run"
-    path, table = folder / "config.json", folder / "manifest.csv"
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads((folder / "config.json").read_text())
+        rows = manifest.read_manifest(folder / "manifest.csv")
+        if stored["manifest"] != _digest(rows):
+            raise ValueError("manifest.csv has changed since the run began")
         config = configs.check(configs.Config(**stored["config"]))
-        preset, data, val, digest = (stored[name] for name in ("preset", "data", "val", "manifest"))
-        scanned = list(stored.get("scanned", []))
-    except (ValueError, TypeError, LookupError) as error:
-        raise RunError(f"{path}: damaged ({error}); {advice}") from error
-    try:
-        rows = manifest.read_manifest(table)
-        if digest != sha256(table):
-            raise ValueError(f"{table}: changed since the run began")
-    except (ValueError, FileNotFoundError) as error:
-        raise RunError(f"{error}; {advice}") from error
-    places = dict(zip(scanned, data + val))
-    rows = [row | {"folder": places.get(row["folder"], row["folder"])} for row in rows]
-    return Run(folder, preset, data, val, config, rows, scanned)
-
-
-def hold(folder):
-    """Take the folder for this process alone: the open lock file, freed when the process ends."""
-    held = lock(folder / "lock")
-    if not held:
-        raise RunError(f"{folder}: another train.py is at work in it")
-    for place in (folder, folder / "samples"):
-        remove_leftovers(place)
-    return held
-
-
-def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        return Run(folder, stored["preset"], stored["data"], stored["val"], config, rows)
+    except (ValueError, TypeError, LookupError, FileNotFoundError) as error:
+        advice = "put back those of this run, or start anew with another --run"
+        files = f"{folder}: config.json or manifest.csv is damaged ({error})"
+        raise RunError(f"{files}; {advice}") from error
