@@ -68,7 +68,7 @@ def read_batches(files, size):
                 yield photographs
             bar.update(len(part))
     if not good:
-        raise Refused("none of the pictures can be read any more", 1)
+        raise Refused("none of the pictures can be read", 1)
 
 
 def common_colors(files, size):

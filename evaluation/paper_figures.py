@@ -1,5 +1,6 @@
 """The figures of the paper: what each measures, on squashed pictures, and shows in their shape."""
 
+import itertools
 import json
 import os
 import textwrap
@@ -98,11 +99,14 @@ def comparison(networks, size, args):
 
 def ink(networks, size, args):
     """A grayscale painting. It has no reference to measure against, only its colourfulness."""
-    columns = [trained(name, network) for name, network in networks.items()]
-    panels = {}
-    for name, painting in paintings(args, size):
-        squashed = resize(painting, size, size)
-        panels[name] = colorized(columns, squashed, painting) | {"painting": painting}
+    data = args.data or PAINTING
+    paths = [path for path in find_files(data) if formats.looks_like_picture(path)]
+    files = drawn(paths if data.is_dir() else [data], args.seed, min(args.limit or SHOWN, SHOWN))
+    methods, panels = [trained(*item) for item in networks.items()], {}
+    for picture in itertools.chain.from_iterable(measure.read_batches(files, size)):
+        painting = colorize(shrink(picture.own, VIEW), np.zeros((2, 2, 2), np.float32))
+        own = colorized(methods, resize(painting, size, size), painting)
+        panels[os.path.relpath(picture.path, data.parent)] = own | {"painting": painting}
     rows = {
         name: [
             {"picture": picture, "method": name, "cf": colorfulness(own[name])}
@@ -122,13 +126,8 @@ class Study:
     """What was measured: the metrics of every picture by column, their means, some panels."""
 
     def __init__(self, rows, panels, kind, networks, size, args):
-        """
-        Args:
-            rows: {column: [metrics of a picture]}, see `evaluation.statistics`.
-            panels: {picture: {column: uint8 (h, w, 3)}}, of SHOWN pictures.
-            kind: what the pictures are called.
-            networks: {column: Network}.
-        """
+        """Of rows {column: [metrics of a picture]} and panels {picture: {column: uint8 (h, w, 3)}};
+        `kind` is what the pictures are called."""
         self.rows, self.shown = rows, panels
         self.means = {column: statistics.summarise(own, args.seed) for column, own in rows.items()}
         count = len(next(iter(rows.values())))
@@ -154,19 +153,14 @@ class Study:
 
         Under each column stand its name and its means, of the photograph CF alone.
         """
-        captions = []
-        for column in columns:
-            shown = ["cf"] if column == "photograph" else metrics
-            means = self.means.get(column, {})
-            captions.append([column, *(format_mean(m, means) for m in shown if m in means)])
+        captions = [[column] for column in columns]
+        for lines in captions:
+            means = self.means.get(lines[0], {})
+            shown = ["cf"] if lines[0] == "photograph" else filter(means.get, metrics)
+            for name in shown:
+                text = "{} {mean:.3g} [{low:.3g}, {high:.3g}]"
+                lines.append(text.format(statistics.METRICS[name].title, **means[name]))
         return [[panels[column] for column in columns] for panels in self.shown.values()], captions
-
-
-def format_mean(metric, means):
-    """A mean with its interval, where it has one."""
-    digits = 3 if metric == "ssim" else 1
-    mean, low, high = (f"{value:.{digits}f}" for value in means[metric].values())
-    return f"{statistics.METRICS[metric].title} {mean}" + f" [{low}, {high}]" * (low != high)
 
 
 def of_photographs(networks, size, args, further=()):
@@ -203,22 +197,6 @@ def drawn(items, seed, count):
     """At most `count` of the items, chosen at random, in their own order."""
     chosen = np.random.default_rng([seed, 5]).permutation(len(items))[:count]
     return [items[i] for i in sorted(chosen)]
-
-
-def paintings(args, size):
-    """(name, neutral uint8 (h, w, 3)) of the pictures given, gray or not; of PAINTING if none."""
-    data = args.data or PAINTING
-    paths = [data]
-    if data.is_dir():
-        paths = [path for path in find_files(data) if formats.looks_like_picture(path)]
-    found = []
-    for path in drawn(paths, args.seed, min(args.limit or SHOWN, SHOWN)):
-        if photograph := measure.read(path, size):
-            neutral = colorize(shrink(photograph.own, VIEW), np.zeros((2, 2, 2), np.float32))
-            found.append((os.path.relpath(path, data.parent), neutral))
-    if not found:
-        raise Refused(f"{printable(data)}: no pictures in it")
-    return found
 
 
 def draw(title, blocks):

@@ -5,23 +5,20 @@ import html
 import io
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from data import color
-from data.preprocess import colorize, to_float
-from evaluation import measure, methods, metrics
+from data.preprocess import colorize
+from evaluation import measure, methods
 from evaluation.statistics import METRICS
 from utils import atomic, printable
 
-WORST_ERROR = 30  # CIEDE2000 at which the error map is brightest
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Colorization</title><style>
 body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1400px; margin: 2rem auto }}
 table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
 th, td {{ padding: 4px 6px; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }}
 small {{ color: #777; font-weight: normal; display: block }}
-img {{ width: 24.5% }}
+img {{ width: 33% }}
 </style>
 <h1>Colorization, measured</h1>
 <p>{measured} photographs of {data}; left out: {gray} gray, {broken} broken. {without_ssim} are too
@@ -70,20 +67,15 @@ def table_of(table):
 def examples(method, rows, size):
     """The best, the median and the worst of a method's squashed pictures by PSNR, as HTML."""
     ranked = sorted((row for row in rows if np.isfinite(row["psnr"])), key=lambda row: -row["psnr"])
-    for label, place in (
-        {"best": 0, "median": len(ranked) // 2, "worst": -1}.items() if ranked else ()
-    ):
+    places = {"best": 0, "median": len(ranked) // 2, "worst": -1} if ranked else {}
+    for label, place in places.items():
         row = ranked[place]
         rgb = measure.read(Path(row["folder"], row["picture"]), size).squashed
         _, (ab,) = methods.predict([method], rgb[None])
-        result = colorize(rgb, ab[0], method.factor)
-        error = metrics.ciede2000(*(color.lab_from_srgb(to_float(x)) for x in (result, rgb)))
-        codes = np.clip(error * (255 / WORST_ERROR), 0, 255).astype(np.uint8)
-        heat = cv2.cvtColor(cv2.applyColorMap(codes, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-        images = map(image, (colorize(rgb, 0 * ab[0]), result, rgb, heat))
+        results = (colorize(rgb, ab[0], factor) for factor in (0, method.factor))
         numbers = f"PSNR {row['psnr']:.2f} dB, CIEDE2000 {row['ciede2000']:.2f}"
-        shown = f"gray, colorized, photograph, CIEDE2000 from 0 (black) to {WORST_ERROR}"
-        yield f"<p>{label}: {text(row['picture'])}, {numbers}; {shown}<br>{' '.join(images)}</p>"
+        caption = f"{label}: {text(row['picture'])}, {numbers}; gray, colorized, photograph"
+        yield f"<p>{caption}<br>{' '.join(map(image, (*results, rgb)))}</p>"
 
 
 def image(rgb):

@@ -128,19 +128,21 @@ def test_nothing_on_a_page_overlaps(columns):
             assert right <= other[0] or other[2] <= left or top <= other[1] or other[3] <= bottom
 
 
-def test_paintings_may_be_gray_or_not_and_become_gray(tmp_path, capsys):
-    folder = tmp_path / "paintings"
+def test_paintings_may_be_gray_or_not_and_become_gray(networks, tmp_path, monkeypatch, capsys):
+    folder, pages, draw = tmp_path / "paintings", [], paper.draw
+    monkeypatch.setattr(paper, "draw", lambda *page: pages.append(page) or draw(*page))
     folder.mkdir()
     Image.fromarray(data.camera()[:90, :120]).save(folder / "gray.png")
     Image.fromarray(data.coffee()[:90, :120]).save(folder / "tinted.png")
     (folder / "torn.png").write_bytes((folder / "gray.png").read_bytes()[:500])
-    options = ["ink", "--data", str(folder), "--model", "x=y", "--out", str(tmp_path)]
-    found = dict(paper.paintings(figures.parse(options)[0], SIZE))
-    assert list(found) == ["paintings/gray.png", "paintings/tinted.png"]
+    options = ["ink", "--data", str(folder), "--model", networks["late"], "--out", str(tmp_path)]
+    figures.main(options)
+    shown = json.loads((tmp_path / "ink.json").read_text())["shown"]
+    assert shown == ["paintings/gray.png", "paintings/tinted.png"]
     assert "torn.png" in capsys.readouterr().err
-    assert all(np.ptp(painting.astype(int), axis=-1).max() <= 1 for painting in found.values())
-    gray = found["paintings/gray.png"][..., 0].astype(int)
-    assert np.abs(gray - data.camera()[:90, :120]).max() <= 1
+    paintings = [row[0].astype(int) for row in pages[0][1][0][0]]
+    assert all(np.ptp(painting, axis=-1).max() <= 1 for painting in paintings)
+    assert np.abs(paintings[0][..., 0] - data.camera()[:90, :120]).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_paintings_may_be_gray_or_not_and_become_gray(tmp_path, capsys):
         ("results --runs nowhere", "best.keras: no such file"),
         ("results --model {late} --data nowhere", "nowhere: no such folder"),
         ("results --model {late} --data empty", "empty: no colour photographs in it"),
-        ("ink --model {late} --data empty", "empty: no pictures in it"),
+        ("ink --model {late} --data empty", "none of the pictures can be read"),
         ("ink --model {broken}", "broken: the network gives no finite colours"),
         ("results --model {late} --out file", "file: File exists"),
     ],
@@ -170,5 +172,5 @@ def test_refused(networks, tmp_path, monkeypatch, capsys, arguments, said):
     with pytest.raises(SystemExit) as stopped:
         figures.main([name, "--out", "out", *rest])
     error = capsys.readouterr().err
-    assert stopped.value.code == (1 if "broken" in arguments else 2)
+    assert stopped.value.code == (1 if arguments.startswith("ink") else 2)
     assert error.startswith("figures.py: ") and said in error and error.count("\n") == 1
