@@ -21,9 +21,6 @@ import scipy.stats
 from data.manifest import ENCODING
 from evaluation import metrics
 
-RESAMPLES = 2000
-LEVEL = 0.95
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -87,12 +84,11 @@ def bootstrap_interval(columns, of=lambda mean: mean, weights=None, seed=0):
     value = float(statistic(*data))
     if len(weights) == 1:
         return value, value, value
-    options = {"n_resamples": RESAMPLES, "confidence_level": LEVEL, "method": "percentile"}
-    options |= {"paired": True, "vectorized": True, "batch": 100, "rng": seed}
+    options = {"n_resamples": 2000, "batch": 100, "rng": seed, "paired": True, "vectorized": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # a value is NaN
-        found = scipy.stats.bootstrap(data, statistic, **options).confidence_interval
-    return value, float(found.low), float(found.high)
+        found = scipy.stats.bootstrap(data, statistic, method="percentile", **options)
+    return value, *map(float, found.confidence_interval)
 
 
 def summarise(rows, seed=0):
@@ -140,9 +136,8 @@ def plain(value):
 def seeds_interval(columns, of=lambda mean: mean):
     """A function of means over photographs, its mean over seeds, and the 95 % interval of that.
 
-    The variance is that of a mean over seeds plus that of a mean over photographs (jackknife), and
-    the interval Student's, with the degrees of freedom of Welch and Satterthwaite. It holds for
-    other seeds on other photographs.
+    It holds for other seeds on other photographs: variance of the mean over seeds plus that over
+    photographs (jackknife), Student's interval by Welch and Satterthwaite's degrees of freedom.
 
     Args:
         columns: of each its values (seeds, photographs), at least 2 of both; for a difference of
@@ -160,7 +155,7 @@ def seeds_interval(columns, of=lambda mean: mean):
     variances = np.array([each.var(ddof=1) / seeds, (n - 1) * without.mean(axis=0).var()])
     total = variances.sum()
     freedom = total**2 / (variances**2 / [seeds - 1, n - 1]).sum() if total else 1
-    half = np.sqrt(total) * scipy.stats.t.ppf((1 + LEVEL) / 2, freedom)
+    half = np.sqrt(total) * scipy.stats.t.ppf(0.975, freedom)
     return float(each.mean()), float(half), float(each.std(ddof=1))
 
 
@@ -216,9 +211,7 @@ def seeds_cell(metric, variants, seeds):
 
 def main(arguments=None):
     description = "Compare variants that were trained with several seeds."
-    parser = argparse.ArgumentParser(
-        prog="evaluation.statistics", description=description, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("measured", type=Path, help="folder that evaluate.py --out wrote")
     parser.add_argument("--against", metavar="VARIANT", help="differences from it, seed by seed")
     args = parser.parse_args(arguments)
