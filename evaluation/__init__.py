@@ -1,0 +1,44 @@
+"""Measure networks. What goes wrong ends a script with one line and a status: `refusals`."""
+
+import contextlib
+import sys
+
+from models.properties import BadModel
+from utils import printable
+
+
+class Refused(Exception):
+    """What cannot be measured: a message of one line, and the exit status if it is not 2."""
+
+
+@contextlib.contextmanager
+def refusals(program):
+    """Run a script. Errors that a user can mend end it: status 2 for wrong input, else 1."""
+    try:
+        yield
+    except Refused as error:
+        message, status = (*error.args, 2)[:2]
+    except BadModel as error:
+        message, status = error, 2
+    except ModuleNotFoundError as error:
+        advice = f"run `make setup`, then .venv/bin/python {program}"
+        message, status = f"{error.name} is not installed: {advice}", 2
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:  # a full disk, a folder that vanished
+        message, status = f"{printable(error.filename or 'output')}: {error.strerror or error}", 1
+    else:
+        return
+    print(f"{program}: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def check_folders(sources, out):
+    """Make the folder of the results. Raises Refused if it or one of the sources cannot be used."""
+    for folder in sources:
+        if not folder.is_dir():
+            raise Refused(f"{printable(folder)}: no such folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"{printable(out)}: {error.strerror}") from error

@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from data import color
-from data.as_published import colorize_as_published, repeated, resize_nearest
+from data import color, manifest
+from data.as_published import repeated
 from data.batches import MAX_SIDE, Batches
 from data.preprocess import colorize, enlarged, resize, to_float
-from evaluation import metrics
+from evaluation import Refused, metrics
 from evaluation.methods import BATCH, predict
 from pictures.reader import read_rgb
 from utils import POOL, atomic, printable
@@ -25,8 +25,16 @@ from utils import POOL, atomic, printable
 PROTOCOLS = ("squashed", "own")
 
 
-class Refused(Exception):
-    """What cannot be measured: a message of one line, and the exit status."""
+def scan(folders, limit, seed):
+    """(manifest, colour photographs) of some folders, at most `limit` of their pictures."""
+    try:
+        rows = manifest.scan_dataset(folders, share=0, seed=seed, limit=limit)
+    except ValueError as error:
+        raise Refused(error) from error
+    files = manifest.paths(rows, "train")
+    if not files:
+        raise Refused(f"{', '.join(map(printable, folders))}: no colour photographs in it")
+    return rows, files
 
 
 @dataclass(frozen=True)
@@ -39,31 +47,34 @@ class Photograph:
     own: np.ndarray
 
 
-def read(path, size, index=0, as_published=False):
-    """A Photograph, squashed by nearest neighbour if `as_published`. Broken: None, and a line."""
+def read(path, size, index=0):
+    """A Photograph. Broken: None, and a line."""
     try:
         own = read_rgb(path, MAX_SIDE)
     except Exception as error:  # whatever a decoder raises, the picture is passed over
         return tqdm.write(f"{printable(path)}: {error}", file=sys.stderr)
-    squash = resize_nearest if as_published else resize
-    return Photograph(index, path, squash(own, size, size), own)
+    return Photograph(index, path, resize(own, size, size), own)
 
 
-def read_batches(files, size, as_published=False):
-    """Lists of BATCH Photographs; broken ones are left out."""
+def read_batches(files, size):
+    """Lists of BATCH Photographs; broken ones are left out. Refused if all are."""
+    good = 0
     with tqdm(total=len(files), desc="measuring", unit=" pictures", disable=None) as bar:
         for start in range(0, len(files), BATCH):
             part = range(start, min(start + BATCH, len(files)))
-            found = POOL.map(lambda i: read(files[i], size, i, as_published), part)
+            found = POOL.map(lambda i: read(files[i], size, i), part)
             if photographs := [photograph for photograph in found if photograph]:
+                good += len(photographs)
                 yield photographs
             bar.update(len(part))
+    if not good:
+        raise Refused("none of the pictures can be read", 1)
 
 
-def common_colors(files, size, as_published=False):
+def common_colors(files, size):
     """The mean ab of photographs, float32 (2,), and how common each colour is (`metrics.prior`)."""
     counts, total = 0, 0
-    batches = Batches(files, size, BATCH, nearest=as_published)
+    batches = Batches(files, size, BATCH)
     for i in tqdm(range(len(batches)), "common colours", disable=None, leave=False):
         ab = color.lab_from_srgb(to_float(batches[i][0]))[..., 1:]
         counts = counts + metrics.ab_counts(ab)
@@ -71,30 +82,22 @@ def common_colors(files, size, as_published=False):
     return (total / counts.sum()).astype(np.float32), metrics.prior(counts)
 
 
-def measure(photographs, methods, prior, protocols=PROTOCOLS, as_published=False):
-    """A dict of metrics for every photograph of a batch, protocol and method, in this order.
-
-    `as_published` joins as the authors' scripts do.
-    """
+def measure(photographs, methods, prior, protocols=PROTOCOLS):
+    """A dict of metrics for every photograph of a batch, protocol and method, in this order."""
     targets, predicted = predict(methods, np.stack([own.squashed for own in photographs]))
+    job = partial(_measure_one, methods=methods, prior=prior, protocols=protocols)
     of_each = [
-        (
-            {target: k[i] for target, k in targets.items()},
-            [None if ab is None else ab[i] for ab in predicted],
-        )
+        ({t: k[i] for t, k in targets.items()}, [ab if ab is None else ab[i] for ab in predicted])
         for i in range(len(photographs))
     ]
-    job = partial(
-        _measure_one, methods=methods, prior=prior, protocols=protocols, as_published=as_published
-    )
     return [row for part in POOL.map(job, photographs, *zip(*of_each)) for row in part]
 
 
-def _measure_one(photograph, targets, predicted, methods, prior, protocols, as_published):
+def _measure_one(photograph, targets, predicted, methods, prior, protocols):
     """The rows of one Photograph: its targets {Target: K (S, S, 2)}, the methods' ab (h, w, 2)."""
     rows = []
     for protocol in protocols:
-        reference = Reference(getattr(photograph, protocol), prior, as_published)
+        reference = Reference(getattr(photograph, protocol), prior)
         for method, ab in zip(methods, predicted):
             row = {"picture": photograph.path, "protocol": protocol, "method": method.name}
             row |= reference.metrics(ab, method.factor)
@@ -119,25 +122,15 @@ def compare_ab(ab, target):
     return {"ab_mse": mse, "gray_mse": gray, "relative_mse": mse / gray if gray else float("nan")}
 
 
-def join(rgb, ab, as_published=False):
-    """The picture that ab (h, w, 2) makes of uint8 (H, W, 3), and ab as it is enlarged from."""
-    if as_published:
-        ab = repeated(ab, len(rgb))
-        return colorize_as_published(rgb, ab), ab
-    return colorize(rgb, ab), ab
-
-
 class Reference:
     """A photograph, and what all comparisons with it share."""
 
-    def __init__(self, rgb, prior, as_published=False):
-        self.as_published = as_published  # how results are joined: `data.as_published`
+    def __init__(self, rgb, prior):
         self.rgb, self.lab = rgb, color.lab_from_srgb(to_float(rgb))
         self.lightness, self.ab = np.ascontiguousarray(self.lab[..., 0]), self.lab[..., 1:]
         self.rarity = metrics.rarity(self.ab, prior)
         self.cf, self.cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
-        gray, _ = join(rgb, np.zeros((1, 1, 2), np.float32), as_published)
-        self.gray_psnr = metrics.psnr(gray, rgb)
+        self.gray_psnr = metrics.psnr(colorize(rgb, np.zeros((1, 1, 2), np.float32)), rgb)
 
     def metrics(self, ab, factor):
         """Metrics of ab (h, w, 2), of any size, joined to the photograph's lightness.
@@ -148,8 +141,8 @@ class Reference:
             return dict.fromkeys(self.metrics(None, 1), float("nan"))
         rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
         if ab is not None:
-            rgb, ab = join(rgb, ab * np.float32(factor), self.as_published)
-            planes = enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2])
+            ab = ab * np.float32(factor)
+            planes, rgb = enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2]), colorize(rgb, ab)
         lab, predicted = color.lab_from_srgb(to_float(rgb)), np.dstack(planes)
         cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
         psnr = metrics.psnr(rgb, self.rgb)
@@ -167,24 +160,21 @@ class Reference:
             "saturation": metrics.saturation(rgb),
             "cf": cf,
             "cf_difference": cf - self.cf,
-            "cf_distance": abs(cf - self.cf),
             "cf_abs": cf_abs,
             "cf_abs_difference": cf_abs - self.cf_abs,
-            "out_of_gamut": metrics.out_of_gamut(
-                self.lightness, *map(np.ascontiguousarray, planes)
-            ),
+            "out_of_gamut": metrics.out_of_gamut(self.lightness, *map(np.array, planes)),
         }
 
 
 def write_rows(path, rows):
     """The metrics of every picture as CSV; a cell is empty where a row lacks the column."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with atomic(path) as temporary, open_text(temporary) as file:
+    with atomic(path) as temporary, open_text(temporary, "w") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
 
 
-def open_text(path, mode="w"):
+def open_text(path, mode="r"):
     """A CSV or HTML file in UTF-8 on every system; names that are not UTF-8 keep their bytes."""
-    return open(path, mode, newline="", encoding="utf-8", errors="surrogateescape")
+    return open(path, mode, newline="", **manifest.ENCODING)

@@ -10,7 +10,6 @@ import numpy as np
 
 import configs
 from data import preprocess
-from data.as_published import luma_as_published
 from inference.view import Predictor
 from models import NETWORKS
 from models import file as model_file
@@ -74,7 +73,7 @@ class Method:
 
     name: str
     ab: Callable | None
-    target: Target
+    target: Target = Target()
     factor: float = 1.0
 
 
@@ -83,38 +82,26 @@ def load(path):
     return Network(path, *model_file.load(path))
 
 
-def layer_of(network, branch):
-    """The name of the layer in which a branch ends, a key of its module's BRANCHES.
-
-    Raises:
-        ValueError: the network has no such branch.
-    """
-    module = NETWORKS[network.model.name]
-    layer = module.BRANCHES.get(branch)
-    if not module.ablate or layer not in [own.name for own in network.model.layers]:
-        raise ValueError(f"{network.path}: the network has no {branch}")
-    return layer
-
-
 def ablated(network, branch, pictures):
     """A network whose branch gives every picture and place its mean over the pictures.
 
     Args:
         network: the Network.
-        branch: a key of its module's BRANCHES; see `layer_of`.
+        branch: a key of its module's BRANCHES.
         pictures: batches of uint8 pictures (N, S, S, 3).
+
+    Raises:
+        BadModel: the network has no such branch.
     """
-    size = sizes_of(network.metadata)[0]
-    probe = Predictor(network.model, [size], BATCH, layer_of(network, branch))
-    views = ([probe.views(picture) for picture in batch] for batch in pictures)
-    means = [
-        output.reshape(-1, output.shape[-1]).mean(axis=0)
-        for batch in views
-        for output in probe.ab(batch)
-    ]
+    module = NETWORKS[network.model.name]
+    layer = module.BRANCHES.get(branch)
+    if not module.ablate or layer not in [own.name for own in network.model.layers]:
+        raise model_file.BadModel(f"{network.path}: the network has no {branch}")
+    probe = Predictor(network.model, [sizes_of(network.metadata)[0]], BATCH, layer)
+    outputs = (probe.ab([probe.views(picture) for picture in batch]) for batch in pictures)
+    means = [x.reshape(-1, x.shape[-1]).mean(axis=0) for batch in outputs for x in batch]
     model = keras.models.clone_model(network.model)
-    ablate = NETWORKS[network.model.name].ablate
-    model.set_weights(ablate(network.model, branch, np.mean(means, axis=0)))
+    model.set_weights(module.ablate(network.model, branch, np.mean(means, axis=0)))
     return replace(network, model=model)
 
 
@@ -128,12 +115,11 @@ def ceiling(target, name="ceiling"):
     return Method(f"{name}, {target}", lambda rgb, targets: targets[target], target)
 
 
-def trained(name, network, as_published=False):
-    """A network as a method; with `as_published` it sees the Rec. 709 luma of pictures, not L."""
+def trained(name, network):
+    """A network as a method."""
 
     def ab(rgb, targets):
-        gray = (luma_as_published(x, len(x)) for x in rgb) if as_published else rgb
-        return network.predictor.ab([network.predictor.views(picture) for picture in gray])
+        return network.predictor.ab([network.predictor.views(picture) for picture in rgb])
 
     return Method(name, ab, network.target)
 

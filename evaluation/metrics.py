@@ -17,7 +17,7 @@ LARGEST_ERROR = 150  # where Zhang's curve ends, Lab units
 REACH, CELL = 115, 10  # the ab plane that is counted and its cells, Lab units
 SMOOTHING = 5.0  # sigma of the Gaussian over the counts, Lab units
 CHUNK = 2**14  # pixels whose temporaries stay in the processor's cache
-EDGE, NEAR = 3.0, 1  # a luminance edge: L per px; how far it reaches beyond that: px
+EDGE = 3.0  # a luminance edge: L per px
 STILL = 1e-4  # a mean change of ab per px that is but rounding, Lab units
 
 
@@ -44,23 +44,18 @@ def correlation(ab_power, reference_power, common_power):
     return common_power / np.sqrt(ab_power * reference_power)
 
 
+@np.errstate(divide="ignore")
 def psnr(rgb, reference):
     """20 log10(255 / sqrt(MSE)), dB, of one MSE over all pixels and channels. Equal: infinite."""
-    return (
-        float("inf")
-        if np.array_equal(rgb, reference)
-        else float(peak_signal_noise_ratio(reference, rgb))
-    )
+    return float(peak_signal_noise_ratio(reference, rgb))
 
 
 def ssim(rgb, reference):
-    """Structural similarity (Wang et al. 2004), -1..1, 1 for equal pictures: the mean over R, G, B.
+    """Structural similarity (Wang et al. 2004), at most 1: the mean over R, G, B.
 
-    Gaussian window of 11 x 11 px, sigma 1.5; C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2. Only places
-    whose window lies inside the picture count; NaN where there are none.
+    Gaussian window of 11 x 11 px, sigma 1.5; K1 = 0.01, K2 = 0.03. Only places whose window lies
+    inside the picture count; ValueError where there are none.
     """
-    if min(rgb.shape[:2]) < WINDOW:
-        return float("nan")
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(structural_similarity(rgb, reference, channel_axis=2, **window))
 
@@ -69,20 +64,14 @@ def colorfulness(rgb, absolute=False):
     """CF of Hasler and Suesstrunk (2003), in sRGB codes: 0 is gray, photographs have about 40.
 
     With rg = R - G and yb = (R + G) / 2 - B: sqrt(var rg + var yb) + 0.3 sqrt((mean rg)^2 + (mean
-    yb)^2).
-
-    Args:
-        absolute: of |rg| and |yb|, CF_abs, not the paper's definition, but that of some published
-            code.
+    yb)^2). `absolute` takes |rg| and |yb|, as some published code does: CF_abs.
     """
     red, green, blue = (rgb[..., i].astype(np.float32) for i in range(3))
     opponents = [red - green, (red + green) / 2 - blue]
     if absolute:
         opponents = [np.abs(x) for x in opponents]
-    means, variances = zip(
-        *((x.mean(dtype=np.float64), x.var(dtype=np.float64)) for x in opponents)
-    )
-    return float(np.sqrt(sum(variances)) + 0.3 * np.hypot(*means))
+    variance = sum(x.var(dtype=np.float64) for x in opponents)
+    return float(np.sqrt(variance) + 0.3 * np.hypot(*(x.mean(dtype=np.float64) for x in opponents)))
 
 
 def saturation(rgb):
@@ -94,10 +83,8 @@ def auc(ab, reference, weights=None):
     """Area under the curve of Zhang et al. (2016), section 3.1, in %: 100 is exact.
 
     With e = ||ab - reference|| in Lab units and C(t) the share of pixels with e <= t: 100 / 150
-    times the integral of C over t = 0..150 by the trapezoidal rule at whole t.
-
-    Args:
-        weights: of the pixels, (H, W); None: all alike. `rarity` gives the rebalanced variant.
+    times the integral of C over t = 0..150 by the trapezoidal rule at whole t. `weights` of the
+    pixels, (H, W): `rarity` gives the rebalanced variant.
     """
     error = np.ceil(np.sqrt(np.square(ab - reference).sum(axis=-1))).astype(np.int64)
     weights = None if weights is None else weights.ravel()
@@ -116,38 +103,29 @@ def ab_counts(ab):
 def prior(counts):
     """How common colours are: (23, 23), the share of the pixels in each cell of the ab plane.
 
-    Cells have a side of 10 and are centred on tens. Counts of many pictures (`ab_counts`, summed)
-    are smoothed by a Gaussian of sigma 5 in the plane (Zhang et al. 2016, section 2.2). Every cell
-    holds the share of one pixel at least, so that a colour never seen has a finite weight. The
-    cells are those of the whole plane; no pixel falls into those that sRGB does not reach.
+    Cells have a side of 10 and are centred on tens. `ab_counts`, summed over pictures, are smoothed
+    by a Gaussian of sigma 5 (Zhang et al. 2016, section 2.2). Every cell holds one pixel at least,
+    so that a colour never seen has a finite weight.
     """
-    smooth = cv2.GaussianBlur(
-        counts.astype(np.float64), (0, 0), SMOOTHING, borderType=cv2.BORDER_CONSTANT
-    )
+    counts = counts.astype(np.float64)
+    smooth = cv2.GaussianBlur(counts, (0, 0), SMOOTHING, borderType=cv2.BORDER_CONSTANT)
     side = 2 * REACH // CELL
     cells = np.maximum(smooth.reshape(side, CELL, side, CELL).sum(axis=(1, 3)), 1)
     return cells / cells.sum()
 
 
 def rarity(reference, prior):
-    """1 / p of each pixel's cell: ab (H, W, 2) and a `prior` -> (H, W).
-
-    Zhang et al. (2016), equation 4 with lambda = 0.
-    """
+    """1 / p of each pixel's cell, (H, W): Zhang et al. (2016), equation 4 with lambda = 0."""
     row, column = np.moveaxis(((reference + REACH) / CELL).astype(np.int64), -1, 0)
     return 1 / prior[row, column]
 
 
 def ciede2000(lab, reference):
-    """The colour difference of CIE 142-2001, kL = kC = kH = 1, of each pixel: (..., 3) -> (...).
-
-    1 is about what is just visible side by side.
-    """
+    """The colour difference of CIE 142-2001, kL = kC = kH = 1, of each pixel: (..., 3) -> (...)."""
     first, second = lab.reshape(-1, 3), reference.reshape(-1, 3)
-    starts = range(0, len(first), CHUNK)
-    return np.concatenate(
-        [deltaE_ciede2000(first[i : i + CHUNK], second[i : i + CHUNK]) for i in starts]
-    ).reshape(lab.shape[:-1])
+    parts = (slice(i, i + CHUNK) for i in range(0, len(first), CHUNK))
+    found = [deltaE_ciede2000(first[part], second[part]) for part in parts]
+    return np.concatenate(found).reshape(lab.shape[:-1])
 
 
 def out_of_gamut(lightness, a, b):
@@ -164,23 +142,10 @@ def out_of_gamut(lightness, a, b):
 def bleed(ab, reference, lightness):
     """How much more of the change of ab lies off the edges of L than the photograph's; points of %.
 
-    100 * (off(ab) - off(reference)), off(x) = sum of |grad x| away from edges / sum of |grad x|
-    everywhere, with |grad x| = sqrt(|grad a|^2 + |grad b|^2) of Gaussian derivatives, sigma 1 px.
-    Edges are where |grad L| >= 3 per px, and 1 px around. A colour that runs over the border of its
-    object changes beside the edge and not on it.
-
-    The photograph scores 0, and so does, by definition, a result or photograph of the same ab
-    everywhere, as all-gray is; a factor on ab moves nothing. Below 0 the colours keep to the edges
-    more than the photograph's. Limits: -100..100.
-
-    On 120 photographs at 256 x 256, blurring their own ab by sigma 2, 4, 8 and 16 px gives 1, 5, 10
-    and 14; ab that has nothing to do with the edges (of another photograph, or smooth noise) gives
-    16 to 18, standard deviation 10.
-
-    What it does not see: wrong colours that end at an edge (a whole object in its neighbour's
-    colour), leaks of less than 2 px or between objects of the same luminance, and how strong the
-    leaking colours are. Any smooth change of colour counts as bleeding, be it inside an object; ab
-    that merely copies the luminance has none, it goes down to -17.
+    100 * (off(ab) - off(reference)), -100..100, off(x) = sum of |grad x| away from edges / sum of
+    |grad x| everywhere, with |grad x| = sqrt(|grad a|^2 + |grad b|^2) of Gaussian derivatives,
+    sigma 1 px. Edges are where |grad L| >= 3 per px, and 1 px around. 0 where either side has the
+    same ab everywhere. docs/metrics.md says what it sees and what it does not.
 
     Args:
         ab, reference: float32 (H, W, 2), of the result before it is fitted into sRGB and rounded,
@@ -188,9 +153,7 @@ def bleed(ab, reference, lightness):
         lightness: float32 (H, W), L of both.
     """
     edges = (np.sqrt(_gradient_power(lightness)) >= EDGE).astype(np.uint8)
-    near = cv2.dilate(
-        edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1, 2 * NEAR + 1))
-    )
+    near = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
     result, photograph = _share_off(ab, near), _share_off(reference, near)
     return 0.0 if None in (result, photograph) else 100 * (result - photograph)
 
@@ -206,9 +169,7 @@ def _share_off(ab, near):
 
 def _gradient_power(plane):
     """|gradient|^2 of a plane (H, W), per px^2: central differences after a Gaussian of 1 px."""
-    smooth = cv2.GaussianBlur(plane, (0, 0), 1, borderType=cv2.BORDER_REPLICATE)
-    dx, dy = (
-        cv2.Sobel(smooth, -1, *order, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
-        for order in ((1, 0), (0, 1))
-    )
+    border = {"borderType": cv2.BORDER_REPLICATE}
+    smooth = cv2.GaussianBlur(plane, (0, 0), 1, **border)
+    dx, dy = (cv2.Sobel(smooth, -1, x, 1 - x, ksize=1, scale=0.5, **border) for x in (1, 0))
     return dx * dx + dy * dy

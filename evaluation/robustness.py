@@ -26,7 +26,12 @@ def degraded_rows(photographs, networks, seed):
         faults depend on the seed and on the picture's place among the files alone.
     """
     squashed = np.stack([photograph.squashed for photograph in photographs])
-    lightness, rows = degraded_lightness(photographs, seed), []
+    clean = lightness_of(squashed)[..., None]
+    generators = [np.random.default_rng([seed, photograph.index]) for photograph in photographs]
+    draws = np.stack([rng.random(DRAWS, np.float32) for rng in generators])
+    noise = np.stack([rng.standard_normal(clean.shape[1:], np.float32) for rng in generators])
+    tensors = map(keras.ops.convert_to_tensor, (clean, draws, noise))
+    lightness, rows = keras.ops.convert_to_numpy(degrade(*tensors))[..., 0], []
     for name, network in networks.items():
         predictor = network.predictor
         faulty = [
@@ -41,40 +46,28 @@ def degraded_rows(photographs, networks, seed):
     return rows
 
 
-def degraded_lightness(photographs, seed):
-    """L of squashed pictures with faults by `data.degrade`: float32 (N, S, S), 0..100."""
-    clean = lightness_of(np.stack([photograph.squashed for photograph in photographs]))[..., None]
-    generators = [np.random.default_rng([seed, photograph.index]) for photograph in photographs]
-    draws = np.stack([rng.random(DRAWS, np.float32) for rng in generators])
-    noise = np.stack([rng.standard_normal(clean.shape[1:], np.float32) for rng in generators])
-    tensors = map(keras.ops.convert_to_tensor, (clean, draws, noise))
-    return keras.ops.convert_to_numpy(degrade(*tensors))[..., 0]
-
-
 def bordered_rows(photographs, networks):
-    """Rows {"picture", "method" (network, border), "ab_shift"}: see `border_shifts`."""
-    return [
-        {"picture": photograph.path, "method": f"{name}, {border}", "ab_shift": shift}
-        for photograph in photographs
-        for name, network in networks.items()
-        for border, shift in border_shifts(network.predictor, photograph.own).items()
-    ]
+    """How far borders around a picture move ab within it, on average, Lab units.
 
-
-def border_shifts(predictor, rgb):
-    """{border: how far it moves ab within the picture, uint8 (H, W, 3), on average, Lab units}."""
-    height, width = rgb.shape[:2]
-    side = max(height, width)
-    widths = {name: max(1, round(share * side)) for name, (_, share) in BORDERS.items()}
-    framed = [
-        cv2.copyMakeBorder(rgb, *[widths[name]] * 4, cv2.BORDER_CONSTANT, value=[code] * 3)
-        for name, (code, _) in BORDERS.items()
-    ]
-    clean, *found = predictor.ab([predictor.views(picture) for picture in (rgb, *framed)])
-    clean = enlarged(clean, slice(0, height), height, width)
-    shifts = {}
-    for (name, n), ab in zip(widths.items(), found):
-        planes = enlarged(ab, slice(n, n + height), height + 2 * n, width + 2 * n)
-        shift = np.hypot(*(plane[:, n : n + width] - own for plane, own in zip(planes, clean)))
-        shifts[name] = float(shift.mean(dtype=np.float64))
-    return shifts
+    Returns:
+        rows {"picture", "method" (network, border), "ab_shift"}.
+    """
+    rows = []
+    for photograph in photographs:
+        rgb = photograph.own
+        height, width = rgb.shape[:2]
+        widths = [max(1, round(share * max(height, width))) for _, share in BORDERS.values()]
+        framed = [
+            cv2.copyMakeBorder(rgb, n, n, n, n, cv2.BORDER_CONSTANT, value=[code] * 3)
+            for n, (code, _) in zip(widths, BORDERS.values())
+        ]
+        for name, network in networks.items():
+            views = map(network.predictor.views, (rgb, *framed))
+            clean, *found = network.predictor.ab(list(views))
+            clean = enlarged(clean, slice(0, height), height, width)
+            for border, n, ab in zip(BORDERS, widths, found):
+                planes = enlarged(ab, slice(n, n + height), height + 2 * n, width + 2 * n)
+                shift = np.hypot(*(x[:, n : n + width] - own for x, own in zip(planes, clean)))
+                row = {"picture": photograph.path, "method": f"{name}, {border}"}
+                rows.append(row | {"ab_shift": float(shift.mean(dtype=np.float64))})
+    return rows

@@ -18,10 +18,8 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
+from data.manifest import ENCODING
 from evaluation import metrics
-
-RESAMPLES = 2000
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -29,39 +27,33 @@ class Metric:
     """A column of the table, made of columns of metrics.csv: `of` their means over the pictures."""
 
     title: str
-    unit: str
-    better: str  # "lower", "higher", "near 0", "near 1"; "": the photograph's own value is the mark
+    unit: str  # and which value is better, if not the photograph's own
     columns: tuple
     of: Callable = lambda mean: mean
     weight: str = ""  # the column by which pictures are weighted in those means; "": all alike
 
 
 METRICS = {
-    "relative_mse": Metric(
-        "relative MSE", "all-gray = 1", "lower", ("ab_mse", "gray_mse"), np.divide
-    ),
+    "relative_mse": Metric("relative MSE", "all-gray = 1", ("ab_mse", "gray_mse"), np.divide),
     "degraded_over_clean": Metric(
-        "degraded / clean", "of ab-MSE", "near 1", ("ab_mse", "clean_ab_mse"), np.divide
+        "degraded / clean", "of ab-MSE, near 1", ("ab_mse", "clean_ab_mse"), np.divide
     ),
-    "ab_shift": Metric("shift of ab", "Lab units", "lower", ("ab_shift",)),
-    "ab_mse": Metric("ab-MSE", "of ab / 128", "lower", ("ab_mse",)),
-    "r": Metric("r", "of ab, at most 1", "higher", metrics.POWERS, metrics.correlation),
-    "psnr": Metric("PSNR", "dB", "higher", ("psnr",)),
-    "psnr_gain": Metric("PSNR gain", "dB beyond gray", "higher", ("psnr_gain",)),
-    "ssim": Metric("SSIM", "at most 1", "higher", ("ssim",)),
-    "ciede2000": Metric("CIEDE2000", "mean of pixels", "lower", ("ciede2000",)),
-    "auc": Metric("AuC", "%", "higher", ("auc",)),
-    "auc_rebalanced": Metric(
-        "AuC, rebalanced", "%", "higher", ("auc_rebalanced",), weight="rarity"
-    ),
-    "bleed": Metric("bleed", "% points", "near 0", ("bleed",)),
-    "saturation": Metric("saturation", "HSV, mean", "", ("saturation",)),
-    "cf": Metric("CF", "sRGB codes", "", ("cf",)),
-    "delta_cf": Metric("delta CF", "of means", "near 0", ("cf_difference",), np.abs),
-    "off_cf": Metric("CF off by", "mean of pictures", "near 0", ("cf_distance",)),
-    "cf_abs": Metric("CF_abs", "sRGB codes", "", ("cf_abs",)),
-    "delta_cf_abs": Metric("delta CF_abs", "of means", "near 0", ("cf_abs_difference",), np.abs),
-    "out_of_gamut": Metric("out of gamut", "share of pixels", "", ("out_of_gamut",)),
+    "ab_shift": Metric("shift of ab", "Lab units", ("ab_shift",)),
+    "ab_mse": Metric("ab-MSE", "of ab / 128", ("ab_mse",)),
+    "r": Metric("r", "higher, at most 1", metrics.POWERS, metrics.correlation),
+    "psnr": Metric("PSNR", "dB, higher", ("psnr",)),
+    "psnr_gain": Metric("PSNR gain", "dB beyond gray", ("psnr_gain",)),
+    "ssim": Metric("SSIM", "higher, at most 1", ("ssim",)),
+    "ciede2000": Metric("CIEDE2000", "lower", ("ciede2000",)),
+    "auc": Metric("AuC", "%, higher", ("auc",)),
+    "auc_rebalanced": Metric("AuC, rebalanced", "%, higher", ("auc_rebalanced",), weight="rarity"),
+    "bleed": Metric("bleed", "% points, near 0", ("bleed",)),
+    "saturation": Metric("saturation", "HSV", ("saturation",)),
+    "cf": Metric("CF", "sRGB codes", ("cf",)),
+    "delta_cf": Metric("delta CF", "of means, near 0", ("cf_difference",), np.abs),
+    "cf_abs": Metric("CF_abs", "sRGB codes", ("cf_abs",)),
+    "delta_cf_abs": Metric("delta CF_abs", "of means, near 0", ("cf_abs_difference",), np.abs),
+    "out_of_gamut": Metric("out of gamut", "share of pixels", ("out_of_gamut",)),
 }
 PAIRED = ("ab_mse", "psnr", "bleed", "ciede2000")
 OF_SEEDS = ("relative_mse", "psnr", "ciede2000", "bleed", "saturation", "cf")
@@ -92,12 +84,11 @@ def bootstrap_interval(columns, of=lambda mean: mean, weights=None, seed=0):
     value = float(statistic(*data))
     if len(weights) == 1:
         return value, value, value
-    options = {"n_resamples": RESAMPLES, "confidence_level": LEVEL, "method": "percentile"}
-    options |= {"paired": True, "vectorized": True, "batch": 100, "rng": seed}
+    options = {"n_resamples": 2000, "batch": 100, "rng": seed, "paired": True, "vectorized": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # a value is NaN
-        found = scipy.stats.bootstrap(data, statistic, **options).confidence_interval
-    return value, float(found.low), float(found.high)
+        found = scipy.stats.bootstrap(data, statistic, method="percentile", **options)
+    return value, *map(float, found.confidence_interval)
 
 
 def summarise(rows, seed=0):
@@ -125,8 +116,8 @@ def compare(first, second, seed=0):
     for name in (name for name in PAIRED if name in first[0]):
         differences = [b[name] - a[name] for a, b in zip(first, second)]
         value, low, high = bootstrap_interval([differences], seed=seed)
-        found[name] = {"difference": value, "low": low, "high": high}
-        found[name]["differs"] = low > 0 or high < 0
+        differs = low > 0 or high < 0
+        found[name] = {"difference": value, "low": low, "high": high, "differs": differs}
     return found
 
 
@@ -142,102 +133,85 @@ def plain(value):
 # --- over seeds and photographs
 
 
-def seeds_interval(columns, of=lambda mean: mean, difference=False):
+def seeds_interval(columns, of=lambda mean: mean):
     """A function of means over photographs, its mean over seeds, and the 95 % interval of that.
 
-    The variance is that of a mean over seeds plus that of a mean over photographs (jackknife), and
-    the interval Student's, with the degrees of freedom of Welch and Satterthwaite. It holds for
-    other seeds on other photographs.
+    It holds for other seeds on other photographs: variance of the mean over seeds plus that over
+    photographs (jackknife), Student's interval by Welch and Satterthwaite's degrees of freedom.
 
     Args:
-        columns: of each its values (seeds, photographs), at least 2 of both; (2, seeds,
-            photographs) for a difference.
-        of: function of the columns' means, arrays of any shape.
-        difference: take the second minus the first of two variants, whose seeds are pairs.
+        columns: of each its values (seeds, photographs), at least 2 of both; for a difference of
+            two variants, whose seeds are pairs, (2, seeds, photographs).
+        of: function of the columns' means, arrays of any number of photographs; a difference takes
+            their first axis away.
 
     Returns:
         (value, half of the interval's width, standard deviation between seeds).
     """
     columns = [np.asarray(column, np.float64) for column in columns]
     seeds, n = columns[0].shape[-2:]
-
-    def statistic(means):
-        found = of(*means)
-        return found[1] - found[0] if difference else found
-
-    each = statistic([column.mean(axis=-1) for column in columns])
-    without = statistic(
-        [(column.sum(axis=-1, keepdims=True) - column) / (n - 1) for column in columns]
-    )
+    each = of(*(x.mean(axis=-1) for x in columns))
+    without = of(*((x.sum(axis=-1, keepdims=True) - x) / (n - 1) for x in columns))
     variances = np.array([each.var(ddof=1) / seeds, (n - 1) * without.mean(axis=0).var()])
     total = variances.sum()
     freedom = total**2 / (variances**2 / [seeds - 1, n - 1]).sum() if total else 1
-    half = np.sqrt(total) * scipy.stats.t.ppf((1 + LEVEL) / 2, freedom)
+    half = np.sqrt(total) * scipy.stats.t.ppf(0.975, freedom)
     return float(each.mean()), float(half), float(each.std(ddof=1))
 
 
 def read_seeds(folder):
-    """{variant: {seed: {column: [value of every squashed picture]}}} of what evaluate.py wrote.
-
-    Raises:
-        ValueError: a variant has one seed, or there are no networks.
-    """
+    """{variant: {seed: {column: [value of every squashed picture]}}} of what evaluate.py wrote."""
     methods = json.loads((folder / "summary.json").read_text())["methods"]
     places = {name: Path(own["file"]).parent for name, own in methods.items() if own["file"]}
-    found = {}
-    with open(
-        folder / "metrics.csv", newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:
+    used, found = {column for name in OF_SEEDS for column in METRICS[name].columns}, {}
+    with open(folder / "metrics.csv", newline="", **ENCODING) as file:
         for row in csv.DictReader(file):
             if row["protocol"] == "squashed" and (place := places.get(row["method"])):
                 columns = found.setdefault(place.name, {}).setdefault(place.parent.name, {})
-                for column in {column for name in OF_SEEDS for column in METRICS[name].columns}:
+                for column in used:
                     columns.setdefault(column, []).append(float(row[column]))
-    for variant, of_seeds in found.items():
-        if len(of_seeds) < 2:
-            raise ValueError(f"{variant}: one seed; an interval takes two or more")
-    if not found:
-        raise ValueError("no networks were measured")
     return found
 
 
 def seeds_table(found, against=None):
-    """The Markdown table of the variants, or of their differences from one on shared seeds."""
-    shown = [METRICS[name] for name in OF_SEEDS]
-    titles = " | ".join(metric.title for metric in shown)
-    lines = [f"| | seeds | {titles} |", "| --- " * (len(shown) + 2) + "|"]
-    for variant, of_seeds in found.items():
-        if variant == against:
-            continue
-        seeds = [seed for seed in of_seeds if not against or seed in found[against]]
+    """The Markdown table of the variants, or of their differences from one on shared seeds.
+
+    Raises:
+        ValueError: a variant has, or shares with `against`, less than two seeds.
+    """
+    titles = " | ".join(METRICS[name].title for name in OF_SEEDS)
+    lines = [f"| | seeds | {titles} |", "| --- " * (len(OF_SEEDS) + 2) + "|"]
+    for variant in (own for own in found if own != against):
+        seeds = [seed for seed in found[variant] if seed in found[against or variant]]
         if len(seeds) < 2:
-            shared = f"shares {len(seeds)} seeds with {against}"
-            raise ValueError(f"{variant}: {shared}; an interval takes two or more")
-        cells = []
-        for metric in shown:
-
-            def values(of_seeds, seeds=seeds, metric=metric):
-                return [np.array([of_seeds[seed][c] for seed in seeds]) for c in metric.columns]
-
-            if against:
-                first, second = values(found[against]), values(of_seeds)
-                value, half, spread = seeds_interval(list(zip(first, second)), metric.of, True)
-                percent = 100 / abs(metric.of(*(column.mean() for column in first)))
-                shares = f"({percent * value:+.2g} ± {percent * half:.2g} %)"
-                cells.append(f"{value:+.4g} ± {half:.2g} {shares}, SD {spread:.2g}")
-            else:
-                value, half, spread = seeds_interval(values(of_seeds), metric.of)
-                cells.append(f"{value:.4g} ± {half:.2g}, SD {spread:.2g}")
+            shared = f" shared with {against}" if against else ""
+            raise ValueError(f"{variant}: {len(seeds)} seeds{shared}; an interval takes two")
+        cells = [
+            seeds_cell(METRICS[name], [found[own] for own in (variant, against) if own], seeds)
+            for name in OF_SEEDS
+        ]
         lines.append(f"| {variant} | {len(seeds)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
+def seeds_cell(metric, variants, seeds):
+    """The value of a variant, or of the first of two less the second."""
+    values = [
+        np.array([[variant[seed][column] for seed in seeds] for variant in variants])
+        for column in metric.columns
+    ]
+    if len(variants) == 1:
+        value, half, spread = seeds_interval([x[0] for x in values], metric.of)
+        return f"{value:.4g} ± {half:.2g}, SD {spread:.2g}"
+    value, half, spread = seeds_interval(values, lambda *means: np.subtract(*metric.of(*means)))
+    percent = 100 / abs(metric.of(*(x[1].mean() for x in values)))
+    shares = f"({percent * value:+.2g} ± {percent * half:.2g} %)"
+    return f"{value:+.4g} ± {half:.2g} {shares}, SD {spread:.2g}"
+
+
 def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="evaluation.statistics",
-        description="Compare variants that were trained with several seeds.",
-        allow_abbrev=False,
-    )
+    description = "Compare variants that were trained with several seeds."
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("measured", type=Path, help="folder that evaluate.py --out wrote")
     parser.add_argument("--against", metavar="VARIANT", help="differences from it, seed by seed")
     args = parser.parse_args(arguments)

@@ -32,9 +32,8 @@ def pair():
 def test_ab_mse():
     reference = np.zeros((4, 5, 2), np.float32)
     assert m.ab_mse(reference, reference) == 0
-    assert m.ab_mse(reference + np.float32([64, 0]), reference) == pytest.approx(
-        0.125
-    )  # (1/4 + 0) / 2
+    mse = m.ab_mse(reference + np.float32([64, 0]), reference)
+    assert mse == pytest.approx(0.125)  # (1/4 + 0) / 2
 
 
 def test_psnr(pair):
@@ -56,7 +55,6 @@ def test_ssim_of_one_window_is_the_formula(pair):
     expected = (2 * mx * my + c1) * (2 * covariance + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
     assert m.ssim(pair[0][:11, :11], pair[1][:11, :11]) == pytest.approx(expected.mean(), abs=1e-6)
     assert m.ssim(pair[1], pair[1]) == 1 and m.ssim(*pair) < 1
-    assert np.isnan(m.ssim(pair[0][:10], pair[1][:10]))
 
 
 def test_saturation():
@@ -85,13 +83,6 @@ def test_auc():
     assert m.auc(half, reference, weights) == pytest.approx((3 * 100 + 67) / 4)
 
 
-def test_auc_agrees_with_its_definition(pair):
-    ab, reference = (lab_of(x)[..., 1:] for x in pair)
-    error = np.linalg.norm(ab.astype(float) - reference, axis=-1)
-    curve = [(error <= t).mean() for t in range(151)]
-    assert m.auc(ab, reference) == pytest.approx(100 * np.trapezoid(curve) / 150, abs=0.01)
-
-
 def test_prior_and_rarity():
     ab = np.zeros((20, 30, 2), np.float32)
     ab[:, 20:] = (40, -20)  # a third of the pixels; both colours are the middles of cells
@@ -101,31 +92,17 @@ def test_prior_and_rarity():
     inside = 0.6827  # of a Gaussian of sigma 5, what a cell of side 10 keeps along one axis
     assert p[11, 11] / (p[11, 10] + p[11, 11] + p[11, 12]) == pytest.approx(inside, abs=0.02)
     assert m.rarity(ab, p)[0, 25] == pytest.approx(2 * m.rarity(ab, p)[0, 0], rel=1e-3)
-    assert (
-        m.rarity(ab + np.float32([4.9, -4.9]), p)[0, 0]
-        == m.rarity(ab, p)[0, 0]
-        != m.rarity(ab + 5.1, p)[0, 0]
-    )
+    inside, own, outside = (m.rarity(ab + x, p)[0, 0] for x in ((4.9, -4.9), 0, 5.1))
+    assert inside == own != outside
     assert m.ab_counts(ab).sum() == 600 and m.ab_counts(ab)[155, 95] == 200
-
-
-def test_every_srgb_colour_has_a_rarity():
-    values = np.stack(np.meshgrid(*[np.arange(0, 256, 5, dtype=np.uint8)] * 3), axis=-1).reshape(
-        1, -1, 3
-    )
-    p = m.prior(m.ab_counts(np.zeros((1, 1, 2), np.float32)))
-    assert np.isfinite(m.rarity(lab_of(values)[..., 1:], p)).all()
 
 
 def test_ciede2000(pair):
     first, second = (skcolor.rgb2lab(x) for x in pair)
-    assert np.allclose(
-        m.ciede2000(first, second), skcolor.deltaE_ciede2000(first, second), atol=1e-6
-    )
-    assert m.ciede2000(first[..., :], first).max() == 0
-    sharma = np.array(
-        [[50, 2.6772, -79.7751], [50, 0, -82.7485]]
-    )  # the first pair of Sharma et al. (2005), table 1
+    expected = skcolor.deltaE_ciede2000(first, second)
+    assert np.allclose(m.ciede2000(first, second), expected, atol=1e-6)
+    # the first pair of Sharma et al. (2005), table 1
+    sharma = np.array([[50, 2.6772, -79.7751], [50, 0, -82.7485]])
     assert m.ciede2000(sharma[:1], sharma[1:])[0] == pytest.approx(2.0425, abs=5e-5)
 
 
@@ -134,13 +111,8 @@ def test_out_of_gamut(color_photograph):
     assert m.out_of_gamut(lightness, a, b) == 0
     a[:20] = 127  # L holds no such red anywhere
     assert m.out_of_gamut(lightness, a, b) == 0.25
-
-
-@pytest.mark.parametrize("lab", [(50, -36, 0), (97, 0, 12)])  # red is -0.005, or 1.012
-def test_out_of_gamut_on_either_side(lab):
-    linear = color.linear_from_lab(*np.float32(lab)[:, None, None])
-    assert (linear.min() < 0) != (linear.max() > 1)
-    assert m.out_of_gamut(*np.float32(lab)[:, None, None]) == 1
+    for lab in ((50, -36, 0), (97, 0, 12)):  # red is -0.005, or 1.012
+        assert m.out_of_gamut(*np.float32(lab)[:, None, None]) == 1
 
 
 # --- bleed
@@ -149,40 +121,26 @@ def test_out_of_gamut_on_either_side(lab):
 def two_objects(height=64, width=96):
     """L and ab of two flat regions that differ in both, the border in the middle."""
     left = np.arange(width)[None, :, None] < width // 2
-    lab = np.where(left, np.float32([40, 30, 20]), np.float32([75, -20, 35])) * np.ones(
-        (height, 1, 1), np.float32
-    )
+    lab = np.where(left, np.float32([40, 30, 20]), np.float32([75, -20, 35]))
+    lab = np.tile(lab, (height, 1, 1))
     return np.ascontiguousarray(lab[..., 0]), np.ascontiguousarray(lab[..., 1:])
 
 
 def blurred(ab, sigma):
-    return cv2.GaussianBlur(ab, (0, 0), sigma) if sigma else ab
+    return cv2.GaussianBlur(ab, (0, 0), sigma)
 
 
 def test_bleed_rises_with_the_blur_of_the_border():
     lightness, ab = two_objects()
-    found = [m.bleed(blurred(ab, sigma), ab, lightness) for sigma in (0, 1, 2, 4, 8)]
-    assert found[0] == 0
+    found = [m.bleed(blurred(ab, sigma), ab, lightness) for sigma in (1, 2, 4, 8)]
+    assert m.bleed(ab, ab, lightness) == 0
     assert (np.diff(found) > 1).all() and found[-1] > 60, found
 
 
-def test_bleed_of_photographs_rises_too(color_photograph):
-    lab = lab_of(resize(color_photograph, 128, 128))
-    lightness, ab = np.ascontiguousarray(lab[..., 0]), lab[..., 1:]
-    found = [m.bleed(blurred(ab, sigma), ab, lightness) for sigma in (0, 2, 4, 8)]
-    assert found[0] == 0 and (np.diff(found) > 0).all(), found
-
-
-def test_bleed_does_not_see_saturation(color_photograph):
-    lab = lab_of(resize(color_photograph, 128, 128))
-    for lightness, ab in (two_objects(), (np.ascontiguousarray(lab[..., 0]), lab[..., 1:])):
-        leak = m.bleed(blurred(ab, 4), ab, lightness)
-        for factor in (0.7, 1.3):
-            assert abs(m.bleed(factor * ab, ab, lightness)) < leak / 1000
-
-
-def test_bleed_of_no_colour():
+def test_bleed_of_less_colour_and_none():
     lightness, ab = two_objects()
+    leak = m.bleed(blurred(ab, 4), ab, lightness)
+    assert m.bleed(0.7 * blurred(ab, 4), ab, lightness) == pytest.approx(leak, rel=1e-3)
     assert m.bleed(0 * ab, ab, lightness) == 0
     assert m.bleed(0 * ab + 17.3, blurred(ab, 8), lightness) == 0
     assert m.bleed(blurred(ab, 8), 0 * ab, lightness) == 0
@@ -191,9 +149,8 @@ def test_bleed_of_no_colour():
 def test_bleed_shifted_off_the_edge():
     """A colour that ends 8 px beside its object bleeds; one that ends at the edge does not."""
     lightness, ab = two_objects()
-    assert (
-        m.bleed(np.roll(ab, 8, axis=1)[:, 16:-16], ab[:, 16:-16], lightness[:, 16:-16].copy()) > 95
-    )
+    inner = np.s_[:, 16:-16]
+    assert m.bleed(np.roll(ab, 8, axis=1)[inner], ab[inner], lightness[inner].copy()) > 95
     assert m.bleed(ab[:, ::-1].copy(), ab, lightness) == pytest.approx(0, abs=1e-3)
 
 

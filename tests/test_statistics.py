@@ -30,12 +30,6 @@ def test_interval_of_a_known_distribution():
     assert statistics.bootstrap_interval([[3.0]]) == (3, 3, 3)
 
 
-def test_intervals_hold_the_mean_as_often_as_they_say():
-    rng = RNG(0)
-    found = [statistics.bootstrap_interval([rng.exponential(1, 100)])[1:] for _ in range(200)]
-    assert 0.88 < np.mean([low < 1 < high for low, high in found]) < 0.98
-
-
 def test_columns_share_the_samples():
     """A quotient of two columns that rise and fall together is known better than either."""
     gray, mse = RNG(0).random((2, 50)) + 0.1
@@ -71,8 +65,8 @@ def test_infinite_and_missing_numbers():
 
 
 def test_delta_cf_is_of_the_means():
-    found = statistics.summarise(rows(cf_difference=[-3.0, -1, 1, -5], cf_distance=[3.0, 1, 1, 5]))
-    assert found["delta_cf"]["mean"] == 2 and found["off_cf"]["mean"] == 2.5
+    found = statistics.summarise(rows(cf_difference=[-3.0, -1, 1, -5]))
+    assert found["delta_cf"]["mean"] == 2
     assert 0 <= found["delta_cf"]["low"] <= 2 <= found["delta_cf"]["high"]
 
 
@@ -98,16 +92,13 @@ def test_comparison_in_pairs():
 # --- over seeds and photographs
 
 
-def test_seeds_alone_are_the_paired_t_test():
+def test_seeds_alone_or_photographs_alone_are_the_t_test():
     first, second = RNG(0).normal(size=(2, 6))
     columns = [np.repeat(np.stack([first, second])[..., None], 50, axis=-1)]
-    value, half, spread = statistics.seeds_interval(columns, difference=True)
+    value, half, spread = statistics.seeds_interval(columns, lambda x: x[1] - x[0])
     expected = scipy.stats.ttest_rel(second, first).confidence_interval(0.95)
     assert (value - half, value + half) == pytest.approx(tuple(expected))
     assert spread == pytest.approx(np.std(second - first, ddof=1))
-
-
-def test_photographs_alone_are_the_t_test():
     photographs = RNG(0).normal(size=40)
     value, half, spread = statistics.seeds_interval([np.tile(photographs, (3, 1))])
     expected = scipy.stats.ttest_1samp(photographs, 0).confidence_interval(0.95)
@@ -115,7 +106,7 @@ def test_photographs_alone_are_the_t_test():
     assert spread == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize("sd_seeds, sd_photographs", [(1, 1), (1, 8), (0.1, 8)])
+@pytest.mark.parametrize("sd_seeds, sd_photographs", [(1, 1), (0.1, 8)])
 def test_the_interval_holds_what_it_says(sd_seeds, sd_photographs):
     """Of 1,000 draws of 4 seeds and 30 photographs, 95 % contain the true mean, 0."""
     rng, held = RNG(0), 0
@@ -161,22 +152,21 @@ def test_tables(measured, capsys):
     statistics.main([str(measured), "--against", "a"])
     *_, only = capsys.readouterr().out.splitlines()
     assert only.startswith("| b | 2 | +0 ± 1.3 (+0 ± 2.5e+02 %), SD 0.14 |")
-    (columns,) = {tuple(own) for own in statistics.read_seeds(measured)["a"].values()}
-    assert len(statistics.read_seeds(measured)["a"]["0"][columns[0]]) == 2
+    assert {len(x) for x in statistics.read_seeds(measured)["a"]["0"].values()} == {2}
 
 
 @pytest.mark.parametrize(
     "edit, arguments, said",
     [
-        (("", ""), ["nowhere"], "No such file"),
-        (("", ""), [".", "--against", "c"], "--against c: measured are a, b"),
-        (("runs/1/b", "runs/0/b"), ["."], "b: one seed"),
-        (("runs/1/b/", "runs/2/b/"), [".", "--against", "a"], "b: shares 1 seeds with a"),
+        (("x", "x"), ["nowhere"], "No such file"),
+        (("x", "x"), [".", "--against", "c"], "--against c: measured are a, b"),
+        (("runs/1/b", "runs/0/b"), ["."], "b: 1 seeds; an interval takes two"),
+        (("runs/1/b/", "runs/2/b/"), [".", "--against", "a"], "b: 1 seeds shared with a"),
     ],
 )
 def test_refused(measured, monkeypatch, edit, arguments, said):
     monkeypatch.chdir(measured)
     text = (measured / "summary.json").read_text()
-    (measured / "summary.json").write_text(text.replace(*edit) if edit[0] else text)
+    (measured / "summary.json").write_text(text.replace(*edit))
     with pytest.raises(SystemExit, match=said):
         statistics.main(arguments)
