@@ -5,10 +5,12 @@ other servers.
 """
 
 import argparse
+import contextlib
 import functools
 import html
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -16,7 +18,21 @@ import tempfile
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+
+try:
+    from data.preprocess import shrink
+    from inference.folder import colorize_all
+    from inference.hints import parse_hints, read_hints
+    from inference.jobs import find_jobs
+    from inference.options import DEFAULT_MODEL
+    from inference.report import Report
+    from pictures.films import FILMS
+    from pictures.reader import BadPicture, read_rgb
+    from utils import number
+except ModuleNotFoundError as error:
+    sys.exit(f"app.py: {error}: run `make app`")
 
 FILES, FILE_BYTES = 500, 400 * 2**20  # at most, at a time; each
 PREVIEW = 1600  # px of the longer side of what the browser is given
@@ -25,23 +41,15 @@ WORDS = {"done": "colorized", "passed over": "not a picture or a film"}
 
 
 def main(arguments=None):
-    try:
-        from inference.options import DEFAULT_MODEL
-        from utils import number
-
-        parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-        add = parser.add_argument
-        text = "network: .keras, .h5 or .onnx"
-        add("--model", type=Path, default=DEFAULT_MODEL, help=text)
-        text = "address to serve on (default 127.0.0.1: this machine alone)"
-        add("--host", default="127.0.0.1", help=text)
-        add("--port", type=number(int, 1, 65535), default=7860, help="default 7860")
-        add("--no-browser", action="store_true", help="do not open a browser")
-        options = parser.parse_args(arguments)
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        import gradio  # noqa: F401 - slow, and so after what may be refused
-    except ModuleNotFoundError as error:
-        sys.exit(f"app.py: {error}: run `make app`")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("--model", type=Path, default=DEFAULT_MODEL, help="network: .keras, .h5 or .onnx")
+    text = "address to serve on (default 127.0.0.1: this machine alone)"
+    add("--host", default="127.0.0.1", help=text)
+    add("--port", type=number(int, 1, 65535), default=7860, help="default 7860")
+    add("--no-browser", action="store_true", help="do not open a browser")
+    options = parser.parse_args(arguments)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from colorizer import Colorizer
 
     if options.host not in ("127.0.0.1", "localhost", "::1"):
@@ -62,6 +70,8 @@ def main(arguments=None):
                 show_error=True,
                 quiet=True,
             )
+    except ModuleNotFoundError as error:
+        sys.exit(f"app.py: {error}: run `make app`")
     except (ValueError, OSError) as error:  # a BadModel; a port that is taken
         sys.exit(f"app.py: {error}")
 
@@ -100,29 +110,28 @@ def page(colorizer, root):
         source, target = job.pairs.get(name, (None, Path()))
         film = target.suffix.lower() in FILMS
         shown = (preview(source), preview(target)) if source and not film else None
+        canvas = shown and (job.picture(name) if job.of(name) else shown[1])
         player = gr.Video(str(target) if film else None, visible=film)
-        canvas = shown and (job.picture(name) if job.hints.get(name) else shown[1])
         return gr.ImageSlider(shown, visible=not film), player, canvas, *listed(name, job)
 
     def listed(name, job):
-        given = job.labels(name)
-        return gr.Dropdown(given, value=given), job.save()
+        labels = job.labels(name)
+        return gr.Dropdown(labels, value=labels), job.save()
 
     def change(step):
-        """An event after which the picture is shown with its hints as they are then."""
-
         def changed(name, job, *values):
-            before = list(job.hints.get(name, ()))
             try:
-                return step(job, name, *values), job.picture(name), *listed(name, job)
-            except (ValueError, LookupError) as error:
-                job.hints[name] = before
+                step(job, name, *values)
+                return job.picture(name), *listed(name, job)
+            except ValueError as error:
                 raise refused(str(error)) from error
 
         return changed
 
     def click(name, job, event: gr.SelectData):
-        return change(Job.click)(name, job, *event.index)
+        drawn = change(Job.click)(name, job, *event.index)
+        x, y = event.index
+        return "#" + drawn[0][y, x].tobytes().hex(), *drawn
 
     cache = (HOUR, 24 * HOUR)
     with gr.Blocks(title="Colorize", analytics_enabled=False, delete_cache=cache) as blocks:
@@ -167,10 +176,9 @@ def page(colorizer, root):
         done.success(show, [chosen, job], shown)
         full.click(make, job, made).success(show, [chosen, job], shown)
         chosen.input(show, [chosen, job], shown)
-        given, drawn = [chosen, job], [picker, canvas, hints, save]
-        canvas.select(click, given, drawn)
-        last = {"trigger_mode": "always_last"}
-        picker.input(change(Job.pick), [*given, picker], drawn, **last)
+        given, drawn = [chosen, job], [canvas, hints, save]
+        canvas.select(click, given, [picker, *drawn])
+        picker.input(change(Job.pick), [*given, picker], drawn, trigger_mode="always_last")
         undo.click(change(Job.undo), given, drawn)
         hints.input(change(Job.keep), [*given, hints], drawn)
         load.upload(change(Job.load), [*given, load], drawn)
@@ -178,24 +186,24 @@ def page(colorizer, root):
 
 
 class Job:
-    """The files of a request, their results, and the hints of a person, by the result's name."""
+    """The files of a request, their results, and the hints of a person."""
 
     def __init__(self, files, folder, colorizer, settings):
         self.folder, self.colorizer, self.settings = folder, colorizer, settings
-        self.pairs, self.files = {}, []  # name of a result: (input, result); of Report
-        self.hints, self.applied = {}, None  # what the results are made with
         self.jobs = find_jobs([gather(files, folder / "in")], folder / "out", films=True)
+        self.pairs, self.rows = {}, {}  # name of a result: (input, result); path: row of Report
+        self.hints = {}  # input: hints
 
     def work(self, progress):
-        """Colorize what is not made, or not with the hints of now -> HTML of all files."""
-        given = {source: self.hints.get(target.name, []) for source, target in self.jobs.pairs}
-        before = self.applied
-        todo = [pair for pair in self.jobs.pairs if not before or given[pair[0]] != before[pair[0]]]
+        """Colorize all, later what has or had hints -> HTML of what became of each file."""
+        todo = [pair for pair in self.jobs.pairs if not self.rows or pair[0] in self.hints]
+        pictures, films = (
+            [p for p in todo if (p[0] in self.jobs.films) is is_film] for is_film in (False, True)
+        )
 
         def run():
-            pictures = [pair for pair in todo if pair[0] not in self.jobs.films]
-            colorize_all(pictures, self.colorizer, self.settings, report, hints=given)
-            if films := [pair for pair in todo if pair[0] in self.jobs.films]:
+            colorize_all(pictures, self.colorizer, self.settings, report, hints=self.hints)
+            if films:
                 from inference.film import colorize_films
 
                 colorize_films(films, self.colorizer, self.settings, report)
@@ -210,11 +218,9 @@ class Job:
                     progress((seen, len(todo)), unit="files")
                 time.sleep(0.1)
             working.result()
-        again = {path for _, path, _ in report.files}
-        self.files = [row for row in self.files if row[1] not in again] + report.files
-        self.applied = given
+        self.rows |= {row[1]: row for row in report.files}
         self.pairs = {t.name: (s, t) for s, t in self.jobs.pairs if t.exists()}
-        return report_table(self.files)
+        return report_table(self.rows.values())
 
     def archive(self):
         """A ZIP of the results; pictures are compressed already."""
@@ -223,25 +229,104 @@ class Job:
                 file.write(target, name)
         return file.filename
 
+    def of(self, name):
+        """The hints of a result, a list that may be changed."""
+        return self.hints.setdefault(self.pairs[name][0], []) if name in self.pairs else []
+
     def picture(self, name):
-        """The result with its hints, at the size of the preview, uint8 (h, w, 3)."""
+        """A result with its hints, at the size of the preview, uint8 (h, w, 3)."""
         pixels, view, ab = network_ab(self.colorizer, self.pairs[name][0], self.settings)
-        hints = parse_hints(self.hints.get(name, ()), *pixels.shape[:2], view.area)
-        view = view._replace(hints=hints)
+        view = view._replace(hints=parse_hints(self.of(name), *pixels.shape[:2], view.area))
         ab = self.colorizer.hinted(view, ab, self.settings)
         return self.colorizer.join(pixels, view, ab, self.settings)
 
     def click(self, name, x, y):
-        """Hold the colour at a pixel of `picture`, until another is picked -> "#rrggbb"."""
-        picture = self.picture(name)
-        height, width = picture.shape[:2]
+        """Hold the colour at a pixel of `picture`, until another is picked."""
+        height, width = self.picture(name).shape[:2]
         hint = [round((x + 0.5) / width, 5), round((y + 0.5) / height, 5), "keep"]
-        self.hints.setdefault(name, []).append(hint)
-        return "#" + picture[y, x].tobytes().hex()
+        self.of(name).append(hint)
+        try:
+            self.picture(name)
+        except ValueError:
+            self.undo(name)
+            raise
 
     def pick(self, name, colour):
         """Give the last hint a colour, "#rrggbb" or "rgba(r, g, b, a)"."""
         if colour.startswith("rgb"):
-            colour = "#" + "".join(f"{round(float(n)):02x}" for n in colour[:-1].split("(")[1].split(",")[:3])
-        self.hints[name][-1][2] = colour
-        return colour
+            parts = re.findall(r"[\d.]+", colour)[:3]
+            colour = "#" + bytes(round(float(part)) for part in parts).hex()
+        for hint in self.of(name)[-1:]:
+            hint[2] = colour
+
+    def undo(self, name):
+        del self.of(name)[-1:]
+
+    def labels(self, name):
+        hints = enumerate(self.of(name), 1)
+        return [f"{i}: {colour} at {x:g}, {y:g}" for i, (x, y, colour, *_) in hints]
+
+    def keep(self, name, labels):
+        """Remove the hints whose labels are not among these."""
+        pairs = zip(self.labels(name), self.of(name))
+        self.of(name)[:] = [hint for label, hint in pairs if label in labels]
+
+    def save(self):
+        """Write the hints for test.py -> path."""
+        path = self.folder / "hints.json"
+        path.write_text(json.dumps({s.name: hints for s, hints in self.hints.items() if hints}))
+        return str(path)
+
+    def load(self, _, path):
+        """Read a file of hints of any of the pictures."""
+        pictures = [source for source, _ in self.pairs.values()]
+        self.hints |= read_hints(path, pictures, [self.folder / "in"])
+
+
+@functools.lru_cache(8)
+def network_ab(colorizer, path, settings):
+    """(preview, NetworkView, the network's ab) of a picture."""
+    pixels = preview(path)
+    ((view, ab),) = colorizer.predict([pixels], **asdict(settings))
+    return pixels, view, ab
+
+
+def report_table(files):
+    """HTML of what became of the files, [(kind, path, note)]; what went wrong comes first."""
+    rows = [(path.name, WORDS.get(kind, kind), note) for kind, path, note in files]
+    rows.sort(key=lambda row: (row[1] == WORDS["done"], row[0]))
+    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
+def gather(files, folder):
+    """Copy uploaded files into one folder under their names; numbered where two are alike."""
+    folder.mkdir()
+    for file in map(Path, files):
+        target, number = folder / file.name, 2
+        while target.exists():
+            target, number = folder / f"{file.stem} ({number}){file.suffix}", number + 1
+        shutil.copyfile(file, target)
+    return folder
+
+
+def forget(job):
+    """Remove the files of a request."""
+    if job:
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def preview(path):
+    """A picture for the browser, uint8 (h, w, 3); None if it can no longer be read."""
+    with contextlib.suppress(BadPicture, OSError):
+        return shrink(read_rgb(path, PREVIEW), PREVIEW)
+
+
+if __name__ == "__main__":
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C, so that no picture is left behind
+        if hasattr(signal, name):  # Windows lacks the latter
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -21,9 +21,10 @@ from utils import one_line, printable
 SIDE = 150  # of the longer side at which hints are spread, at most, in pixels
 RADIUS = 0.01  # of a hint that gives none: its share of the longer side
 HELD = 10.0  # weight of a hint against that of a pair of like neighbours, 1
-FAR = 1e-4  # weight of the difference 0
+FAR, REACH = 1e-5, 40.0  # weight of the difference 0, and changes of L on the way that double it
 NOISE = 2.0  # variance of L that says nothing
 SHARP = 0.2  # of the local variance of L
+STEP = 0.05  # of L, what a pixel on the way counts
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (rows, columns) to half of the eight neighbours
 FORM = 'expected [x, y, colour] or [x, y, colour, radius], colour "#rrggbb", "gray" or "keep"'
 FILE = 'expected {"a.jpg": [[x, y, "#7a5230"], ...]}'
@@ -139,10 +140,11 @@ def _disc(shape, y, x, radius):
 def spread(lightness, hints):
     """The difference of ab that minimizes
 
-    sum w_ij (d_i - d_j)^2 + HELD sum (d_i - hint)^2 + FAR sum d_i^2
+    sum w_ij (d_i - d_j)^2 + HELD sum (d_i - hint)^2 + sum f_i d_i^2
 
     w_ij = exp(-(L_i - L_j)^2 / s), where s is SHARP times the variance of L in the 3 x 3 pixels
-    around i, plus NOISE.
+    around i, plus NOISE. f_i = FAR (1 + (g_i / REACH)^8) grows with the geodesic distance g to the
+    nearest hint: |L_i - L_j| from pixel to pixel, L blurred, plus STEP.
 
     Args:
         lightness: float32 (h, w), L in 0..100; a few hundred pixels a side.
@@ -153,18 +155,26 @@ def spread(lightness, hints):
         float32 (h, w, 2).
     """
     from scipy.linalg import solveh_banded  # slow to import
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import dijkstra
 
-    if lightness.shape[0] < lightness.shape[1]:  # the band is as wide as a row
+    height, width = lightness.shape
+    if height < width:  # the band is as wide as a row
         turned = spread(lightness.T, [(x, y, radius, ab) for y, x, radius, ab in hints])
         return turned.transpose(1, 0, 2)
-    height, width = lightness.shape
     lightness = lightness.astype(np.float64)
+    blurred = cv2.GaussianBlur(lightness, (0, 0), 1)
     mean, square = (
         cv2.blur(x, (3, 3), borderType=cv2.BORDER_REFLECT) for x in (lightness, lightness**2)
     )
     scale = SHARP * np.maximum(square - mean**2, 0) + NOISE
-    diagonal, given = np.full((height, width), FAR), np.zeros((height, width, 2))
+    held, given = np.zeros((height, width)), np.zeros((height, width, 2))
+    for y, x, radius, difference in hints:
+        disc = _disc(lightness.shape, y, x, radius)
+        held[disc] += HELD
+        given[disc] += HELD * np.asarray(difference)
     bands = np.zeros((width + 2, height, width))  # row k: the entries k places below the diagonal
+    bands[0], number, edges = held, np.arange(held.size).reshape(held.shape), []
     for down, right in DIRECTIONS:
         left, start = max(0, -right), max(0, right)
         here = (slice(0, height - down), slice(left, width - start))
@@ -172,12 +182,13 @@ def spread(lightness, hints):
         step = (lightness[here] - lightness[there]) ** 2
         weight = np.exp(-step / np.minimum(scale[here], scale[there]))
         bands[down * width + right][here] = -weight
-        diagonal[here] += weight
-        diagonal[there] += weight
-    for y, x, radius, difference in hints:
-        held = _disc(lightness.shape, y, x, radius)
-        diagonal[held] += HELD
-        given[held] += HELD * np.asarray(difference)
-    bands[0] = diagonal
+        bands[0][here] += weight
+        bands[0][there] += weight
+        cost = np.abs(blurred[here] - blurred[there]) + STEP
+        edges.append(np.stack([cost, number[here], number[there]]).reshape(3, -1))
+    cost, *ends = np.concatenate(edges, axis=1)
+    graph = coo_array((cost, np.array(ends, int)), shape=(held.size,) * 2).tocsr()
+    near = dijkstra(graph, directed=False, indices=np.flatnonzero(held), min_only=True)
+    bands[0] += FAR * (1 + (near.reshape(held.shape) / REACH) ** 8)
     solved = solveh_banded(bands.reshape(width + 2, -1), given.reshape(-1, 2), lower=True)
     return solved.reshape(height, width, 2).astype(np.float32)

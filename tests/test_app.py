@@ -1,5 +1,6 @@
-"""The page in a real browser, against test.py."""
+"""The page: what its functions make of files and hints, against test.py; once in a browser."""
 
+import json
 import os
 import re
 import shutil
@@ -9,12 +10,16 @@ import sys
 import zipfile
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from skimage import data
+from skimage import color, data
 
+import app
+import test as script
+from colorizer import Colorizer
 from models import aciids2020
 from models import file as model_file
 
@@ -24,207 +29,179 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-pytest.importorskip("gradio", reason="no Gradio: `make app` installs it")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no Playwright: `make test` installs it"
-)
-if not CHROMIUM:
-    pytest.skip("no Chromium on this machine", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The file of a small network of strong colours, with names of saturations."""
+    """The file of a small network, with names of saturations."""
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 16, "global_size": 64}
     *rest, kernel, _ = aciids2020.build(**arguments).get_weights()
     path = tmp_path_factory.mktemp("model") / "small.keras"
     metadata = {"arguments": arguments, "size": 64, "colorize_saturation": 0.8}
     metadata["saturations"] = {"muted": 0.4, "natural": 0.8, "vivid": 1.5}
-    model_file.save(path, "aciids2020", [*rest, 8 * kernel, np.float32([0.3, -0.4])], metadata)
+    model_file.save(path, "aciids2020", [*rest, kernel, np.float32([0.05, 0.1])], metadata)
     return path
 
 
 @pytest.fixture(scope="module")
-def address(model, tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        str(ROOT / "app.py"),
-        "--model",
-        str(model),
-        "--port",
-        str(port),
-        "--no-browser",
-    ]
-    temporary = tmp_path_factory.mktemp("temporary")
-    environment = os.environ | {"TMPDIR": str(temporary)}
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    ) as app:
-        yield f"http://127.0.0.1:{port}"
-        app.terminate()
-    left = [
-        path for path in temporary.rglob("*") if path.suffix in (".png", ".jpg", ".zip", ".txt")
-    ]
-    assert not left, "uploads and results stay behind"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as found:
-        chromium = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+def colorizer(model):
+    return Colorizer(model)
 
 
 @pytest.fixture
-def page(browser, address):
-    """The opened page. Afterwards: no dialog opened, and no other server was asked for anything."""
-    page = browser.new_page(accept_downloads=True)
-    asked, dialogs = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    for _ in range(120):
-        try:
-            page.goto(address)
-            break
-        except playwright.Error:
-            page.wait_for_timeout(500)
-    page.get_by_role("button", name="Colorize").wait_for()
-    yield page
-    page.close()
-    assert not dialogs and all(url.startswith((address, "data:", "blob:")) for url in asked)
+def job(colorizer, tmp_path):
+    """Makes a Job of files."""
+
+    def make(*files, **settings):
+        folder = tmp_path / "job"
+        folder.mkdir()
+        return app.Job(files, folder, colorizer, colorizer.settings(**settings))
+
+    return make
 
 
-def upload(page, files):
-    page.set_input_files("input[type=file]", [str(file) for file in files])
-    page.get_by_role("button", name="Colorize").click()
+def silent(*_, **__):
+    pass
 
 
-def wait_for(page, text, seconds=120):
-    page.wait_for_function(
-        "text => document.body.innerText.includes(text)", arg=text, timeout=1000 * seconds
-    )
-
-
-def rows(page):
-    """{file: (result, note)} of the table."""
-    script = "() => [...document.querySelectorAll('#report tr')].map(row => [...row.cells].map(cell => cell.innerText))"
-    return {name: (result, note) for name, result, note in page.evaluate(script)}
-
-
-def download(page, button, path):
-    with page.expect_download() as started:
-        button.click()
-    started.value.save_as(path)
-    return path
-
-
-def save(folder, names, size=(96, 80)):
+def save(folder, *names, pixels=None):
     folder.mkdir(exist_ok=True)
     for i, name in enumerate(names):
-        Image.fromarray(data.camera()[i : i + size[0], i : i + size[1]]).save(folder / name)
-    return sorted(folder.iterdir())
+        picture = data.camera()[i : i + 96, i : i + 80] if pixels is None else pixels
+        Image.fromarray(picture).save(folder / name)
+    return [folder / name for name in names]
 
 
-def test_results_are_those_of_the_command(page, tmp_path, model):
-    files = save(tmp_path / "in", ["a.png", "b.jpg", "c.tif"])
-    page.get_by_label("vivid").click()
-    page.wait_for_function(
-        "() => document.querySelector('#saturation input[type=number]').value == 1.5"
-    )
-    page.get_by_label("Guided").click()
-    upload(page, files)
-    wait_for(page, "colorized")
-    page.get_by_text("Before and after").wait_for()
-    page.wait_for_function(
-        "() => document.querySelectorAll('.slider-wrap img, [data-testid] img').length >= 2"
-    )
-    together = download(
-        page, page.get_by_role("button", name="Download all as ZIP"), tmp_path / "all.zip"
-    )
-    command = [
-        sys.executable,
-        ROOT / "test.py",
-        tmp_path / "in",
-        tmp_path / "out",
-        "--model",
-        model,
-        "--saturation",
-        "vivid",
-    ]
-    assert subprocess.run([*command, "--guided"], capture_output=True).returncode == 0
-    with zipfile.ZipFile(together) as archive:
+def cells(table):
+    """{file: (result, note)} of the HTML table."""
+    rows = re.findall("<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", table)
+    return {name: (result, note) for name, result, note in rows}
+
+
+def test_results_are_those_of_the_command(job, tmp_path, model):
+    own = job(*save(tmp_path / "in", "a.png", "b.jpg", "c.tif"), saturation="vivid", guided=True)
+    table = own.work(silent)
+    assert cells(table) == dict.fromkeys(("a.png", "b.jpg", "c.tif"), ("colorized", ""))
+    words = (tmp_path / "in", tmp_path / "out", "--model", model, "--saturation", "vivid")
+    assert script.main([*map(str, words), "--guided"]) == 0
+    with zipfile.ZipFile(own.archive()) as archive:
         assert sorted(archive.namelist()) == ["a.png", "b.jpg", "c.tif"]
         for name in archive.namelist():
             assert archive.read(name) == (tmp_path / "out" / name).read_bytes()
-    one = download(page, page.get_by_role("link", name=re.compile("KB|B")).last, tmp_path / "one")
-    assert one.read_bytes() == (tmp_path / "out" / "c.tif").read_bytes()
+    app.forget(own)
+    assert not own.folder.exists()
 
 
-def test_odd_files_are_answered_in_words(page, tmp_path):
-    files = save(tmp_path / "in", ["good.png", "<img src=x onerror=alert(1)>'.png", "broken.png"])
-    (tmp_path / "in" / "broken.png").write_bytes(
-        (tmp_path / "in" / "broken.png").read_bytes()[:500]
-    )
-    (tmp_path / "in" / "notes.txt").write_text("words")
-    (tmp_path / "in" / "empty.jpg").touch()
-    upload(page, sorted((tmp_path / "in").iterdir()))
-    wait_for(page, "colorized")
-    found = rows(page)
-    assert len(found) == len(files) + 2 and found["good.png"] == ("colorized", "")
-    assert found["notes.txt"][0] == "not a picture"
-    assert found["broken.png"][0] == "failed" and "broken" in found["broken.png"][1]
-    assert found["empty.jpg"][0] in ("failed", "not a picture")
-    assert sum(result == "colorized" for result, _ in found.values()) == 2  # the hostile name too
-
-
-def test_no_picture_at_all(page, tmp_path):
-    page.get_by_role("button", name="Colorize").click()
-    wait_for(page, "Choose pictures first")
+def test_odd_files_are_answered_in_words(job, tmp_path):
+    names = ["good.png", "<img src=x onerror=alert(1)>.png", "broken.png"]
+    files = save(tmp_path / "in", *names) + save(tmp_path / "more", "good.png")
+    files[2].write_bytes(files[2].read_bytes()[:500])
     (tmp_path / "notes.txt").write_text("words")
-    upload(page, [tmp_path / "notes.txt"])
-    wait_for(page, "not a picture")
+    table = job(*files, tmp_path / "notes.txt").work(silent)
+    found = cells(table)
+    assert "<img" not in table and found["notes.txt"][0] == app.WORDS["passed over"]
+    assert found["broken.png"][0] == "failed" and "broken" in found["broken.png"][1]
+    assert [result for result, _ in found.values()].count("colorized") == 3  # good (2).png, too
+    assert table.index("failed") < table.index("colorized")
 
 
-def test_many_files_and_two_people(browser, page, address, tmp_path):
-    other = browser.new_page()
-    other.goto(address)
-    other.get_by_role("button", name="Colorize").wait_for()
-    many = save(tmp_path / "many", [f"{i:03}.png" for i in range(200)], size=(24, 24))
-    upload(page, many)
-    upload(other, save(tmp_path / "few", ["own.png"]))
-    wait_for(other, "own.png")
-    wait_for(other, "colorized")
-    wait_for(page, "colorized")
-    with zipfile.ZipFile(
-        download(page, page.get_by_role("button", name="Download all as ZIP"), tmp_path / "z")
-    ) as archive:
-        assert len(archive.namelist()) == 200
-    other.close()
+def test_a_click_turns_the_jacket_orange(job, tmp_path, model):
+    rgb = data.astronaut()
+    a, b = np.moveaxis(color.rgb2lab(rgb)[..., 1:], -1, 0)
+    sleeve = (a > 30) & (b > 30)
+    sleeve[:, :50], sleeve[:, 130:], sleeve[:260], sleeve[400:] = (False,) * 4
+    face = cv2.ellipse(np.zeros((512, 512)), (222, 110), (40, 55), 0, 0, 360, 1, -1) > 0
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    own = job(*save(tmp_path / "in", "astronaut.png", pixels=gray))
+    own.work(silent)
+    before = own.picture("astronaut.png")
+    own.click("astronaut.png", 100, 330)
+    assert np.abs(own.picture("astronaut.png").astype(int) - before)[face].max() < 5  # "keep"
+    own.pick("astronaut.png", "rgba(225.4, 100, 20.0, 1)")
+    after = own.picture("astronaut.png")
+    assert own.labels("astronaut.png") == ["1: #e16414 at 0.19629, 0.64551"]
 
+    def distance(one, other):
+        return np.linalg.norm(color.rgb2lab(one)[..., 1:] - color.rgb2lab(other)[..., 1:], axis=-1)
 
-def test_another_saturation_shows_another_result(page, tmp_path):
-    upload(page, save(tmp_path / "in", ["a.png"]))
-    wait_for(page, "colorized")
-    shown = "() => [...document.querySelectorAll('img')].map(image => image.src).join()"
-    page.wait_for_function(f"({shown})().includes('http')")
-    before = page.evaluate(shown)
-    page.get_by_label("muted").click()
-    page.wait_for_function(
-        "() => document.querySelector('#saturation input[type=number]').value == 0.4"
+    orange = np.uint8([[[225, 100, 20]]])
+    assert distance(after, orange)[sleeve].mean() < 0.5 * distance(before, orange)[sleeve].mean()
+    assert distance(after, before)[face].mean() < 2
+    # the file of hints gives test.py the same; so does the page at full size, once asked to
+    words = (tmp_path / "in", tmp_path / "out", "--model", model, "--hints", own.save())
+    assert script.main([*map(str, words)]) == 0
+    own.work(silent)
+    made = own.pairs["astronaut.png"][1].read_bytes()
+    assert made == (tmp_path / "out" / "astronaut.png").read_bytes()
+    assert (
+        np.abs(np.asarray(Image.open(own.pairs["astronaut.png"][1])) - after.astype(int)).max() < 9
     )
-    page.get_by_role("button", name="Colorize").click()
-    page.wait_for_function(
-        f"before => ({shown})() != before && ({shown})().includes('http')", arg=before
-    )
+    # others add up; a list keeps and removes
+    own.click("astronaut.png", 0, 0)
+    own.keep("astronaut.png", own.labels("astronaut.png")[1:])
+    assert own.labels("astronaut.png") == ["1: keep at 0.00098, 0.00098"]
+    own.undo("astronaut.png")
+    assert (own.picture("astronaut.png") == before).all() and json.loads(
+        Path(own.save()).read_text()
+    ) == {}
 
 
-def test_files_of_one_name_keep_both(page, tmp_path):
-    first, second = save(tmp_path / "a", ["x.png"]), save(tmp_path / "b", ["x.png"], size=(50, 60))
-    upload(page, [*first, *second])
-    wait_for(page, "x (2).png")
-    assert all(result == "colorized" for result, _ in rows(page).values())
+def test_files_of_hints(job, tmp_path):
+    own = job(*save(tmp_path / "in", "a.jpg", "b.bmp"))
+    own.work(silent)
+    path = tmp_path / "hints.json"
+    path.write_text('{"b.bmp": [[10, 0.5, "gray", 3]]}')
+    own.load("a.jpg", path)
+    assert own.labels("b.png") == ["1: gray at 10, 0.5"] and not own.labels("a.jpg")
+    path.write_text('{"c.png": []}')
+    with pytest.raises(ValueError, match="no picture"):
+        own.load("a.jpg", path)
+
+
+def test_the_page_is_built(colorizer, tmp_path):
+    pytest.importorskip("gradio", reason="no Gradio: `make app` installs it")
+    assert len(app.page(colorizer, tmp_path).fns) == 11  # events
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_in_a_browser(model, tmp_path):
+    """Upload, colorize, click, download: no dialog opens, and no other server is asked."""
+    pytest.importorskip("gradio", reason="no Gradio: `make app` installs it")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = (ROOT / "app.py", "--model", model, "--port", port, "--no-browser")
+    (tmp_path / "temporary").mkdir()
+    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+    server = subprocess.Popen([sys.executable, *map(str, words)], env=environment)
+    (source,) = save(tmp_path / "in", "a.png")
+    asked, address = [], f"http://127.0.0.1:{port}"
+    try:
+        with playwright.sync_playwright() as found:
+            browser = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page = browser.new_page(accept_downloads=True)
+            page.on("request", lambda request: asked.append(request.url))
+            for _ in range(120):
+                try:
+                    page.goto(address)
+                    break
+                except playwright.Error:
+                    page.wait_for_timeout(500)
+            page.set_input_files("input[type=file] >> nth=0", str(source))
+            page.get_by_role("button", name="Colorize").click()
+            page.get_by_text("colorized").first.wait_for(timeout=120_000)
+            page.get_by_text("Put colours right").click()
+            page.locator("#canvas img").click()
+            page.get_by_text("1: keep at").first.wait_for(timeout=60_000)
+            with page.expect_download() as started:
+                page.get_by_role("button", name="Save hints").click()
+            started.value.save_as(tmp_path / "hints.json")
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert json.loads((tmp_path / "hints.json").read_text())["a.png"][0][2] == "keep"
+    assert all(url.startswith((address, "data:", "blob:")) for url in asked)
+    assert not list((tmp_path / "temporary").rglob("*.png")), "uploads and results stay behind"
