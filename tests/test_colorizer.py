@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "api.md"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The file of a small network with random weights, which brings sizes, mirror images and names of saturations."""
+    """A small network with random weights; the file brings sizes, mirror images and names."""
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 8, "global_size": 64}
     path = tmp_path_factory.mktemp("model") / "small.keras"
