@@ -11,6 +11,7 @@ import itertools
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,9 @@ import numpy as np
 try:
     from data.as_published import colorize_as_published, luma_as_published, repeated
     from inference.engine import open_network
+    from inference.hints import add_hints
     from inference.options import DEFAULT_MODEL
-    from inference.scan import NetworkView, enlarge, full_view, join, network_view
+    from inference.scan import NetworkView, enlarge, join, network_view
     from inference.settings import Settings
     from models.properties import BadModel, factor_of, mirror_of, sizes_of
 except ImportError as error:
@@ -43,28 +45,29 @@ _PROCESSES = set()  # in which a Colorizer was made
 
 
 class Prepared(NamedTuple):
-    """A picture on its way into the network: its NetworkView, and what the engine takes of it."""
+    """A picture on its way into the network."""
 
     view: NetworkView
-    inputs: list
+    inputs: list  # what the engine takes of view.pictures
 
 
 class Colorizer:
     """A network that colorizes pictures of any size. Threads may share it.
 
-    `prepare`, `infer` and `join` are the steps of all colorizing, here and in inference/folder.py.
+    `prepare`, `infer` and `join` are the steps of all colorizing, here, in inference/folder.py and
+    on the page.
     """
 
     def __init__(self, model=DEFAULT_MODEL, size=None, batch=None, precision="auto"):
         """
         Args:
-            model: path of a .keras file, of the authors' .h5, or of an .onnx file of
+            model: path of a .keras file, of the authors' .h5, or of a bare .onnx file of
                 `inference.export`. Keras is imported only for the first two.
             size: side of the square that the network sees, or a list of sides, whose colours are
                 averaged; None: what the network's file says.
             batch: pictures that the network sees at a time (default 4).
             precision: "float32" or "mixed_bfloat16"; "auto": the faster of the two. An .onnx file
-                has its own.
+                has float32.
 
         Raises:
             BadModel, a ValueError: the file cannot be used.
@@ -76,12 +79,12 @@ class Colorizer:
             raise RuntimeError(FORKED)
         _PROCESSES.add(self._process)
         self.model = Path(model or DEFAULT_MODEL)
-        make, self._metadata = open_network(self.model, precision)
+        self._make, self._metadata = open_network(self.model, precision)
         self.sizes = tuple(sizes_of(self._metadata, [size] if isinstance(size, int) else size))
         self.saturation = factor_of(None, self._metadata)
         self.saturations = self._metadata.get("saturations", {})
-        self._make, self._engine = make, make(self.sizes, batch or 4)
-        self._lock = threading.Lock()
+        self._engine, self._lock = self._make(self.sizes, batch or 4), threading.Lock()
+        self.side = self._engine.side  # of the largest square that the network sees
 
     def __repr__(self):
         names = "".join(f", {name} {factor:g}" for name, factor in self.saturations.items())
@@ -102,11 +105,6 @@ class Colorizer:
     def batch(self, count):
         self._engine.batch = count
 
-    @property
-    def side(self):
-        """Side of the largest square that the network sees, in pixels."""
-        return self._engine.side
-
     def settings(self, saturation=None, mirror=None, **others):
         """`Settings`; where saturation or mirror are None, as the network's file says.
 
@@ -121,13 +119,15 @@ class Colorizer:
         factor = factor_of(saturation, self._metadata)
         return Settings(factor, mirror_of(self._metadata, mirror), **others)
 
-    def __call__(self, picture, saturation=None, old=False, mirror=None, force=False, **others):
+    def __call__(self, picture, saturation=None, hints=(), **others):
         """Colorize one picture, or several.
 
         Args:
             picture: (H, W) gray or (H, W, 3) sRGB, of which L is taken: uint8, uint16, or float in
                 0..1. Or a list or another iterable of such pictures, of any sizes.
-            saturation, old, mirror, force, others: see `settings`.
+            saturation, others: see `settings`.
+            hints: colours at places, (x, y, "#rrggbb") each, see `inference.hints.parse_hints`; of
+                several pictures the same for each.
 
         Returns:
             sRGB (H, W, 3) of the picture's type. A list for a list or tuple; a generator for
@@ -137,31 +137,32 @@ class Colorizer:
             TypeError, ValueError: a wrong type, shape or value.
             BadModel: the network gives no finite colours.
         """
-        settings = self.settings(saturation, mirror, old=old, force=force, **others)
+        settings = self.settings(saturation, **others)
         if _is_array(picture):
-            return next(self._colorize([picture], settings))
+            return next(self._colorize([picture], settings, hints))
         if not hasattr(picture, "__iter__") or isinstance(picture, (str, bytes)):
             kind = type(picture).__name__
             raise TypeError(f"expected an array or an iterable of arrays, got {kind}")
-        results = self._colorize(picture, settings)
+        results = self._colorize(picture, settings, hints)
         return list(results) if isinstance(picture, (list, tuple)) else results
 
-    def ab(self, picture, saturation=None, **others):
+    def ab(self, picture, saturation=None, hints=(), **others):
         """The colours that the call would join to a picture's L, before they are fitted to sRGB.
 
         Returns:
             float32 (H, W, 2), Lab units.
         """
         settings = self.settings(saturation, **others)
-        ((view, ab),) = self._predict([checked(picture)], settings)
-        return enlarge(ab * np.float32(settings.saturation), view.area, *np.shape(picture)[:2])
+        ((view, ab),) = self._predict([checked(picture)], settings, hints)
+        factor = np.float32(1 if view.hints else settings.saturation)
+        return enlarge(ab * factor, view.area, *np.shape(picture)[:2])
 
-    def predict(self, pictures, **others):
+    def predict(self, pictures, hints=(), **others):
         """What the network sees of each picture and the ab that it gives: [(NetworkView, ab)].
 
-        ab is float32 (h, w, 2), Lab units, before saturation and enlarging.
+        ab is float32 (h, w, 2), Lab units, before saturation and enlarging; with hints saturated.
         """
-        return self._predict([checked(one) for one in pictures], self.settings(**others))
+        return self._predict(list(map(checked, pictures)), self.settings(**others), hints)
 
     def small_ab(self, pictures, settings=None):
         """The network's ab of pictures as they are: borders and documents are not looked for.
@@ -171,10 +172,8 @@ class Colorizer:
         Returns:
             float32 (N, h, w, 2), Lab units, before saturation and enlarging.
         """
-        views = [full_view(checked(picture)) for picture in pictures]
-        return np.stack(
-            self._finite([self._prepared(view) for view in views], settings or self.settings())
-        )
+        prepared = [self._prepared(NetworkView([checked(picture)])) for picture in pictures]
+        return np.stack(self._finite(prepared, settings or self.settings()))
 
     def film(self, frames, smooth=0.9, **others):
         """Colorize the frames of a film in order; few are in memory at a time.
@@ -193,11 +192,11 @@ class Colorizer:
 
         return colorize_frames(map(checked, frames), self, self.settings(**others), smooth)
 
-    def prepare(self, pixels, settings, alpha=None):
+    def prepare(self, pixels, settings, alpha=None, hints=()):
         """First step: what the network sees of a picture and its alpha, as `Prepared`."""
         if settings.as_published:
-            return self._prepared(full_view(luma_as_published(pixels, *self.sizes)))
-        return self._prepared(network_view(pixels, alpha, settings.old))
+            return self._prepared(NetworkView([luma_as_published(pixels, *self.sizes)]))
+        return self._prepared(network_view(pixels, alpha, settings.old, hints))
 
     def _prepared(self, view):
         if os.getpid() != self._process:
@@ -205,25 +204,28 @@ class Colorizer:
         return Prepared(view, [self._engine.views(pixels) for pixels in view.pictures])
 
     def infer(self, prepared, settings, engine=None):
-        """Second step: the network's ab of each `Prepared`, float32 (h, w, 2), finite or not."""
+        """Second step: the ab of each `Prepared`, float32 (h, w, 2), finite or not."""
         if not prepared:
             return []
-        inputs, mirror = (
-            [x for one in prepared for x in one.inputs],
-            settings.old or settings.mirror,
-        )
+        inputs = [x for one in prepared for x in one.inputs]
         with self._lock:
-            parts = np.split((engine or self._engine).ab(inputs, mirror), len(prepared))
-        # what changes ab at the network's size, such as hints, belongs here
-        return [
-            part.mean(axis=0) * (settings.force or not one.view.line_art)
-            for part, one in zip(parts, prepared)
-        ]
+            found = (engine or self._engine).ab(inputs, settings.old or settings.mirror)
+        parts = [part.mean(axis=0) for part in np.split(found, len(prepared))]
+        return [self.hinted(one.view, ab, settings) for one, ab in zip(prepared, parts)]
+
+    def hinted(self, view, ab, settings):
+        """The network's ab of a view, with what its hints change; they are added to saturated ab."""
+        ab = ab * (settings.force or not view.line_art)
+        if not view.hints or not np.isfinite(ab).all():
+            return ab
+        return add_hints(view.pictures[0], ab * np.float32(settings.saturation), view.hints)
 
     def join(self, pixels, view, ab, settings):
         """Last step: a picture's own L and ab (h, w, 2) -> sRGB (H, W, 3) of the picture's type."""
         if settings.as_published:
             return colorize_as_published(pixels, repeated(ab, *self.sizes))
+        if view.hints:
+            settings = replace(settings, saturation=1.0, guided=True)
         how = {"gamut": settings.gamut, "guided": settings.guided}
         return join(pixels, view.area, ab, settings.saturation, **how)
 
@@ -233,15 +235,15 @@ class Colorizer:
             raise BadModel(f"{self.model}: the network gave no finite colours")
         return found
 
-    def _predict(self, pixels, settings):
-        prepared = [self.prepare(one, settings) for one in pixels]
+    def _predict(self, pixels, settings, hints):
+        prepared = [self.prepare(one, settings, hints=hints) for one in pixels]
         return [(one.view, ab) for one, ab in zip(prepared, self._finite(prepared, settings))]
 
-    def _colorize(self, pictures, settings):
+    def _colorize(self, pictures, settings, hints):
         pictures = iter(pictures)
         while group := list(itertools.islice(pictures, self.batch)):
             pixels = [checked(picture) for picture in group]
-            for picture, own, found in zip(group, pixels, self._predict(pixels, settings)):
+            for picture, own, found in zip(group, pixels, self._predict(pixels, settings, hints)):
                 result = self.join(own, *found, settings)
                 yield result.astype(np.asarray(picture).dtype, copy=False)
 

@@ -12,11 +12,6 @@ import sys
 import time
 from dataclasses import fields
 
-try:
-    from inference.options import parse
-except ModuleNotFoundError as error:
-    sys.exit(f"test.py: {error}: run `make setup`, then .venv/bin/python test.py ...")
-
 CHOOSE = "--overwrite makes them again, another OUT keeps them"
 
 
@@ -28,6 +23,10 @@ def main(arguments=None):
     """Colorize. The exit status: 0 all done, 1 some failed, 2 refused, 130 stopped."""
     for name in ("stdout", "stderr"):  # None in a program without a window, or where it is closed
         setattr(sys, name, getattr(sys, name) or open(os.devnull, "w"))  # noqa: SIM115
+    try:
+        from inference.options import parse
+    except ModuleNotFoundError as error:
+        sys.exit(f"test.py: {error}: run `make setup`, then .venv/bin/python test.py ...")
     options, jobs = parse(arguments)
     from colorizer import Colorizer  # slow, and so after what may be refused
     from inference.report import Report, say
@@ -35,9 +34,8 @@ def main(arguments=None):
 
     try:
         colorizer = Colorizer(options.model, options.size, options.batch, options.precision)
-        settings = colorizer.settings(
-            **{f.name: getattr(options, f.name) for f in fields(Settings)}
-        )
+        given = {field.name: getattr(options, field.name) for field in fields(Settings)}
+        settings = colorizer.settings(**given)
     except ValueError as error:  # a BadModel is one
         say(str(error), sys.stderr)
         return 2
@@ -45,12 +43,11 @@ def main(arguments=None):
         try:
             message = colorize(options, jobs, colorizer, settings, report)
             status = 1 if report.counts["failed"] else 0
+            if not options.json:
+                say(message, sys.stdout)
         except Stop as stop:
             status, message = stop.args
             say(message, sys.stderr)
-        else:
-            if not options.json:
-                say(message, sys.stdout)
     if options.json:
         report.print_json(message)
     return status
@@ -58,14 +55,15 @@ def main(arguments=None):
 
 def colorize(options, jobs, colorizer, settings, report):
     """Work through the jobs; returns what to say at the end. Raises Stop."""
-    from inference.folder import colorize_all, fitting_batch, left_to_do
+    from inference.folder import colorize_all, left_to_do
     from inference.jobs import FILM
-    from inference.settings import Record, recorded
+    from inference.settings import Record, digest, recorded
     from inference.sheet import write_sheet
-    from utils import is_out_of_memory, memory_left, printable
+    from utils import is_out_of_memory, printable
 
-    made_by = recorded(colorizer, settings, options.format, options.quality)
+    made_by = recorded(colorizer, settings, format=options.format, quality=options.quality)
     made_by |= {"smooth": options.smooth} if jobs.films else {}
+    made_by |= {"hints": digest(options.hints)} if options.hints else {}
     record = Record(jobs.folder, made_by, options.overwrite)
     todo = left_to_do(jobs.pairs, report, options.overwrite, record.is_outdated)
     if skipped := report.counts["skipped"]:
@@ -74,31 +72,21 @@ def colorize(options, jobs, colorizer, settings, report):
             raise Stop(2, f"{printable(jobs.folder)}: {made}; {CHOOSE}")
         if record.stored is None:
             report.note(f"{skipped} results exist, with what settings is not known; {CHOOSE}")
-    # The batches of a shard have one shape: in another, a GPU may sum in another order.
-    batch = options.batch if options.shard else max(1, min(options.batch, len(todo)))
-    left = memory_left()
-    colorizer.batch = fitting_batch(batch, colorizer.side, left)
-    if not colorizer.batch:
-        left = f"{left / 1e6:.0f} MB are left for one picture at a time"
-        raise Stop(1, f"{report}; too little memory: {left}")
-    if colorizer.batch < batch:
-        taken = f"{batch} pictures at a time: {colorizer.batch} are taken"
-        report.note(f"too little memory for {taken}")
+    fit_batch(options, colorizer, len(todo), report)
     if passed := [printable(path) for path, why in jobs.passed_over if why == FILM]:
         others = f" and {len(passed) - 3} more" * (len(passed) > 3)
         report.note(f"{', '.join(passed[:3])}{others}: films, passed over (--films takes them)")
     started, place = time.monotonic(), options.output
     again = "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
     try:
-        pictures, films = (
-            [p for p in todo if (p[0] in jobs.films) is is_film] for is_film in (False, True)
-        )
-        colorize_all(pictures, colorizer, settings, report, options.quality, record.begin)
-        if films:
+        pictures = [pair for pair in todo if pair[0] not in jobs.films]
+        how = {"begin": record.begin, "quality": options.quality}
+        colorize_all(pictures, colorizer, settings, report, hints=options.hints_of, **how)
+        if films := [pair for pair in todo if pair[0] in jobs.films]:
             from inference.film import colorize_films
 
-            how = options.smooth, options.quality, options.keep, record.begin
-            colorize_films(films, colorizer, settings, report, *how)
+            how |= {"smooth": options.smooth, "keep": options.keep}
+            colorize_films(films, colorizer, settings, report, **how)
         if not options.shard:
             record.end()
         seconds, place = time.monotonic() - started, options.sheet
@@ -120,6 +108,23 @@ def colorize(options, jobs, colorizer, settings, report):
     faint = report.counts["faint"]
     text = f"\n{faint} done with almost no colour in the result" if faint else ""
     return f"{report}; {seconds:.1f} s, {rate:.2f} {'files' if jobs.films else 'pictures'}/s{text}"
+
+
+def fit_batch(options, colorizer, count, report):
+    """Let the network see as many of `count` pictures at a time as the memory holds."""
+    from inference.folder import fitting_batch
+    from utils import memory_left
+
+    # The batches of a shard have one shape: in another, a GPU may sum in another order.
+    batch = options.batch if options.shard else max(1, min(options.batch, count))
+    left = memory_left()
+    colorizer.batch = fitting_batch(batch, colorizer.side, left)
+    if not colorizer.batch:
+        left = f"{left / 1e6:.0f} MB are left for one picture at a time"
+        raise Stop(1, f"{report}; too little memory: {left}")
+    if colorizer.batch < batch:
+        taken = f"{batch} pictures at a time: {colorizer.batch} are taken"
+        report.note(f"too little memory for {taken}")
 
 
 if __name__ == "__main__":

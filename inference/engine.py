@@ -1,10 +1,4 @@
-"""What computes ab: a network in Keras, or its exported file in ONNX Runtime. Both have
-
-engine.views(pixels)        L of a picture at the sizes that the network sees
-engine.ab(views, mirror)    a list of them -> float32 (n, h, w, 2), Lab units, before the network's
-                            last enlarging; with `mirror` the mean with that of the mirror images
-engine.batch                pictures at a time
-"""
+"""What computes ab: a network in Keras (`view.Predictor`), or its exported file in ONNX Runtime."""
 
 import functools
 import json
@@ -15,7 +9,7 @@ import numpy as np
 
 from data.preprocess import lightness_of, resize
 from models.properties import EXPORTED_KEYS, BadModel, check_metadata
-from utils import cpu_count
+from utils import cpu_count, import_keras_quietly, is_out_of_memory
 
 
 def open_network(path, precision="auto"):
@@ -23,21 +17,20 @@ def open_network(path, precision="auto"):
 
     Args:
         path: a file that `models.file.load` reads, or a bare .onnx file of `inference.export`.
-        precision: a Keras dtype policy; "auto": the faster one of this machine. An .onnx file
-            computes in float32.
+        precision: a Keras dtype policy; "auto": the faster one of this machine.
 
     Returns:
-        (make, metadata): make(sizes, batch) is an engine whose network sees squares of these
+        (make, metadata): make(sizes, batch) is an Engine whose network sees squares of these
         sizes; the metadata as `models.file.load` gives it.
 
     Raises:
-        BadModel: see `models.file.load`.
+        BadModel: see `models.file.load`; or a precision for an .onnx file, which has float32.
     """
     if Path(path).suffix.lower() == ".onnx":
+        if precision not in ("auto", "float32"):
+            raise BadModel(f"{path}: computes in float32; {precision} needs a .keras or .h5 file")
         return _open_onnx(path)
     try:
-        from utils import import_keras_quietly
-
         import_keras_quietly()
         from inference.view import Predictor, native_precision
         from models import file as model_file
@@ -50,8 +43,10 @@ def open_network(path, precision="auto"):
 
 
 def _open_onnx(path):
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise BadModel(f"{path}: needs onnxruntime, of requirements.txt") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_count()
     options.log_severity_level = 3
@@ -71,58 +66,76 @@ def _open_onnx(path):
     return functools.partial(OnnxPredictor, session, inputs.get("global_lightness")), metadata
 
 
-def views_of(pixels, sides):
-    """L of a picture at some sizes; the smaller ones are made of the largest.
+class Engine:
+    """Views of pictures -> ab, the mean over the sizes of the squares.
 
-    Args:
-        pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
-        sides: of the squares, in pixels.
-
-    Returns:
-        {str(side): L, 0..100, float32 (side, side, 1)}.
+    A subclass has `sizes`, `global_size` (of an input of its own, or None), `batch` (pictures at a
+    time) and `batch_ab`, which takes views of `batch` pictures, stacked.
     """
-    largest = resize(pixels, max(sides), max(sides))
-    return {str(side): lightness_of(resize(largest, side, side))[..., None] for side in sides}
 
+    mirror = False  # the default of `ab`
 
-class OnnxPredictor:
-    """An exported network in ONNX Runtime."""
+    @property
+    def sides(self):
+        """{name of a view: its side in pixels}."""
+        return {str(n): n for n in sorted({*self.sizes, self.global_size} - {None})}
 
-    def __init__(self, session, global_size, sizes, batch):
-        """
-        Args:
-            session: onnxruntime.InferenceSession of a bare file.
-            global_size: side of the input "global_lightness"; None: there is none.
-            sizes: sides of the squares that the network sees, whose ab are averaged.
-            batch: pictures at a time.
-        """
-        self.session, self.global_size, self.sizes, self.batch = session, global_size, sizes, batch
-        self.sides = sorted({*sizes, global_size} - {None})
-        self.side = max(self.sides)
+    @property
+    def side(self):
+        """Of the largest square that the network sees."""
+        return max(self.sides.values())
 
     def views(self, pixels):
-        return views_of(pixels, self.sides)
+        """What the network sees of a picture. The smaller views are made of the largest.
 
-    def ab(self, views, mirror=False):
-        starts = range(0, len(views), self.batch)
-        return np.concatenate([self._batch_ab(views[i : i + self.batch], mirror) for i in starts])
+        Args:
+            pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
 
-    def _batch_ab(self, views, mirror):
+        Returns:
+            {name of a view: L, 0..100, float32 (side, side, 1)}.
+        """
+        largest = resize(pixels, self.side, self.side)
+        return {
+            name: lightness_of(resize(largest, side, side))[..., None]
+            for name, side in self.sides.items()
+        }
+
+    def ab(self, views, mirror=None):
+        """Views of pictures -> ab before the network's last enlarging, float32 (n, h, w, 2).
+
+        With `mirror` the mean with that of the mirror images. Shorter batches are filled up. If
+        memory runs out, the batch is halved for good; what is raised for one picture is raised.
+        """
+        if self.mirror if mirror is None else mirror:
+            turned = [{name: x[:, ::-1] for name, x in view.items()} for view in views]
+            return (self.ab(views, False) + self.ab(turned, False)[:, :, ::-1]) / 2
+        found = []
+        while len(found) < len(views):
+            part = views[len(found) : len(found) + self.batch]
+            filled = part + part[:1] * (self.batch - len(part))
+            try:
+                given = self.batch_ab({n: np.stack([view[n] for view in filled]) for n in part[0]})
+            except Exception as error:  # each backend has its own
+                if self.batch == 1 or not is_out_of_memory(error):
+                    raise
+                self.batch //= 2
+                continue
+            found.extend(given[: len(part)])
+        return np.stack(found)
+
+
+class OnnxPredictor(Engine):
+    """An exported network, onnxruntime.InferenceSession of a bare file."""
+
+    def __init__(self, session, global_size, sizes, batch):
+        self.session, self.global_size, self.sizes, self.batch = session, global_size, sizes, batch
+
+    def batch_ab(self, views):
         found = []
         for size in self.sizes:
-            sides = {"lightness": size, "global_lightness": self.global_size}
-            inputs = {
-                name: np.stack([view[str(side)] for view in views])
-                for name, side in sides.items()
-                if side
-            }
-            ab = self._run(inputs)
-            if mirror:
-                turned = {name: x[:, :, ::-1] for name, x in inputs.items()}
-                ab = (ab + self._run(turned)[:, :, ::-1]) / 2
-            found.append(ab)
+            inputs = {"lightness": views[str(size)]}
+            if self.global_size:
+                inputs["global_lightness"] = views[str(self.global_size)]
+            found += self.session.run(["small_ab"], inputs)
         side = max(ab.shape[1] for ab in found)
         return np.mean([[cv2.resize(x, (side, side)) for x in ab] for ab in found], axis=0)
-
-    def _run(self, inputs):
-        return self.session.run(["small_ab"], inputs)[0]

@@ -45,9 +45,9 @@ def left_to_do(pairs, report, overwrite, outdated):
     for source, target in pairs:
         if overwrite or not is_readable(target) or outdated(target):
             todo.append((source, target))
-            continue
-        newer = os.path.exists(source) and os.stat(source).st_mtime > os.stat(target).st_mtime
-        report.count("skipped", source, NEWER * newer)
+        else:
+            newer = os.path.exists(source) and os.stat(source).st_mtime > os.stat(target).st_mtime
+            report.count("skipped", source, NEWER * newer)
     return todo
 
 
@@ -60,27 +60,24 @@ def is_readable(path):
             tail = file.read()
         if path.suffix.lower() in FILMS:  # written in one move
             return size > 0
-        if head[:4] == b"\x89PNG" and tail[4:8] == b"IEND":
-            return True
-        if head[:3] == b"\xff\xd8\xff" and tail[-2:] == b"\xff\xd9":
-            return True
-        if head[8:] == b"WEBP" and int.from_bytes(head[4:8], "little") + 8 == size:
-            return True
-        note = read_picture(path).note
-        return "damaged" not in note and "missing" not in note
+        is_png = head[:4] == b"\x89PNG" and tail[4:8] == b"IEND"
+        is_jpeg = head[:3] == b"\xff\xd8\xff" and tail[-2:] == b"\xff\xd9"
+        is_webp = head[8:] == b"WEBP" and int.from_bytes(head[4:8], "little") + 8 == size
+        return is_png or is_jpeg or is_webp or "damaged" not in read_picture(path).note
     except IsADirectoryError:
         return True  # nothing can be written there
     except (BadPicture, OSError):
         return False
 
 
-def colorize_all(todo, colorizer, settings, report, quality=95, begin=lambda: None):
+def colorize_all(todo, colorizer, settings, report, quality=95, begin=lambda: None, hints=None):
     """Read, colorize and write each (input, output) of `todo`; `report` counts what becomes of it.
 
     Args:
         colorizer, settings: a Colorizer and its `settings`.
         quality: of JPEG and WebP.
         begin: called before each result is written.
+        hints: {input: hints}, see `inference.hints.parse_hints`.
     """
 
     def read(source, target):
@@ -88,15 +85,17 @@ def colorize_all(todo, colorizer, settings, report, quality=95, begin=lambda: No
             picture = read_picture(source)
             if settings.as_published:  # the result has another shape
                 picture = replace(picture, alpha=None)
-            prepared = colorizer.prepare(picture.pixels, settings, picture.alpha)
+            own = (hints or {}).get(source, ())
+            prepared = colorizer.prepare(picture.pixels, settings, picture.alpha, own)
             return source, target, picture, prepared
 
     def write(source, target, picture, prepared, ab):
         with report.failures_of(source):
             if not np.isfinite(ab).all():
                 raise BadModel("the network gave no finite colours for it")
-            result = colorizer.join(picture.pixels, prepared.view, ab, settings)
-            gray = prepared.view.line_art and not settings.force
+            view = prepared.view
+            result = colorizer.join(picture.pixels, view, ab, settings)
+            gray = view.line_art and not (settings.force or view.hints)
             faint = not gray and is_faint(result)
             begin()
             lost = write_picture(target, result, picture, FORMATS[target.suffix.lower()], quality)
@@ -108,8 +107,9 @@ def colorize_all(todo, colorizer, settings, report, quality=95, begin=lambda: No
     # more threads would drive each other out of the cache
     with ThreadPoolExecutor(cpu_count() + 1) as pool:
         try:
+            writing = []
             groups = in_groups(todo, colorizer, report)
-            reading, writing = [pool.submit(read, *pair) for pair in next(groups, [])], []
+            reading = [pool.submit(read, *pair) for pair in next(groups, [])]
             while reading:
                 following = [pool.submit(read, *pair) for pair in next(groups, [])]
                 pictures = [picture for future in reading if (picture := future.result())]
@@ -130,13 +130,12 @@ def colorize_all(todo, colorizer, settings, report, quality=95, begin=lambda: No
 
 
 def in_groups(todo, colorizer, report):
-    """Lists of pairs: at most a batch, and at most GROUP_PIXELS or one larger picture alone."""
+    """Lists of pairs: at most a batch, and at most GROUP_PIXELS or one larger picture."""
     group, pixels = [], 0
     for source, target in todo:
         size = 0
         with report.failures_of(source):
-            width, height = picture_size(source)
-            size = width * height
+            size = int(np.prod(picture_size(source)))
         if group and (len(group) == colorizer.batch or pixels + size > GROUP_PIXELS):
             yield group
             group, pixels = [], 0

@@ -1,44 +1,180 @@
-"""Spread the colours that a person gives at a few places over what has the same lightness there.
+"""Colours that a person gives at a few places, spread over what has the same lightness there.
 
-Levin, Lischinski and Weiss, *Colorization using Optimization* (SIGGRAPH 2004): neighbouring pixels of like lightness get like
-colours. Here what spreads is the difference to the network's colours, and far from every hint it falls to 0.
+Levin, Lischinski and Weiss, *Colorization using Optimization* (SIGGRAPH 2004): neighbouring pixels
+of like lightness get like colours. Here what spreads is the difference to the network's colours,
+and far from every hint it falls to 0.
 """
+
+import contextlib
+import json
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.linalg import solveh_banded
+
+from data.color import lab_from_srgb
+from data.preprocess import lightness_of, shrink
+from pictures.reader import BadPicture, read_picture
+from utils import one_line, printable
 
 SIDE = 150  # of the longer side at which hints are spread, at most, in pixels
+RADIUS = 0.01  # of a hint that gives none: its share of the longer side
 HELD = 10.0  # weight of a hint against that of a pair of like neighbours, 1
-FAR = 1e-4  # weight of the difference 0
+FAR, REACH = 1e-5, 40.0  # weight of the difference 0, and changes of L on the way that double it
 NOISE = 2.0  # variance of L that says nothing
 SHARP = 0.2  # of the local variance of L
+STEP = 0.05  # of L, what a pixel on the way counts
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (rows, columns) to half of the eight neighbours
+FORM = 'expected [x, y, colour] or [x, y, colour, radius], colour "#rrggbb", "gray" or "keep"'
+FILE = 'expected {"a.jpg": [[x, y, "#7a5230"], ...]}'
+
+
+def parse_hints(hints, height, width, area=(slice(None), slice(None))):
+    """Hints for a picture of this size as `add_hints` takes them.
+
+    Args:
+        hints: (x, y, colour) or (x, y, colour, radius) each. Whole numbers and floats from 1 are
+            pixels; floats below 1 are shares of the width, the height and the longer side. A
+            colour is "#rrggbb", "gray", or "keep", which holds the network's own.
+        area: slices of the picture that are coloured.
+
+    Returns:
+        Tuple of (row, column, radius, ab or None for "keep"), in pixels of `area`.
+
+    Raises:
+        ValueError: a hint is not of this form or lies outside of the picture or of `area`.
+    """
+    (top, bottom, _), (left, right, _) = (s.indices(n) for s, n in zip(area, (height, width)))
+    longer, found = max(height, width), []
+    for hint in hints:
+        try:
+            x, y, colour, radius = hint if len(hint) == 4 else (*hint, RADIUS)
+            x, y, radius = _pixels(x, width), _pixels(y, height), _pixels(radius, longer)
+            ab = None if colour == "keep" else _ab_of(colour)
+            inside = 0 <= x < width and 0 <= y < height and 0 < radius <= longer
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"hint {hint!r:.80}: {FORM}") from None
+        if not inside:
+            raise ValueError(f"hint {hint!r:.80}: outside of the picture, {width} x {height}")
+        if not (top <= y < bottom and left <= x < right):
+            raise ValueError(f"hint {hint!r:.80}: in the border of the picture, which stays gray")
+        found.append((y - top, x - left, radius, ab))
+    return tuple(found)
+
+
+def read_hints(path, pictures, folders, some=False):
+    """Read a JSON file of hints, {picture's name, or path relative to a folder: hints}.
+
+    Args:
+        pictures: paths.
+        folders: in which the pictures are, or pictures.
+        some: whether names that are not among the pictures are passed over.
+
+    Returns:
+        {path of a picture: hints for `parse_hints`}.
+
+    Raises:
+        ValueError: one line on a wrong file, name, place or colour.
+    """
+    found, name = {}, ""
+    try:
+        for name, hints in json.loads(Path(path).read_text(encoding="utf-8")).items():
+            exact = {Path(folder, name) for folder in folders}.intersection(pictures)
+            named = exact or [picture for picture in pictures if picture.name == name]
+            if len(named) != 1 and not (some and not named):
+                count = f"{len(named)} pictures" if named else "no picture"
+                raise ValueError(f"{count} of this name or path relative to IN")
+            for picture in named:
+                with contextlib.suppress(BadPicture):  # which fails by itself
+                    parse_hints(hints, *read_picture(picture).pixels.shape[:2])
+                found[picture] = hints
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        place = f"{printable(path)}: {printable(name)}".removesuffix(": ")
+        reason = one_line(error) if isinstance(error, (OSError, ValueError)) else FILE
+        raise ValueError(f"{place}: {reason}") from error
+    return found
+
+
+def _pixels(number, size):
+    is_share = isinstance(number, (float, np.floating)) and number < 1
+    return number * size if is_share else number
+
+
+def _ab_of(colour):
+    if colour == "gray":
+        return 0.0, 0.0
+    red, green, blue = re.fullmatch("#(..)(..)(..)", colour).groups()
+    srgb = np.array([[[int(red, 16), int(green, 16), int(blue, 16)]]]) / np.float32(255)
+    return tuple(map(float, lab_from_srgb(srgb)[0, 0, 1:]))
+
+
+def add_hints(pixels, ab, hints):
+    """The ab of a picture with what hints change of it.
+
+    Args:
+        pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
+        ab: float32 (h, w, 2), saturated.
+        hints: of `parse_hints`.
+
+    Returns:
+        float32 of at most SIDE x SIDE, of the aspect of the picture.
+    """
+    lightness = lightness_of(shrink(pixels, SIDE))
+    scale = np.divide(lightness.shape, pixels.shape[:2])
+    ab, places = cv2.resize(ab, lightness.shape[::-1]), []
+    for row, column, radius, wanted in hints:
+        y, x = (np.array([row, column]) + 0.5) * scale - 0.5
+        place = y, x, radius * scale.max()
+        there = ab[_disc(lightness.shape, *place)].mean(axis=0)
+        places.append((*place, np.subtract(there if wanted is None else wanted, there)))
+    return ab + spread(lightness, places)
+
+
+def _disc(shape, y, x, radius):
+    """Whether pixels lie within a radius, at least the one at the place itself: bool (h, w)."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return (rows - y) ** 2 + (columns - x) ** 2 <= max(radius, 0.71) ** 2
 
 
 def spread(lightness, hints):
-    """The difference of ab that minimizes sum w_ij (d_i - d_j)^2 + HELD sum (d_i - hint)^2 + FAR sum d_i^2.
+    """The difference of ab that minimizes
 
-    w_ij = exp(-(L_i - L_j)^2 / s), where s is SHARP times the variance of L in the 3 x 3 pixels around i, plus NOISE.
+    sum w_ij (d_i - d_j)^2 + HELD sum (d_i - hint)^2 + sum f_i d_i^2
+
+    w_ij = exp(-(L_i - L_j)^2 / s), where s is SHARP times the variance of L in the 3 x 3 pixels
+    around i, plus NOISE. f_i = FAR (1 + (g_i / REACH)^8) grows with the geodesic distance g to the
+    nearest hint: |L_i - L_j| from pixel to pixel, L blurred, plus STEP.
 
     Args:
         lightness: float32 (h, w), L in 0..100; a few hundred pixels a side.
-        hints: (row, column, radius, (da, db)) each, in pixels of `lightness`: the difference of ab within the radius.
+        hints: (row, column, radius, (da, db)) each, in pixels of `lightness`: the difference of ab
+            within the radius.
 
     Returns:
         float32 (h, w, 2).
     """
-    if lightness.shape[0] < lightness.shape[1]:  # the band is as wide as a row
+    from scipy.linalg import solveh_banded  # slow to import
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import dijkstra
+
+    height, width = lightness.shape
+    if height < width:  # the band is as wide as a row
         turned = spread(lightness.T, [(x, y, radius, ab) for y, x, radius, ab in hints])
         return turned.transpose(1, 0, 2)
-    height, width = lightness.shape
     lightness = lightness.astype(np.float64)
+    blurred = cv2.GaussianBlur(lightness, (0, 0), 1)
     mean, square = (
         cv2.blur(x, (3, 3), borderType=cv2.BORDER_REFLECT) for x in (lightness, lightness**2)
     )
     scale = SHARP * np.maximum(square - mean**2, 0) + NOISE
-    diagonal, given = np.full((height, width), FAR), np.zeros((height, width, 2))
+    held, given = np.zeros((height, width)), np.zeros((height, width, 2))
+    for y, x, radius, difference in hints:
+        disc = _disc(lightness.shape, y, x, radius)
+        held[disc] += HELD
+        given[disc] += HELD * np.asarray(difference)
     bands = np.zeros((width + 2, height, width))  # row k: the entries k places below the diagonal
+    bands[0], number, edges = held, np.arange(held.size).reshape(held.shape), []
     for down, right in DIRECTIONS:
         left, start = max(0, -right), max(0, right)
         here = (slice(0, height - down), slice(left, width - start))
@@ -46,13 +182,13 @@ def spread(lightness, hints):
         step = (lightness[here] - lightness[there]) ** 2
         weight = np.exp(-step / np.minimum(scale[here], scale[there]))
         bands[down * width + right][here] = -weight
-        diagonal[here] += weight
-        diagonal[there] += weight
-    rows, columns = np.ogrid[:height, :width]
-    for y, x, radius, difference in hints:
-        held = (rows - y) ** 2 + (columns - x) ** 2 <= max(radius, 0.71) ** 2
-        diagonal[held] += HELD
-        given[held] += HELD * np.asarray(difference)
-    bands[0] = diagonal
+        bands[0][here] += weight
+        bands[0][there] += weight
+        cost = np.abs(blurred[here] - blurred[there]) + STEP
+        edges.append(np.stack([cost, number[here], number[there]]).reshape(3, -1))
+    cost, *ends = np.concatenate(edges, axis=1)
+    graph = coo_array((cost, np.array(ends, int)), shape=(held.size,) * 2).tocsr()
+    near = dijkstra(graph, directed=False, indices=np.flatnonzero(held), min_only=True)
+    bands[0] += FAR * (1 + (near.reshape(held.shape) / REACH) ** 8)
     solved = solveh_banded(bands.reshape(width + 2, -1), given.reshape(-1, 2), lower=True)
     return solved.reshape(height, width, 2).astype(np.float32)

@@ -37,8 +37,8 @@ def find_jobs(sources, out, suffix=None, share=None, films=False):
     Args:
         sources: pictures and folders. The tree of one folder is mirrored under `out`, those of
             several inputs under `out` / name of the folder.
-        out: a folder. For one picture, the output itself if it ends in the suffix of a format that
-            can be written.
+        out: a folder; for one picture or film the output itself if it ends in the suffix of a
+            format that can be written.
         suffix: of the outputs; None: that of each input, see `output_names`.
         share: (I, N), the I-th of N shares; None: all.
         films: whether those in folders are taken, too.
@@ -58,20 +58,13 @@ def find_jobs(sources, out, suffix=None, share=None, films=False):
             found = _walk(source, out, jobs, prefix, suffix, names, films)
         elif not os.path.lexists(source):
             raise BadPath(f"{printable(source)}: no such file or folder")
-        elif is_film(source):
-            jobs.films.add(source)
-            if not several and asked_format(sources, out):
-                raise BadPath(f"{printable(out)}: a film cannot become a picture")
-            target = out / film_name(source.name)
-            if not several and names_film(out):
-                jobs.folder, target = None, out
-            found = [(source, target)]
-        elif not several and names_film(out):
-            raise BadPath(f"{printable(out)}: a picture cannot become a film")
-        elif not several and asked_format(sources, out):
-            jobs.folder, found = None, [(source, out)]
         else:
-            found = [(source, out / output_names([source.name], suffix)[source.name])]
+            found = [(source, out / _result_of(source, suffix, jobs))]
+            if not several and asked_format(sources, out):
+                jobs.folder, found = None, [(source, out)]
+                if (out.suffix.lower() in FILMS) != bool(jobs.films):
+                    kinds = ("film", "picture") if jobs.films else ("picture", "film")
+                    raise BadPath("{}: a {} cannot become a {}".format(printable(out), *kinds))
         names |= {pair[0]: prefix / pair[0].relative_to(source) for pair in found}
         jobs.pairs += found
     if several or not sources[0].is_dir():
@@ -81,6 +74,14 @@ def find_jobs(sources, out, suffix=None, share=None, films=False):
         for kept in (jobs.pairs, jobs.unreadable):
             kept[:] = [pair for pair in kept if share_of(names[pair[0]], share[1]) == share[0]]
     return jobs
+
+
+def _result_of(source, suffix, jobs):
+    """The name of the result of a single file."""
+    if is_film(source):
+        jobs.films.add(source)
+        return film_name(source.name)
+    return output_names([source.name], suffix)[source.name]
 
 
 def _walk(source, out, jobs, prefix, suffix, names, films):
@@ -95,31 +96,24 @@ def _walk(source, out, jobs, prefix, suffix, names, films):
     def hidden(path):
         jobs.passed_over.append((path, HIDDEN))
 
-    pictures = {}  # folder -> names
+    pictures, found = {}, []  # folder -> names; films
     for path in find_files(source, out, unreadable, hidden=hidden):
         if looks_like_picture(path):
             pictures.setdefault(path.parent, []).append(path.name)
-        elif is_film(path):
-            (jobs.films.add(path) if films else jobs.passed_over.append((path, FILM)))
-        else:
+        elif not is_film(path):
             jobs.passed_over.append((path, NO_PICTURE))
-    pairs = [
-        (folder / name, out / prefix / folder.relative_to(source) / result)
-        for folder, found in pictures.items()
-        for name, result in output_names(found, suffix).items()
+        elif films:
+            found.append(path)
+        else:
+            jobs.passed_over.append((path, FILM))
+    jobs.films.update(found)
+    results = [
+        (folder / name, result)
+        for folder, own in pictures.items()
+        for name, result in output_names(own, suffix).items()
     ]
-    for path in sorted(path for path in jobs.films if path.is_relative_to(source)):
-        place = out / prefix / path.parent.relative_to(source)
-        pairs.append((path, place / film_name(path.name)))
-    return pairs
-
-
-def names_film(out):
-    """Whether OUT is the file of a film. Raises BadPath where such films cannot be written."""
-    suffix = "" if out.is_dir() else out.suffix.lower()
-    if suffix in SUFFIXES and suffix not in FILMS:
-        raise BadPath(f"{printable(out)}: {suffix} cannot be written; films are {', '.join(FILMS)}")
-    return suffix in FILMS
+    results += [(path, film_name(path.name)) for path in sorted(found)]
+    return [(p, out / prefix / p.parent.relative_to(source) / name) for p, name in results]
 
 
 def film_name(name):
@@ -137,13 +131,13 @@ def output_names(names, suffix=None):
     Args:
         suffix: of the outputs; None: the input's if its format can be written, else ".png".
     """
-    ends = {name: suffix or _own_suffix(name) or ".png" for name in names}
-    short = {name: os.path.splitext(name)[0] + end for name, end in ends.items()}
-    claims = Counter(_fold(claim) for name in names for claim in {short[name], name + ends[name]})
-    return {
-        name: short[name] if claims[_fold(short[name])] == 1 else name + ends[name]
-        for name in names
-    }
+    short, long = {}, {}
+    for name in names:
+        stem, own = os.path.splitext(name)
+        end = suffix or (own if own.lower() in FORMATS else ".png")
+        short[name], long[name] = stem + end, name + end
+    claims = Counter(_fold(claim) for n in names for claim in {short[n], long[n]})
+    return {n: short[n] if claims[_fold(short[n])] == 1 else long[n] for n in names}
 
 
 def number_outputs(pairs):
@@ -169,15 +163,9 @@ def _fold(path):
     return unicodedata.normalize("NFC", text)
 
 
-def _own_suffix(name):
-    suffix = os.path.splitext(name)[1]
-    return suffix if suffix.lower() in FORMATS else ""
-
-
 def _refuse_collisions(pairs):
     """Raise BadPath if two results would have one name, or if one would overwrite an input."""
-    inputs = {source.resolve() for source, _ in pairs}
-    taken = {}
+    inputs, taken = {source.resolve() for source, _ in pairs}, {}
     for source, target in pairs:
         place = target.resolve()
         if place in inputs:
@@ -194,17 +182,16 @@ def share_of(path, shares):
 
 
 def asked_format(sources, out):
-    """The format that the name `out` asks for if the input is one picture; None if it is a folder.
+    """The format or the film's suffix that `out` asks for if the input is one file; None: a folder.
 
     Raises:
         BadPath: the suffix is that of a format that cannot be written.
     """
-    if len(sources) > 1 or os.path.isdir(sources[0]) or os.path.isdir(out):
+    suffix, text = Path(out).suffix.lower(), os.fspath(out)
+    if len(sources) > 1 or os.path.isdir(sources[0]) or os.path.isdir(out) or text[-1:] == os.sep:
         return None
-    suffix = Path(out).suffix.lower()
-    if os.fspath(out).endswith(os.sep):
-        return None
-    if suffix in extensions() and suffix not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise BadPath(f"{printable(out)}: {suffix} cannot be written; known are {known}")
-    return FORMATS.get(suffix)
+    for known, written in ((extensions(), FORMATS), (SUFFIXES, FILMS)):
+        if suffix in known and suffix not in written:
+            names = ", ".join(written)
+            raise BadPath(f"{printable(out)}: {suffix} cannot be written; known are {names}")
+    return suffix if suffix in FILMS else FORMATS.get(suffix)

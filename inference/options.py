@@ -33,65 +33,72 @@ def parse(arguments=None):
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    text = "pictures, films, and folders that are searched recursively"
-    add("input", metavar="IN", nargs="+", help=text)
-    text = "a folder, which mirrors IN; for one picture also a file"
-    add("output", metavar="OUT", help=text)
 
-    add = parser.add_argument_group("results").add_argument
+    def group(title):
+        add_argument = parser.add_argument_group(title).add_argument
+        return lambda *names, text, **how: add_argument(*names, help=text, **how)
+
+    add = group("files")
+    add("input", metavar="IN", nargs="+", text="pictures, films, and folders with all below them")
+    add("output", metavar="OUT", text="a folder, which mirrors IN; for one picture also a file")
+
+    add = group("results")
     text = "of the results (default: by the name OUT, else as each input if possible, else png)"
-    add("--format", choices=sorted(set(FORMATS.values())), help=text)
+    add("--format", choices=sorted(set(FORMATS.values())), text=text)
     text = "of jpg, webp and films, 1..100 (default 95); lossless: of films"
-    add("--quality", type=quality, default=95, metavar="N", help=text)
-    add("--overwrite", action="store_true", help="replace results that exist (default: skip them)")
+    add("--quality", type=quality, default=95, metavar="N", text=text)
+    add("--overwrite", action="store_true", text="replace results that exist (default: skip them)")
     text = "take share I = 0..N-1 of N, by the names; N such commands may write one OUT at a time"
-    add("--shard", type=share, metavar="I/N", help=text)
+    add("--shard", type=share, metavar="I/N", text=text)
     text = "print one JSON object on stdout: counts, and each file's status, note and result"
-    add("--json", action="store_true", help=text)
-    add("--verbose", action="store_true", help="also name the files that are passed over")
+    add("--json", action="store_true", text=text)
+    add("--verbose", action="store_true", text="also name the files that are passed over")
     text = "also write a contact sheet of inputs and results"
-    add("--sheet", type=Path, metavar="FILE", help=text)
+    add("--sheet", type=Path, metavar="FILE", text=text)
 
-    add = parser.add_argument_group("colours").add_argument
+    add = group("colours")
     text = (
         "on ab, 0 to 10, 1: the network's own; or muted, natural or vivid, if the network's file "
     )
     text += "has them (default: the file's, else 1)"
-    add("--saturation", type=saturation, metavar="FACTOR", help=text)
+    add("--saturation", type=saturation, metavar="FACTOR", text=text)
+    text = 'JSON file of colours at places: {"a.jpg": [[x, y, "#7a5230"], ...]}'
+    add("--hints", type=Path, metavar="FILE", text=text)
     text = "make the colours follow the edges of the lightness"
-    add("--guided", action="store_true", help=text)
+    add("--guided", action="store_true", text=text)
     text = "how colours outside sRGB are brought in (default chroma)"
-    add("--gamut", choices=("chroma", "clip"), default="chroma", help=text)
+    add("--gamut", choices=("chroma", "clip"), default="chroma", text=text)
     text = "for faded photographs: the network also sees a copy with stretched tones, and --mirror"
-    add("--old", action="store_true", help=text)
+    add("--old", action="store_true", text=text)
     text = (
         "average the colours of the picture and its mirror image (default: by the network's file)"
     )
-    add("--mirror", action=argparse.BooleanOptionalAction, help=text)
+    add("--mirror", action=argparse.BooleanOptionalAction, text=text)
     text = "colorize documents and drawings too, which are left gray"
-    add("--force", action="store_true", help=text)
+    add("--force", action="store_true", text=text)
     text = "the authors' own steps: squashed to 256 x 256 by nearest neighbour, Rec. 709 luma, ab "
     text += "doubled by repetition, clipped; the result is 256 x 256 (docs/deviations.md)"
-    add("--as-published", action="store_true", help=text)
+    add("--as-published", action="store_true", text=text)
 
-    add = parser.add_argument_group("films").add_argument
-    add("--films", action="store_true", help="colorize the films in folders, too")
+    add = group("films")
+    add("--films", action="store_true", text="colorize the films in folders, too")
     text = "share of the colours of the frame before that a frame keeps, 0..1 (default 0.9)"
-    add("--smooth", type=number(float, 0, 1), default=0.9, metavar="SHARE", help=text)
+    add("--smooth", type=number(float, 0, 1), default=0.9, metavar="SHARE", text=text)
     text = "when stopped, keep the frames until then as NAME.stopped.mp4"
-    add("--keep", action="store_true", help=text)
+    add("--keep", action="store_true", text=text)
 
-    add = parser.add_argument_group("network").add_argument
+    add = group("network")
     text = "network: best.keras of a run of train.py, or an .onnx file"
-    add("--model", type=Path, default=DEFAULT_MODEL, help=text)
+    add("--model", type=Path, default=DEFAULT_MODEL, text=text)
     text = "side of the square that the network sees; given several times, the colours of all are "
     text += "averaged (default: by the network's file)"
-    add("--size", type=multiple_of_8, action="append", metavar="N", help=text)
-    text = "of the network (default auto: bfloat16 on processors that multiply in it, else float32)"
-    add("--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto", help=text)
+    add("--size", type=multiple_of_8, action="append", metavar="N", text=text)
+    text = (
+        "of a .keras file (default auto: bfloat16 on processors that multiply in it, else float32)"
+    )
+    add("--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto", text=text)
     text = "pictures at a time (default 4)"
-    add("--batch", type=number(int, 1, 1024), default=4, help=text)
+    add("--batch", type=number(int, 1, 1024), default=4, text=text)
 
     options = parser.parse_args(arguments)
     try:
@@ -102,14 +109,17 @@ def parse(arguments=None):
 
 def _check(options, default):
     """(options, jobs). Raises BadPath for paths and options that do not fit."""
+
+    def refuse(names, reason):
+        for name in names:
+            if getattr(options, name) != default(name):
+                raise BadPath(reason.format(f"--{name.replace('_', '-')}"))
+
     if not options.model.is_file():
         raise BadPath(f"{printable(options.model)}: no such network; --model takes a best.keras")
     if options.as_published:
-        for name in (*AS_PUBLISHED, "guided", "old", "force"):
-            if getattr(options, name) != default(name):
-                raise BadPath(f"--as-published: does not go with --{name}")
-        if options.model.suffix.lower() == ".onnx":
-            raise BadPath("--as-published: needs a .keras or .h5 file; .onnx has its own resizing")
+        others = (*AS_PUBLISHED, "guided", "old", "force", "hints")
+        refuse(others, "--as-published: does not go with {}")
         vars(options).update(AS_PUBLISHED)
         options.precision = options.precision.replace("auto", "float32")
     asked = asked_format(options.input, options.output)
@@ -117,9 +127,8 @@ def _check(options, default):
         raise BadPath(f"{printable(options.output)} contradicts --format {options.format}")
     suffix = options.format and "." + options.format
     jobs = find_jobs(options.input, options.output, suffix, options.shard, options.films)
-    for name in ("guided", "gamut", "old", "as_published") if jobs.films else ():
-        if getattr(options, name) != default(name):
-            raise BadPath(f"--{name.replace('_', '-')}: not for films")
+    if jobs.films:
+        refuse(("guided", "gamut", "old", "as_published"), "{}: not for films")
     if options.quality == LOSSLESS and len(jobs.films) < len(jobs.pairs):
         raise BadPath("--quality lossless: for films only; png and tif pictures lose nothing")
     if not jobs.pairs and not jobs.unreadable and not options.shard:
@@ -127,6 +136,15 @@ def _check(options, default):
         raise BadPath(f"{printable(options.input[0])}: no pictures in it{films}")
     if options.sheet:
         _check_sheet(options.sheet, options.shard, jobs)
+    options.hints_of = {}  # input -> hints
+    if options.hints:
+        from inference.hints import read_hints  # it imports what reads pictures
+
+        pictures = [source for source, _ in jobs.pairs if source not in jobs.films]
+        try:
+            options.hints_of = read_hints(options.hints, pictures, options.input, options.shard)
+        except ValueError as error:
+            raise BadPath(f"--hints {error}") from error
     return options, jobs
 
 

@@ -1,4 +1,4 @@
-"""What became of each picture of a batch job."""
+"""What became of each file of a batch job."""
 
 import contextlib
 import errno
@@ -19,17 +19,13 @@ _DISK = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
 
 
 class Report:
-    """Counts what becomes of the pictures, and prints on stderr what is worth a line.
+    """Counts what becomes of the files of `Jobs`; what is worth a line goes to stderr.
 
     Threads may share it. As a context manager it shows a progress bar, on a terminal only.
     """
 
     def __init__(self, jobs, verbose=False):
-        """
-        Args:
-            jobs: inference.jobs.Jobs.
-            verbose: name the files that are passed over.
-        """
+        """verbose: name what is passed over."""
         self.counts, self.files = Counter(), []  # of files: (kind, path, note)
         self.frames = None  # of the film that is in work: (done, number or None)
         self.lock, self.results = threading.Lock(), dict(jobs.pairs)
@@ -49,11 +45,10 @@ class Report:
         return ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS)
 
     def note(self, text):
-        """A line on stderr that does not tear the progress bar."""
         say(text, sys.stderr)
 
     def count(self, kind, path, *notes):
-        """One more picture is "done", "skipped" or "failed"; notes make a line."""
+        """One more file is "done", "skipped" or "failed"; notes make a line."""
         with self.lock:
             self._add(kind, path, ", ".join(filter(None, notes)))
             self.bar.update()
@@ -65,7 +60,7 @@ class Report:
             self.note(f"{printable(path)}: {text}")
 
     def print_json(self, message):
-        """Print one object on stdout: the counts, the message that ends the job, and each file.
+        """Print one object: the counts, the message that ends the job, each file.
 
         Paths are the files' own; bytes that are not UTF-8 are Python's surrogate escapes.
         """
@@ -75,12 +70,11 @@ class Report:
             entry = {"input": os.fspath(path), "status": kind, "note": note}
             files.append(entry | {"result": result and os.fspath(result)})
         counts = {kind.replace(" ", "_"): self.counts[kind] for kind in KINDS}
-        content = counts | {"message": message, "files": files}
-        say(json.dumps(content, indent=1), sys.stdout)
+        say(json.dumps(counts | {"message": message, "files": files}, indent=1), sys.stdout)
 
     @contextlib.contextmanager
     def failures_of(self, path):
-        """Around the work on one picture: an error counts it as failed and ends the block only.
+        """Around the work on one file: an error counts it as failed and ends the block only.
 
         An error of a disk that takes no more results is raised.
         """

@@ -9,6 +9,7 @@ import numpy as np
 
 from data.preprocess import colorize, enlarged, shrink
 from inference.borders import find_borders
+from inference.hints import parse_hints
 from inference.line_art import is_line_art
 from pictures.reader import eight_bits, fill_transparent
 
@@ -17,25 +18,22 @@ NARROW = 140  # codes from the 1st to the 99th percentile; a picture with fewer 
 
 
 class NetworkView(NamedTuple):
-    """What the network sees of a picture.
+    """What the network sees of a picture, and what is known of its colours."""
 
-    pictures: list of (h, w) or (h, w, 3), whose ab are averaged.
-    area: (rows, columns), slices of the picture that they show.
-    line_art: whether it is ink on paper, which has no colours to find.
-    """
-
-    pictures: list
-    area: tuple
-    line_art: bool = False
+    pictures: list  # of (h, w) or (h, w, 3), whose ab are averaged
+    area: tuple = (slice(None), slice(None))  # rows and columns of the picture that they show
+    line_art: bool = False  # ink on paper, which has no colours to find
+    hints: tuple = ()  # of `parse_hints`, in pixels of `area`
 
 
-def network_view(pixels, alpha=None, old=False):
+def network_view(pixels, alpha=None, old=False, hints=()):
     """The NetworkView of a picture, without its borders; what is transparent is filled in.
 
     Args:
         pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
         alpha: (H, W), or None.
         old: also show a copy whose tones are stretched where they have faded.
+        hints: see `parse_hints`, whose ValueError is raised.
     """
     pixels = fill_transparent(pixels, alpha)
     gray = pixels if pixels.ndim == 2 else pixels[..., 1]
@@ -44,12 +42,8 @@ def network_view(pixels, alpha=None, old=False):
     top, bottom, left, right = find_borders(gray)
     area = slice(top, len(gray) - bottom), slice(left, gray.shape[1] - right)
     pictures = [pixels[area], restored(gray[area])] if old else [pixels[area]]
-    return NetworkView(pictures, area, is_line_art(gray[area]))
-
-
-def full_view(pixels):
-    """The NetworkView of a picture that the network sees as it is."""
-    return NetworkView([pixels], (slice(None), slice(None)))
+    hints = parse_hints(hints, *gray.shape, area)
+    return NetworkView(pictures, area, is_line_art(gray[area]), hints)
 
 
 def enlarge(ab, area, height, width):
@@ -70,11 +64,7 @@ def join(pixels, area, ab, *args, **kwargs):
 
 
 def restored(gray):
-    """A small copy of a picture, uint8 (h, w), whose tones are stretched where they have faded.
-
-    Args:
-        gray: uint8 or uint16 (H, W).
-    """
+    """A small copy of uint8 or uint16 (H, W), whose tones are stretched where they have faded."""
     small = shrink(eight_bits(gray), SIDE)
     low, high = np.percentile(small, (1, 99))
     if 8 <= high - low < NARROW:

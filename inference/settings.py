@@ -1,7 +1,4 @@
-"""How pictures are colorized, and the record of it beside the results.
-
-Thanks to the record a second run does not mix results of other settings with the first ones.
-"""
+"""How pictures are colorized, and the record of it beside the results."""
 
 import contextlib
 import hashlib
@@ -28,45 +25,40 @@ class Settings:
     as_published: bool = False  # the steps of the authors' script, see data/as_published.py
 
 
-def recorded(colorizer, settings, format, quality):
+def recorded(colorizer, settings, **others):
     """All that decides the bytes of a result, as a dict for JSON."""
-    with open(colorizer.model, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    own = {"version": VERSION, "model_sha256": digest, "size": list(colorizer.sizes)}
-    return own | asdict(settings) | {"format": format, "quality": quality}
+    own = {"version": VERSION, "model_sha256": digest(colorizer.model)}
+    return own | {"size": list(colorizer.sizes)} | asdict(settings) | others
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Record:
     """The settings of the results in a folder, in a file of that folder.
 
-    While results of other settings are replaced, those older than the file are still to do.
+    While --overwrite replaces results of other settings, those older than the file are outdated.
     """
 
     def __init__(self, folder, settings, overwrite=False):
-        """
-        Args:
-            folder: of the results; None: OUT is one file, of which nothing is recorded.
-            settings: of `recorded`.
-            overwrite: whether existing results are replaced.
-        """
-        self.folder, self.settings, self.overwrite = folder, settings, overwrite
-        self.lock, self.begun, self.since = threading.Lock(), folder is None, 0
+        """folder: None if OUT is one file, of which nothing is recorded."""
+        self.path, self.settings, self.overwrite = folder and folder / RECORD, settings, overwrite
+        self.lock, self.begun = threading.Lock(), folder is None
         self._read()
 
     def _read(self):
-        self.stored, self.replacing = None, False
+        self.stored, self.replacing, self.since = None, False, 0
         with contextlib.suppress(AttributeError, OSError, ValueError, TypeError, LookupError):
-            path = self.folder / RECORD  # there may be none, or a damaged one
-            content = json.loads(path.read_text())
+            content = json.loads(self.path.read_text())  # there may be none, or a damaged one
             self.stored, self.replacing = dict(content["settings"]), bool(content["replacing"])
-            self.since = path.stat().st_mtime_ns
+            self.since = self.path.stat().st_mtime_ns
 
     def differences(self):
         """In words, how the settings of the existing results differ; "" if not, or if unknown."""
         old, new = self.stored or self.settings, self.settings
         names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-        pairs = ((name, str(old.get(name))[:12], str(new.get(name))[:12]) for name in names)
-        return ", ".join(f"{name} {before}, now {now}" for name, before, now in pairs)
+        return ", ".join(f"{n} {str(old.get(n))[:12]}, now {str(new.get(n))[:12]}" for n in names)
 
     def is_outdated(self, path):
         """Whether a result is one of those that an interrupted --overwrite was to replace."""
@@ -74,28 +66,24 @@ class Record:
         return equal and path.stat().st_mtime_ns < self.since
 
     def begin(self):
-        """Write the file before the first result.
-
-        It names no settings where others' results are kept: the folder then holds several kinds.
-        """
+        """Write the file before the first result; without settings where others' are kept."""
         with self.lock:
             if not self.begun:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
                 # before the reading: another shard writes its record before its results
-                occupied = any(not name.startswith(".") for name in os.listdir(self.folder))
+                occupied = any(name[0] != "." for name in os.listdir(self.path.parent))
                 self._read()
                 if self.stored != self.settings:
-                    self.replacing = self.overwrite and occupied
-                    self._write(self.settings if self.overwrite or not occupied else None)
+                    self._write(self.overwrite or not occupied, self.overwrite and occupied)
             self.begun = True
 
     def end(self):
         """All results that were to be replaced are."""
         if self.replacing:
-            self.replacing = False
-            self._write(self.settings)
+            self._write(True, False)
 
-    def _write(self, settings):
-        content = {"settings": settings, "replacing": self.replacing}
-        with atomic(self.folder / RECORD) as temporary:
+    def _write(self, known, replacing):
+        self.replacing = replacing
+        content = {"settings": self.settings if known else None, "replacing": replacing}
+        with atomic(self.path) as temporary:
             temporary.write_text(json.dumps(content, indent=1))

@@ -1,25 +1,21 @@
-"""Predict ab for pictures of any size from resized square copies."""
+"""A network in Keras that predicts ab for pictures of any size from resized square copies."""
 
 import keras
-import numpy as np
 from keras import ops
 
-from data.preprocess import lightness_of, network_inputs, resize
-from utils import is_out_of_memory
+from data.preprocess import network_inputs
+from inference.engine import Engine
 
 
-class Predictor(keras.Model):
-    """Pictures -> ab before the network's last enlarging, the mean over the sizes of the squares.
-
-    All batches have one shape, so it is compiled once.
-    """
+class Predictor(Engine, keras.Model):
+    """An Engine. All batches have one shape, so it is compiled once."""
 
     def __init__(self, network, sizes, batch, layer="ab", mirror=False):
         """
         Args:
-            network: as `model_file.load` gives it.
+            network: as `models.file.load` gives it.
             sizes: sides of the squares that each picture is resized to, divisible by 8.
-            batch: pictures at a time; shorter batches are filled up.
+            batch: pictures at a time.
             layer: whose output is computed; "ab" is the one before the last enlarging.
             mirror: the default of `ab`.
         """
@@ -27,12 +23,8 @@ class Predictor(keras.Model):
         self.trunk = keras.Model(network.input, network.get_layer(layer).output)
         self.sizes, self.batch, self.mirror = tuple(sizes), batch, mirror
         # of the global branch; None: there is none, or it takes any size
-        inputs = network.input
-        self.global_size = (
-            inputs["global_lightness"].shape[1] if "global_lightness" in inputs else None
-        )
-        self.sides = {str(n): n for n in sorted({*self.sizes, self.global_size} - {None})}
-        self.side = max(self.sides.values())
+        view = network.input.get("global_lightness")
+        self.global_size = None if view is None else view.shape[1]
 
     def call(self, views):
         found = []
@@ -45,44 +37,8 @@ class Predictor(keras.Model):
             found = [ops.image.resize(ab, shape, data_format="channels_last") for ab in found]
         return sum(found) / len(found)
 
-    def views(self, pixels):
-        """What the network sees of a picture. The smaller views are made of the largest.
-
-        Args:
-            pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
-
-        Returns:
-            {name of a side: L, 0..100, float32 (side, side, 1)}.
-        """
-        largest = resize(pixels, self.side, self.side)
-        return {
-            name: lightness_of(resize(largest, side, side))[..., None]
-            for name, side in self.sides.items()
-        }
-
-    def ab(self, views, mirror=None):
-        """Views of pictures -> ab, float32 (n, h, w, 2), or the output of `layer`.
-
-        With `mirror` the mean with that of the mirror images. If memory runs out, the batch is
-        halved for good; what the backend raises for a single picture is raised.
-        """
-        if self.mirror if mirror is None else mirror:
-            turned = [{name: x[:, ::-1] for name, x in view.items()} for view in views]
-            return (self.ab(views, False) + self.ab(turned, False)[:, :, ::-1]) / 2
-        found = []
-        while len(found) < len(views):
-            part = views[len(found) : len(found) + self.batch]
-            filled = part + part[:1] * (self.batch - len(part))
-            try:
-                stacked = {name: np.stack([v[name] for v in filled]) for name in self.sides}
-                given = self.predict_on_batch(stacked)
-            except Exception as error:  # each backend has its own
-                if self.batch == 1 or not is_out_of_memory(error):
-                    raise
-                self.batch //= 2
-                continue
-            found.extend(given[: len(part)])
-        return np.stack(found)
+    def batch_ab(self, views):
+        return self.predict_on_batch(views)
 
 
 def native_precision():

@@ -1,12 +1,21 @@
-"""The page without a browser: what its button does, and what is served. Against test.py."""
+"""The page: what its functions make of files and hints, against test.py; once in a browser."""
 
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from skimage import data
+from skimage import color, data
 
 import app
 import test as script
@@ -14,95 +23,185 @@ from colorizer import Colorizer
 from models import aciids2020
 from models import file as model_file
 
-gradio = pytest.importorskip("gradio", reason="no Gradio: `make app` installs it")
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The file of a small network of strong colours, with names of saturations."""
+    """The file of a small network, with names of saturations."""
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 16, "global_size": 64}
     *rest, kernel, _ = aciids2020.build(**arguments).get_weights()
     path = tmp_path_factory.mktemp("model") / "small.keras"
     metadata = {"arguments": arguments, "size": 64, "colorize_saturation": 0.8}
     metadata["saturations"] = {"muted": 0.4, "natural": 0.8, "vivid": 1.5}
-    model_file.save(path, "aciids2020", [*rest, 8 * kernel, np.float32([0.3, -0.4])], metadata)
+    model_file.save(path, "aciids2020", [*rest, kernel, np.float32([0.05, 0.1])], metadata)
     return path
 
 
 @pytest.fixture(scope="module")
-def blocks(model, tmp_path_factory):
-    return app.page(Colorizer(model), tmp_path_factory.mktemp("root"))
+def colorizer(model):
+    return Colorizer(model)
 
 
 @pytest.fixture
-def colorize(blocks):
-    """What the button does: (files, factor, old, guided, pairs of before) -> the outputs."""
-    (function,) = (f.fn for f in blocks.fns.values() if f.name == "colorize")
+def job(colorizer, tmp_path):
+    """Makes a Job of files."""
 
-    def colorize(files, factor=0.8, old=False, guided=False, before=()):
-        files = [str(file) for file in files]
-        return function(files, factor, old, guided, dict(before), lambda *_, **__: None)
+    def make(*files, **settings):
+        folder = tmp_path / "job"
+        folder.mkdir()
+        return app.Job(files, folder, colorizer, colorizer.settings(**settings))
 
-    return colorize
+    return make
 
 
-def save(folder, names, size=(96, 80)):
+def silent(*_, **__):
+    pass
+
+
+def save(folder, *names, pixels=None):
     folder.mkdir(exist_ok=True)
     for i, name in enumerate(names):
-        Image.fromarray(data.camera()[i : i + size[0], i : i + size[1]]).save(folder / name)
-    return sorted(folder.iterdir())
+        picture = data.camera()[i : i + 96, i : i + 80] if pixels is None else pixels
+        Image.fromarray(picture).save(folder / name)
+    return [folder / name for name in names]
 
 
-def test_results_are_those_of_the_command(colorize, tmp_path, model):
-    files = save(tmp_path / "in", ["a.png", "b.jpg", "c.tif"])
-    pairs, _, _, single, together, _ = colorize(files, 1.5, guided=True)
-    words = [tmp_path / "in", tmp_path / "out", "--model", model, "--saturation", "vivid"]
+def cells(table):
+    """{file: (result, note)} of the HTML table."""
+    rows = re.findall("<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", table)
+    return {name: (result, note) for name, result, note in rows}
+
+
+def test_results_are_those_of_the_command(job, tmp_path, model):
+    own = job(*save(tmp_path / "in", "a.png", "b.jpg", "c.tif"), saturation="vivid", guided=True)
+    table = own.work(silent)
+    assert cells(table) == dict.fromkeys(("a.png", "b.jpg", "c.tif"), ("colorized", ""))
+    words = (tmp_path / "in", tmp_path / "out", "--model", model, "--saturation", "vivid")
     assert script.main([*map(str, words), "--guided"]) == 0
-    with zipfile.ZipFile(together) as archive:
+    with zipfile.ZipFile(own.archive()) as archive:
         assert sorted(archive.namelist()) == ["a.png", "b.jpg", "c.tif"]
-        for name, path in zip(archive.namelist(), single):
-            expected = (tmp_path / "out" / name).read_bytes()
-            assert archive.read(name) == expected
-            with open(path, "rb") as file:
-                assert file.read() == expected
-    before, after = (app.preview(path) for path in pairs["c.tif"])
-    assert before.shape == after.shape == (96, 80, 3)
-    pale = colorize(files, 0.4, before=pairs)[0]  # removes the files of the request before
-    assert app.preview(pairs["a.png"][1]) is None
-    assert not np.array_equal(app.preview(pale["c.tif"][1]), after)
+        for name in archive.namelist():
+            assert archive.read(name) == (tmp_path / "out" / name).read_bytes()
+    app.forget(own)
+    assert not own.folder.exists()
 
 
-def test_odd_files_are_answered_in_words(colorize, tmp_path):
-    hostile = "<img src=x onerror=alert(1)>'.png"
-    save(tmp_path / "in", ["good.png", hostile, "broken.png"])
-    (tmp_path / "in" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    (tmp_path / "in" / "notes.txt").write_text("words")
-    pairs, table, *_ = colorize(sorted((tmp_path / "in").iterdir()))
-    assert set(pairs) == {"good.png", hostile}
-    assert "<img" not in table and table.count("<td>colorized</td>") == 2
-    first = table.partition("</tr>")[0]
-    assert "broken.png</td><td>failed</td>" in first
-    assert "notes.txt</td><td>not a picture</td>" in table
-
-
-def test_files_of_one_name_keep_both(colorize, tmp_path):
-    first, second = save(tmp_path / "a", ["x.png"]), save(tmp_path / "b", ["x.png"], size=(50, 60))
-    assert set(colorize([*first, *second])[0]) == {"x.png", "x (2).png"}
-
-
-def test_what_the_page_refuses(colorize, tmp_path):
-    for files in ([], ["a.png"] * (app.FILES + 1)):
-        with pytest.raises(gradio.Error):
-            colorize(files)
+def test_odd_files_are_answered_in_words(job, tmp_path):
+    names = ["good.png", "<img src=x onerror=alert(1)>.png", "broken.png"]
+    files = save(tmp_path / "in", *names) + save(tmp_path / "more", "good.png")
+    files[2].write_bytes(files[2].read_bytes()[:500])
     (tmp_path / "notes.txt").write_text("words")
-    pairs, _, _, single, together, _ = colorize([tmp_path / "notes.txt"])
-    assert not pairs and not single and together is None
+    table = job(*files, tmp_path / "notes.txt").work(silent)
+    found = cells(table)
+    assert "<img" not in table and found["notes.txt"][0] == app.WORDS["passed over"]
+    assert found["broken.png"][0] == "failed" and "broken" in found["broken.png"][1]
+    assert [result for result, _ in found.values()].count("colorized") == 3  # good (2).png, too
+    assert table.index("failed") < table.index("colorized")
 
 
-@pytest.mark.parametrize("words", [["--port", "0"], ["--hos", "::1"], ["--model", "no.keras"]])
-def test_wrong_options_are_refused(words, capsys):
-    with pytest.raises(SystemExit) as end:
-        app.main(words)
-    assert end.value.code == 2 or "no.keras" in end.value.code
+def test_a_click_turns_the_jacket_orange(job, tmp_path, model):
+    rgb = data.astronaut()
+    a, b = np.moveaxis(color.rgb2lab(rgb)[..., 1:], -1, 0)
+    sleeve = (a > 30) & (b > 30)
+    sleeve[:, :50], sleeve[:, 130:], sleeve[:260], sleeve[400:] = (False,) * 4
+    face = cv2.ellipse(np.zeros((512, 512)), (222, 110), (40, 55), 0, 0, 360, 1, -1) > 0
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    own = job(*save(tmp_path / "in", "astronaut.png", pixels=gray))
+    own.work(silent)
+    before = own.picture("astronaut.png")
+    own.click("astronaut.png", 100, 330)
+    assert np.abs(own.picture("astronaut.png").astype(int) - before)[face].max() < 5  # "keep"
+    own.pick("astronaut.png", "rgba(225.4, 100, 20.0, 1)")
+    after = own.picture("astronaut.png")
+    assert own.labels("astronaut.png") == ["1: #e16414 at 0.19629, 0.64551"]
+
+    def distance(one, other):
+        return np.linalg.norm(color.rgb2lab(one)[..., 1:] - color.rgb2lab(other)[..., 1:], axis=-1)
+
+    orange = np.uint8([[[225, 100, 20]]])
+    assert distance(after, orange)[sleeve].mean() < 0.5 * distance(before, orange)[sleeve].mean()
+    assert distance(after, before)[face].mean() < 2
+    # the file of hints gives test.py the same; so does the page at full size, once asked to
+    words = (tmp_path / "in", tmp_path / "out", "--model", model, "--hints", own.save())
+    assert script.main([*map(str, words)]) == 0
+    own.work(silent)
+    made = own.pairs["astronaut.png"][1].read_bytes()
+    assert made == (tmp_path / "out" / "astronaut.png").read_bytes()
+    assert (
+        np.abs(np.asarray(Image.open(own.pairs["astronaut.png"][1])) - after.astype(int)).max() < 9
+    )
+    # others add up; a list keeps and removes
+    own.click("astronaut.png", 0, 0)
+    own.keep("astronaut.png", own.labels("astronaut.png")[1:])
+    assert own.labels("astronaut.png") == ["1: keep at 0.00098, 0.00098"]
+    own.undo("astronaut.png")
+    assert (own.picture("astronaut.png") == before).all() and json.loads(
+        Path(own.save()).read_text()
+    ) == {}
+
+
+def test_files_of_hints(job, tmp_path):
+    own = job(*save(tmp_path / "in", "a.jpg", "b.bmp"))
+    own.work(silent)
+    path = tmp_path / "hints.json"
+    path.write_text('{"b.bmp": [[10, 0.5, "gray", 3]]}')
+    own.load("a.jpg", path)
+    assert own.labels("b.png") == ["1: gray at 10, 0.5"] and not own.labels("a.jpg")
+    path.write_text('{"c.png": []}')
+    with pytest.raises(ValueError, match="no picture"):
+        own.load("a.jpg", path)
+
+
+def test_the_page_is_built(colorizer, tmp_path):
+    pytest.importorskip("gradio", reason="no Gradio: `make app` installs it")
+    assert len(app.page(colorizer, tmp_path).fns) == 11  # events
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_in_a_browser(model, tmp_path):
+    """Upload, colorize, click, download: no dialog opens, and no other server is asked."""
+    pytest.importorskip("gradio", reason="no Gradio: `make app` installs it")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = (ROOT / "app.py", "--model", model, "--port", port, "--no-browser")
+    (tmp_path / "temporary").mkdir()
+    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+    server = subprocess.Popen([sys.executable, *map(str, words)], env=environment)
+    (source,) = save(tmp_path / "in", "a.png")
+    asked, address = [], f"http://127.0.0.1:{port}"
+    try:
+        with playwright.sync_playwright() as found:
+            browser = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page = browser.new_page(accept_downloads=True)
+            page.on("request", lambda request: asked.append(request.url))
+            for _ in range(120):
+                try:
+                    page.goto(address)
+                    break
+                except playwright.Error:
+                    page.wait_for_timeout(500)
+            page.set_input_files("input[type=file] >> nth=0", str(source))
+            page.get_by_role("button", name="Colorize").click()
+            page.get_by_text("colorized").first.wait_for(timeout=120_000)
+            page.get_by_text("Put colours right").click()
+            page.locator("#canvas img").click()
+            page.get_by_text("1: keep at").first.wait_for(timeout=60_000)
+            with page.expect_download() as started:
+                page.get_by_role("button", name="Save hints").click()
+            started.value.save_as(tmp_path / "hints.json")
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert json.loads((tmp_path / "hints.json").read_text())["a.png"][0][2] == "keep"
+    assert all(url.startswith((address, "data:", "blob:")) for url in asked)
+    assert not list((tmp_path / "temporary").rglob("*.png")), "uploads and results stay behind"

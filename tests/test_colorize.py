@@ -213,6 +213,55 @@ def test_hidden_colours_do_not_reach_the_network(tmp_path, run, options):
     assert found["black"][~seen][:, :3].max() < 40 and found["white"][~seen][:, :3].min() > 215
 
 
+def test_hints(tmp_path, run):
+    """Of a folder: by name and path, in pixels and shares; they count as settings."""
+    for name in ("a.png", "b.png", "sub/a.png", "page.png"):
+        save(tmp_path / "in" / name, page(0, "text") if name == "page.png" else PICTURES["camera"])
+    path = tmp_path / "hints.json"
+    given = {"a.png": [[64, 0.25, "#88a070", 20]], "sub/a.png": [[64, 64, "#88a070", 20]]}
+    path.write_text(json.dumps(given | {"page.png": [[0.5, 0.5, "#e16414", 40]]}))
+    plain, out = tmp_path / "plain", tmp_path / "out"
+    run(tmp_path / "in", plain)
+    status, _, err = run(tmp_path / "in", out, "--hints", path)
+    assert status == 0 and "--force" not in err
+    assert (out / "b.png").read_bytes() == (plain / "b.png").read_bytes()
+    assert (out / "a.png").read_bytes() == (out / "sub/a.png").read_bytes()
+    wanted = color.rgb2lab(np.uint8([[[0x88, 0xA0, 0x70]]]))[0, 0, 1:]
+    for made, low, high in ((plain, 30, 200), (out, 0, 8)):
+        found = color.rgb2lab(np.asarray(Image.open(made / "a.png")))[60:69, 60:69, 1:]
+        assert low <= np.linalg.norm(found.mean(axis=(0, 1)) - wanted) < high
+    assert np.ptp(pixels_of(out / "page.png"), axis=-1).max() > 20
+    path.write_text("{}")
+    status, _, err = run(tmp_path / "in", out, "--hints", path)
+    assert status == 2 and "hints " in err
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ('{"c.png": []}', "c.png: no picture of this name"),
+        ('{"x.png": []}', "x.png: 2 pictures of this name"),
+        ('{"a.png": [[256, 0, "gray"]]}', "outside of the picture, 256 x 256"),
+        ('{"a.png": [[0.1, 1, "gray", 0]]}', "outside of the picture"),
+        ('{"a.png": [[1, 2, "red"]]}', "expected [x, y, colour]"),
+        ('{"a.png": [[1, 2, "#12345g"]]}', "expected [x, y, colour]"),
+        ('{"a.png": [[1, 2]]}', "expected [x, y, colour]"),
+        ('{"a.png": 3}', "expected {"),
+        ("[]", "expected {"),
+        ("{", "Expecting property name"),
+        (None, "No such file"),
+    ],
+)
+def test_wrong_hints_are_refused(tmp_path, run, content, words):
+    for name in ("a.png", "1/x.png", "2/x.png"):
+        save(tmp_path / "in" / name, PICTURES["camera"])
+    path = tmp_path / "hints.json"
+    if content:
+        path.write_text(content)
+    status, _, err = run(tmp_path / "in", tmp_path / "out", "--hints", path)
+    assert status == 2 and words in err.strip().splitlines()[-1] and not (tmp_path / "out").exists()
+
+
 def test_documents_stay_gray_unless_forced(tmp_path, run):
     save(tmp_path / "in" / "page.png", page(0, "text"))
     status, out, error = run(tmp_path / "in", tmp_path / "out")
@@ -228,8 +277,9 @@ def test_company_leaves_no_trace(tmp_path, run):
     picture = data.camera()[:, :400]
     for name, pixels in {"a": picture, "b": picture[:, ::-1], "c": data.coins()}.items():
         save(tmp_path / "in" / f"{name}.png", pixels)
-    assert run(tmp_path / "in", tmp_path / "three", "--old", "--batch", 8)[0] == 0
-    assert run(tmp_path / "in" / "b.png", tmp_path / "b.png", "--old", "--batch", 1)[0] == 0
+    assert run(tmp_path / "in", tmp_path / "three", "--mirror", "--batch", 8)[0] == 0
+    one = ("--mirror", "--batch", 1)
+    assert run(tmp_path / "in" / "b.png", tmp_path / "b.png", *one)[0] == 0
     first, second = (pixels_of(tmp_path / "three" / f"{name}.png") for name in "ab")
     assert np.abs(first - second[:, ::-1]).max() <= 2
     assert np.abs(pixels_of(tmp_path / "b.png") - second).max() <= 1

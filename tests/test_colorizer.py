@@ -1,6 +1,8 @@
 """The public API: types, shapes, errors, threads; the code of docs/api.md runs."""
 
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,12 +21,13 @@ from models import aciids2020
 from models import file as model_file
 from tests.test_line_art import page
 
-PAGE = Path(__file__).parents[1] / "docs" / "api.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "api.md"
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The file of a small random network with sizes, mirror images and names of saturations."""
+    """A small network with random weights; the file brings sizes, mirror images and names."""
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 8, "global_size": 64}
     path = tmp_path_factory.mktemp("model") / "small.keras"
@@ -174,34 +177,83 @@ def test_the_page():
     assert "ab" in names
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="tf2onnx converts graphs of TensorFlow"
-)
-def test_an_onnx_file_gives_what_keras_gives(model, colorize, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    """The bare network of `model` as .onnx."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf2onnx converts graphs of TensorFlow")
     from inference.export import write_onnx
 
-    write_onnx(model, tmp_path / "a.onnx")
-    own = colorizer.Colorizer(tmp_path / "a.onnx", batch=2)
-    assert own.saturations == colorize.saturations and own.saturation == colorize.saturation
-    assert own.sizes == (64,)
+    path = tmp_path_factory.mktemp("onnx") / "a.onnx"
+    write_onnx(model, path, bare=True)
+    return path
+
+
+@pytest.mark.slow
+def test_an_onnx_file_gives_what_keras_gives(colorize, exported, tmp_path):
+    own = colorizer.Colorizer(exported, batch=2)
+    assert repr(own).replace("a.onnx", "small.keras") == repr(colorize)
     pictures = [GRAY, resize(data.astronaut(), 91, 33)]
-    for one, other in zip(own(pictures), colorize(pictures)):
-        assert np.abs(one.astype(int) - other).max() <= 2
+    for how in ({}, {"mirror": False}, {"old": True}):
+        for one, other in zip(own(pictures, **how), colorize(pictures, **how)):
+            assert np.abs(one.astype(int) - other).max() <= 2
     with ThreadPoolExecutor(4) as pool:
         assert all((found == own(GRAY)).all() for found in pool.map(own, [GRAY] * 8))
     Image.fromarray(GRAY).save(tmp_path / "gray.png")
-    words = [tmp_path / "gray.png", tmp_path / "out.png", "--model", tmp_path / "a.onnx"]
+    words = [tmp_path / "gray.png", tmp_path / "out.png", "--model", exported]
     assert script.main([*map(str, words)]) == 0
     assert (np.asarray(Image.open(tmp_path / "out.png")) == own(GRAY)).all()
-    assert script.main([*map(str, words), "--size", "128", "--overwrite"]) == 2
-    assert "for the size 64, not 128" in capsys.readouterr().err
-    assert np.array_equal(own(GRAY, mirror=True), own(GRAY))
-    with pytest.raises(ValueError, match="exported with mirror images"):
-        own(GRAY, mirror=False)
-    write_onnx(model, tmp_path / "bare.onnx", "bare")
-    with pytest.raises(colorizer.BadModel, match="bare.onnx"):
-        colorizer.Colorizer(tmp_path / "bare.onnx")
+
+
+@pytest.mark.slow
+def test_as_published_by_an_onnx_file(model, exported, tmp_path):
+    how = {"saturation": 1.0, "gamut": "clip", "mirror": False, "as_published": True}
+    found = [
+        colorizer.Colorizer(path, size=256, precision="float32")(data.coffee(), **how).astype(int)
+        for path in (model, exported)
+    ]
+    assert found[0].shape == (256, 256, 3) and np.abs(found[0] - found[1]).max() <= 1
+
+
+@pytest.mark.slow
+def test_an_onnx_file_has_one_precision_and_needs_no_keras(exported, tmp_path, capsys):
+    Image.fromarray(GRAY).save(tmp_path / "gray.png")
+    words = [*map(str, (tmp_path / "gray.png", tmp_path / "out.png", "--model", exported))]
+    assert script.main([*words, "--precision", "mixed_bfloat16"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "computes in float32; mixed_bfloat16 needs a .keras" in line
+    code = f"import sys, test\nstatus = test.main({words!r})\n"
+    code += "print(status, {'keras', 'tensorflow', 'h5py', 'scipy', 'skimage'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.endswith("0 set()\n"), done.stdout + done.stderr
+
+
+def test_hints(colorize):
+    """Several add up; "gray", "keep"; pixels and shares; only `area` of framed pictures."""
+    plain, area = colorize.ab(GRAY), np.s_[30:36, 40:46]
+    for hint in ((43, 33, "gray", 5), (43.0, 33 / 70 + 1e-9, "gray", 5 / 90)):
+        found = colorize.ab(GRAY, hints=[hint])
+        assert np.abs(found[area]).mean() < 0.2 * np.abs(plain[area]).mean()
+    assert np.abs(colorize.ab(GRAY, hints=[(43, 33, "keep")]) - plain).max() < 5
+    ((view, ab),) = colorize.predict([GRAY], hints=[(3, 4, "#ff0000"), (80, 60, "#0000ff")])
+    joined = colorize.join(GRAY, view, ab, colorize.settings())
+    assert (joined == colorize(GRAY, hints=[(3, 4, "#ff0000"), (80, 60, "#0000ff")])).all()
+    assert ab[4, 3, 0] > 40 and ab[60, 80, 1] < -40 and ab.shape == (70, 90, 2)
+    framed = np.pad(data.camera(), 20, constant_values=250)
+    assert np.ptp(colorize(framed, hints=[(250, 300, "#ff0000")])[:15], axis=-1).max() <= 1
+    for wrong, words in (
+        ([(90, 1, "gray")], "outside of the picture, 90 x 70"),
+        ([(1, -1, "gray")], "outside of the picture"),
+        ([(1, np.nan, "gray")], "outside of the picture"),
+        ([(1, 1, "gray", 100)], "outside of the picture"),
+        ([(1, 1, "#12")], "expected"),
+        ([(1, "1", "gray")], "expected"),
+        ([[(1, 1, "gray")]], "expected"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            colorize(GRAY, hints=wrong)
+    with pytest.raises(ValueError, match="in the border"):
+        colorize(framed, hints=[(2, 2, "gray")])
 
 
 def test_the_steps_are_public(colorize):
