@@ -1,4 +1,4 @@
-"""Steps of the authors' scripts that differ from this project's (docs/deviations.md)."""
+"""Steps of the authors' scripts that differ from this project's (docs/networks.md)."""
 
 import cv2
 import numpy as np

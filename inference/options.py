@@ -77,7 +77,7 @@ def parse(arguments=None):
     text = "colorize documents and drawings too, which are left gray"
     add("--force", action="store_true", text=text)
     text = "the authors' own steps: squashed to 256 x 256 by nearest neighbour, Rec. 709 luma, ab "
-    text += "doubled by repetition, clipped; the result is 256 x 256 (docs/deviations.md)"
+    text += "doubled by repetition, clipped; the result is 256 x 256 (docs/networks.md)"
     add("--as-published", action="store_true", text=text)
 
     add = group("films")
