@@ -6,6 +6,7 @@ Decoding, the network, and the flow with encoding run in threads of their own.
 import contextlib
 import itertools
 import os
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -256,8 +257,11 @@ def colorize_films(
 ):
     """Colorize each (film, result), paths; `report` counts what becomes of it, beside a bar.
 
+    Mirror images are not averaged: along the film the flow does that, at half of the time.
+
     begin: called before each result is written. The others: see `colorize_film`.
     """
+    settings = replace(settings, mirror=False)
     for source, target in pairs:
         bar = tqdm(desc=printable(source.name), unit=" frames", disable=None, leave=False)
 
