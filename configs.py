@@ -184,7 +184,8 @@ def check(config):
 
     c, step = config, SIZE_STEPS.get(config.network, 8)
     need(c.size % step == 0, f"size {c.size}: a multiple of {step} for {c.network}")
-    need(c.edges or c.network == "aciids2020", f"no-edges: {c.network} has no edge network")
+    has_edges = c.edges or c.network == "aciids2020"
+    need(has_edges, f"no-edges: {c.network} has no edge detection network")
     if c.labels_from_folders:
         classifies = c.network in ("aciids2020", "iizuka2016")
         need(classifies, f"labels-from-folders: {c.network} has no classifier")
