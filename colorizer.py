@@ -54,8 +54,7 @@ class Prepared(NamedTuple):
 class Colorizer:
     """A network that colorizes pictures of any size. Threads may share it.
 
-    `prepare`, `infer` and `join` are the steps of all colorizing, here, in inference/folder.py and
-    on the page.
+    `prepare`, `infer` and `join` are the steps of all colorizing, also of folders and the page.
     """
 
     def __init__(self, model=DEFAULT_MODEL, size=None, batch=None, precision="auto"):
@@ -65,7 +64,7 @@ class Colorizer:
                 `inference.export`. Keras is imported only for the first two.
             size: side of the square that the network sees, or a list of sides, whose colours are
                 averaged; None: what the network's file says.
-            batch: pictures that the network sees at a time (default 4).
+            batch: pictures at a time (default 4), halved where memory runs out.
             precision: "float32" or "mixed_bfloat16"; "auto": the faster of the two. An .onnx file
                 has float32.
 
@@ -83,27 +82,12 @@ class Colorizer:
         self.sizes = tuple(sizes_of(self._metadata, [size] if isinstance(size, int) else size))
         self.saturation = factor_of(None, self._metadata)
         self.saturations = self._metadata.get("saturations", {})
-        self._engine, self._lock = self._make(self.sizes, batch or 4), threading.Lock()
-        self.side = self._engine.side  # of the largest square that the network sees
-
-    def __repr__(self):
-        names = "".join(f", {name} {factor:g}" for name, factor in self.saturations.items())
-        sizes = " and ".join(map(str, self.sizes))
-        return f"<Colorizer {self.model.name}, size {sizes}, saturation {self.saturation:g}{names}>"
+        self.engine, self._lock = self._make(self.sizes, batch or 4), threading.Lock()
 
     @functools.cached_property
     def _single(self):
         """The engine for one picture, which need not fill up a batch."""
         return self._make(self.sizes, 1)
-
-    @property
-    def batch(self):
-        """Pictures that the network sees at a time; it is halved where memory runs out."""
-        return self._engine.batch
-
-    @batch.setter
-    def batch(self, count):
-        self._engine.batch = count
 
     def settings(self, saturation=None, mirror=None, **others):
         """`Settings`; where saturation or mirror are None, as the network's file says.
@@ -201,7 +185,7 @@ class Colorizer:
     def _prepared(self, view):
         if os.getpid() != self._process:
             raise RuntimeError(FORKED)
-        return Prepared(view, [self._engine.views(pixels) for pixels in view.pictures])
+        return Prepared(view, [self.engine.views(pixels) for pixels in view.pictures])
 
     def infer(self, prepared, settings, engine=None):
         """Second step: the ab of each `Prepared`, float32 (h, w, 2), finite or not."""
@@ -209,12 +193,12 @@ class Colorizer:
             return []
         inputs = [x for one in prepared for x in one.inputs]
         with self._lock:
-            found = (engine or self._engine).ab(inputs, settings.old or settings.mirror)
+            found = (engine or self.engine).ab(inputs, settings.old or settings.mirror)
         parts = [part.mean(axis=0) for part in np.split(found, len(prepared))]
         return [self.hinted(one.view, ab, settings) for one, ab in zip(prepared, parts)]
 
     def hinted(self, view, ab, settings):
-        """The network's ab of a view, with what its hints change; they are added to saturated ab."""
+        """The network's ab of a view; with hints it is saturated, and what they change is added."""
         ab = ab * (settings.force or not view.line_art)
         if not view.hints or not np.isfinite(ab).all():
             return ab
@@ -241,7 +225,7 @@ class Colorizer:
 
     def _colorize(self, pictures, settings, hints):
         pictures = iter(pictures)
-        while group := list(itertools.islice(pictures, self.batch)):
+        while group := list(itertools.islice(pictures, self.engine.batch)):
             pixels = [checked(picture) for picture in group]
             for picture, own, found in zip(group, pixels, self._predict(pixels, settings, hints)):
                 result = self.join(own, *found, settings)

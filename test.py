@@ -6,6 +6,7 @@ Paths -> pictures -> the network, at one fixed size -> its ab, enlarged and join
 own lightness -> files.
 """
 
+import functools
 import os
 import signal
 import sys
@@ -39,7 +40,7 @@ def main(arguments=None):
     except ValueError as error:  # a BadModel is one
         say(str(error), sys.stderr)
         return 2
-    with Report(jobs, options.verbose) as report:
+    with Report(jobs) as report:
         try:
             message = colorize(options, jobs, colorizer, settings, report)
             status = 1 if report.counts["failed"] else 0
@@ -64,23 +65,24 @@ def colorize(options, jobs, colorizer, settings, report):
     made_by = recorded(colorizer, settings, format=options.format, quality=options.quality)
     made_by |= {"smooth": options.smooth} if jobs.films else {}
     made_by |= {"hints": digest(options.hints)} if options.hints else {}
-    record = Record(jobs.folder, made_by, options.overwrite)
-    todo = left_to_do(jobs.pairs, report, options.overwrite, record.is_outdated)
+    record = Record(jobs.folder, made_by)
+    todo = left_to_do(jobs.pairs, report, options.overwrite)
     if skipped := report.counts["skipped"]:
         if other := record.differences():
             made = f"its results were made with other settings ({other})"
             raise Stop(2, f"{printable(jobs.folder)}: {made}; {CHOOSE}")
         if record.stored is None:
             report.note(f"{skipped} results exist, with what settings is not known; {CHOOSE}")
-    fit_batch(options, colorizer, len(todo), report)
+    fit_batch(options, colorizer.engine, len(todo), report)
     if passed := [printable(path) for path, why in jobs.passed_over if why == FILM]:
         others = f" and {len(passed) - 3} more" * (len(passed) > 3)
         report.note(f"{', '.join(passed[:3])}{others}: films, passed over (--films takes them)")
     started, place = time.monotonic(), options.output
-    again = "the same command" + " without --overwrite" * options.overwrite + " goes on from here"
+    again = f"the same command {'begins anew' if options.overwrite else 'goes on from here'}"
     try:
         pictures = [pair for pair in todo if pair[0] not in jobs.films]
-        how = {"begin": record.begin, "quality": options.quality}
+        begin = functools.partial(record.begin, options.overwrite)
+        how = {"begin": begin, "quality": options.quality}
         colorize_all(pictures, colorizer, settings, report, hints=options.hints_of, **how)
         if films := [pair for pair in todo if pair[0] in jobs.films]:
             from inference.film import colorize_films
@@ -110,7 +112,7 @@ def colorize(options, jobs, colorizer, settings, report):
     return f"{report}; {seconds:.1f} s, {rate:.2f} {'files' if jobs.films else 'pictures'}/s{text}"
 
 
-def fit_batch(options, colorizer, count, report):
+def fit_batch(options, engine, count, report):
     """Let the network see as many of `count` pictures at a time as the memory holds."""
     from inference.folder import fitting_batch
     from utils import memory_left
@@ -118,13 +120,13 @@ def fit_batch(options, colorizer, count, report):
     # The batches of a shard have one shape: in another, a GPU may sum in another order.
     batch = options.batch if options.shard else max(1, min(options.batch, count))
     left = memory_left()
-    colorizer.batch = fitting_batch(batch, colorizer.side, left)
-    if not colorizer.batch:
+    fitting = fitting_batch(batch, engine.side, left)
+    if not fitting:
         left = f"{left / 1e6:.0f} MB are left for one picture at a time"
         raise Stop(1, f"{report}; too little memory: {left}")
-    if colorizer.batch < batch:
-        taken = f"{batch} pictures at a time: {colorizer.batch} are taken"
-        report.note(f"too little memory for {taken}")
+    if fitting < batch:
+        report.note(f"too little memory for {batch} pictures at a time: {fitting} are taken")
+    engine.batch = fitting
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ def open_network(path, precision="auto"):
         precision: a Keras dtype policy; "auto": the faster one of this machine.
 
     Returns:
-        (make, metadata): make(sizes, batch) is an Engine whose network sees squares of these
-        sizes; the metadata as `models.file.load` gives it.
+        (make, metadata): make(sizes, batch) is an Engine; the metadata as of `models.file.load`.
 
     Raises:
-        BadModel: see `models.file.load`; or a precision for an .onnx file, which has float32.
+        BadModel: the file cannot be used, or not with this precision.
     """
     if Path(path).suffix.lower() == ".onnx":
         if precision not in ("auto", "float32"):

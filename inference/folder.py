@@ -34,8 +34,8 @@ def fitting_batch(batch, side, left):
     return batch
 
 
-def left_to_do(pairs, report, overwrite, outdated):
-    """The pairs whose result is absent, unreadable or `outdated(path)`, or all with `overwrite`.
+def left_to_do(pairs, report, overwrite):
+    """The pairs whose result is absent or unreadable, or all with `overwrite`.
 
     The others are reported as skipped. What killed processes left half written is removed.
     """
@@ -43,7 +43,7 @@ def left_to_do(pairs, report, overwrite, outdated):
         remove_leftovers(folder)
     todo = []
     for source, target in pairs:
-        if overwrite or not is_readable(target) or outdated(target):
+        if overwrite or not is_readable(target):
             todo.append((source, target))
         else:
             newer = os.path.exists(source) and os.stat(source).st_mtime > os.stat(target).st_mtime
@@ -113,10 +113,10 @@ def colorize_all(todo, colorizer, settings, report, quality=95, begin=lambda: No
             while reading:
                 following = [pool.submit(read, *pair) for pair in next(groups, [])]
                 pictures = [picture for future in reading if (picture := future.result())]
-                batch = colorizer.batch
+                batch = colorizer.engine.batch
                 found = colorizer.infer([prepared for *_, prepared in pictures], settings)
-                if colorizer.batch < batch:
-                    taken = f"{colorizer.batch} pictures at a time, not {batch}"
+                if colorizer.engine.batch < batch:
+                    taken = f"{colorizer.engine.batch} pictures at a time, not {batch}"
                     report.note(f"out of memory: from here on {taken}")
                 for future in writing:
                     future.result()
@@ -136,7 +136,7 @@ def in_groups(todo, colorizer, report):
         size = 0
         with report.failures_of(source):
             size = int(np.prod(picture_size(source)))
-        if group and (len(group) == colorizer.batch or pixels + size > GROUP_PIXELS):
+        if group and (len(group) == colorizer.engine.batch or pixels + size > GROUP_PIXELS):
             yield group
             group, pixels = [], 0
         if size:

@@ -66,10 +66,7 @@ def parse_hints(hints, height, width, area=(slice(None), slice(None))):
 def read_hints(path, pictures, folders, some=False):
     """Read a JSON file of hints, {picture's name, or path relative to a folder: hints}.
 
-    Args:
-        pictures: paths.
-        folders: in which the pictures are, or pictures.
-        some: whether names that are not among the pictures are passed over.
+    some: pass over names that are not among the pictures.
 
     Returns:
         {path of a picture: hints for `parse_hints`}.
@@ -112,13 +109,8 @@ def _ab_of(colour):
 def add_hints(pixels, ab, hints):
     """The ab of a picture with what hints change of it.
 
-    Args:
-        pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
-        ab: float32 (h, w, 2), saturated.
-        hints: of `parse_hints`.
-
-    Returns:
-        float32 of at most SIDE x SIDE, of the aspect of the picture.
+    ab: float32 (h, w, 2), saturated, of any size; the result is at most SIDE x SIDE, of the aspect
+    of the picture.
     """
     lightness = lightness_of(shrink(pixels, SIDE))
     scale = np.divide(lightness.shape, pixels.shape[:2])

@@ -52,7 +52,6 @@ def parse(arguments=None):
     add("--shard", type=share, metavar="I/N", text=text)
     text = "print one JSON object on stdout: counts, and each file's status, note and result"
     add("--json", action="store_true", text=text)
-    add("--verbose", action="store_true", text="also name the files that are passed over")
     text = "also write a contact sheet of inputs and results"
     add("--sheet", type=Path, metavar="FILE", text=text)
 

@@ -13,9 +13,8 @@ from tqdm import tqdm
 from utils import one_line, printable
 
 KINDS = ("done", "skipped", "failed", "passed over")
-# Errors of a disk that takes no more results; not every system knows all of them.
 _NAMES = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ENOTCONN", "ESTALE")
-_DISK = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
+_DISK = {getattr(errno, name, 0) for name in _NAMES}  # of a disk that takes no more results
 
 
 class Report:
@@ -24,8 +23,7 @@ class Report:
     Threads may share it. As a context manager it shows a progress bar, on a terminal only.
     """
 
-    def __init__(self, jobs, verbose=False):
-        """verbose: name what is passed over."""
+    def __init__(self, jobs):
         self.counts, self.files = Counter(), []  # of files: (kind, path, note)
         self.frames = None  # of the film that is in work: (done, number or None)
         self.lock, self.results = threading.Lock(), dict(jobs.pairs)
@@ -33,7 +31,7 @@ class Report:
         for folder, reason in jobs.unreadable:
             self._add("failed", folder, reason)
         for path, reason in jobs.passed_over:
-            self._add("passed over", path, reason, quiet=not verbose)
+            self._add("passed over", path, reason, quiet=True)
 
     def __enter__(self):
         return self

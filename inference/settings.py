@@ -36,23 +36,17 @@ def digest(path):
 
 
 class Record:
-    """The settings of the results in a folder, in a file of that folder.
+    """The settings of the results in a folder, in a file of that folder."""
 
-    While --overwrite replaces results of other settings, those older than the file are outdated.
-    """
-
-    def __init__(self, folder, settings, overwrite=False):
+    def __init__(self, folder, settings):
         """folder: None if OUT is one file, of which nothing is recorded."""
-        self.path, self.settings, self.overwrite = folder and folder / RECORD, settings, overwrite
-        self.lock, self.begun = threading.Lock(), folder is None
-        self._read()
+        self.path, self.settings = folder and folder / RECORD, settings
+        self.lock, self.begun, self.stored = threading.Lock(), folder is None, self._read()
 
     def _read(self):
-        self.stored, self.replacing, self.since = None, False, 0
         with contextlib.suppress(AttributeError, OSError, ValueError, TypeError, LookupError):
-            content = json.loads(self.path.read_text())  # there may be none, or a damaged one
-            self.stored, self.replacing = dict(content["settings"]), bool(content["replacing"])
-            self.since = self.path.stat().st_mtime_ns
+            return dict(json.loads(self.path.read_text())["settings"])
+        return None  # there is none, or a damaged one, or the results are of several settings
 
     def differences(self):
         """In words, how the settings of the existing results differ; "" if not, or if unknown."""
@@ -60,30 +54,23 @@ class Record:
         names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
         return ", ".join(f"{n} {str(old.get(n))[:12]}, now {str(new.get(n))[:12]}" for n in names)
 
-    def is_outdated(self, path):
-        """Whether a result is one of those that an interrupted --overwrite was to replace."""
-        equal = self.replacing and self.stored == self.settings
-        return equal and path.stat().st_mtime_ns < self.since
-
-    def begin(self):
+    def begin(self, overwrite=False):
         """Write the file before the first result; without settings where others' are kept."""
         with self.lock:
             if not self.begun:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # before the reading: another shard writes its record before its results
                 occupied = any(name[0] != "." for name in os.listdir(self.path.parent))
-                self._read()
-                if self.stored != self.settings:
-                    self._write(self.overwrite or not occupied, self.overwrite and occupied)
+                if self._read() != self.settings:
+                    replacing = {"overwriting": True} if occupied else {}
+                    self._write(self.settings | replacing if overwrite or not occupied else None)
             self.begun = True
 
     def end(self):
         """All results that were to be replaced are."""
-        if self.replacing:
-            self._write(True, False)
+        if self.path and self._read() == self.settings | {"overwriting": True}:
+            self._write(self.settings)
 
-    def _write(self, known, replacing):
-        self.replacing = replacing
-        content = {"settings": self.settings if known else None, "replacing": replacing}
+    def _write(self, settings):
         with atomic(self.path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1))
+            temporary.write_text(json.dumps({"settings": settings}, indent=1))
