@@ -102,7 +102,7 @@ def test_one_device_is_one_device():
     with pytest.raises(ValueError, match=r"--devices 0: there are \d"):
         devices.use(0)
     if BACKEND != "jax":
-        with pytest.raises(ValueError, match="only JAX trains in several processes"):
+        with pytest.raises(ValueError, match="only JAX has it"):
             devices.use(None, "localhost:1", (0, 2))
 
 

@@ -80,7 +80,7 @@ def use(count=None, coordinator=None, process=None):
     number, processes = process or (0, 1)
     if coordinator:
         if backend != "jax":
-            raise ValueError("--coordinator: only JAX has it: set KERAS_BACKEND=jax")
+            raise ValueError("--coordinator: only JAX has it: KERAS_BACKEND=jax")
         import jax
 
         jax.config.update("jax_enable_preemption_service", True)
