@@ -19,8 +19,8 @@ import numpy as np
 
 try:
     from data.as_published import colorize_as_published, luma_as_published, repeated
-    from inference.engine import open_network
     from inference.hints import add_hints
+    from inference.networks import open_network
     from inference.options import DEFAULT_MODEL
     from inference.scan import NetworkView, enlarge, join, network_view
     from inference.settings import Settings

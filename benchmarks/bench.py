@@ -27,7 +27,7 @@ import configs
 from benchmarks import authors
 from data import preprocess
 from data.batches import DRAWS, Batches, Order
-from inference.options import DEFAULT_MODEL
+from inference.options import KERAS_MODEL
 from inference.view import Predictor, native_precision
 from models import aciids2020
 from models import file as model_file
@@ -174,7 +174,7 @@ def main(arguments=None):
     text = f"{', '.join(ROWS)} (default: all)"
     parser.add_argument("rows", nargs="*", metavar="ROW", choices=[[], *ROWS], help=text)
     text = "network of test.py's rows (default: the bundled one)"
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help=text)
+    parser.add_argument("--model", type=Path, default=KERAS_MODEL, help=text)
     text = "few pictures, one round: to see whether it runs"
     parser.add_argument("--quick", action="store_true", help=text)
     args = parser.parse_args(arguments)

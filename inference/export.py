@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.options import DEFAULT_MODEL
+from inference.options import KERAS_MODEL
 from models.properties import EXPORTED_KEYS, BadModel, mirror_of, size_step, sizes_of
 from utils import atomic, import_keras_quietly
 
@@ -132,7 +132,7 @@ def _compare(function, session, output):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     text = "the network (default: the bundled one)"
-    parser.add_argument("model", type=Path, nargs="?", default=DEFAULT_MODEL, help=text)
+    parser.add_argument("model", type=Path, nargs="?", default=KERAS_MODEL, help=text)
     parser.add_argument("file", type=Path, help="the ONNX file to write")
     parser.add_argument("--bare", action="store_true", help="the network alone: L in, ab out")
     args = parser.parse_args(arguments)

@@ -7,7 +7,9 @@ from inference.jobs import FILM, BadPath, asked_format, find_jobs
 from pictures.writer import FORMATS
 from utils import number, printable, share
 
-DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "pretrained" / "colorizer.keras"
+PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
+DEFAULT_MODEL = PRETRAINED / "colorizer.onnx"  # needs no Keras; exported from KERAS_MODEL
+KERAS_MODEL, PAPER_MODEL = PRETRAINED / "colorizer.keras", PRETRAINED / "aciids2020.keras"
 LOSSLESS = "lossless"
 AS_PUBLISHED = {"size": [256], "saturation": 1.0, "gamut": "clip", "mirror": False}
 
@@ -114,6 +116,10 @@ def _check(options, default):
             if getattr(options, name) != default(name):
                 raise BadPath(reason.format(f"--{name.replace('_', '-')}"))
 
+    if options.model == DEFAULT_MODEL and options.as_published:
+        options.model = PAPER_MODEL
+    if options.model == DEFAULT_MODEL and options.precision != "auto":
+        options.model = KERAS_MODEL
     if not options.model.is_file():
         raise BadPath(f"{printable(options.model)}: no such network; --model takes a best.keras")
     if options.as_published:

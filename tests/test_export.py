@@ -6,7 +6,7 @@ import pytest
 from skimage import data
 
 from data.preprocess import colorize, lightness_of, network_inputs, resize
-from inference.engine import open_network
+from inference.networks import open_network
 from inference.view import Predictor
 from models import NETWORKS
 from models import file as model_file
