@@ -3,7 +3,7 @@
     python evaluate.py --data DIR [--model FILE ...] --out DIR [--paired]
 
 Photographs -> the ab that each method predicts -> joined to their own lightness -> metrics of every
-picture -> means with intervals, as tables, as files, as a page to look at.
+picture -> means with intervals: report.md, summary.json and metrics.csv.
 """
 
 import argparse
@@ -12,8 +12,6 @@ from pathlib import Path
 
 from evaluation import Refused, check_folders, refusals
 from utils import import_keras_quietly, number
-
-EXAMPLE = "example: evaluate.py --data PHOTOGRAPHS --model runs/tuned/best.keras --out measured"
 
 
 def main(arguments=None):
@@ -37,38 +35,42 @@ def main(arguments=None):
 
 def parse(arguments=None):
     """The options. Raises Refused where they do not go together."""
-    description = __doc__.partition("\n")[0]
     parser = argparse.ArgumentParser(
-        prog="evaluate.py", description=description, epilog=EXAMPLE, allow_abbrev=False
+        prog="evaluate.py",
+        description=__doc__.partition("\n")[0],
+        epilog="example: evaluate.py --data PHOTOGRAPHS --model runs/tuned/best.keras --out measured",
+        allow_abbrev=False,
     )
-    add = parser.add_argument_group("what is measured").add_argument
-    folders = {"type": Path, "nargs": "+"}
-    add("--data", **folders, help="folders of photographs, searched recursively")
-    text = "networks: best.keras of runs of train.py"
-    add("--model", **folders, action="extend", default=[], help=text)
-    text = "films with colours, measured in place of photographs: flicker and distance"
-    add("--film", **folders, help=text)
-    add("--out", type=Path, help="folder of the results, made if absent")
-    text = "side of the squashed pictures (default 256); networks see them as test.py shows them"
-    add("--size", type=number(int, 8, 4096), default=256, help=text)
-    text = "at most so many files; 0: all"
-    add("--limit", type=number(int, 0, 10**9), default=0, help=text)
-    text = "of the choice, the faults and the intervals"
-    add("--seed", type=number(int, 0, 2**32 - 1), default=0, help=text)
-    text = "photographs that say which colours are common: the training set (default: --data)"
-    add("--prior-data", **folders, default=[], help=text)
 
-    add = parser.add_argument_group("further rows and tables").add_argument
+    def group(title):
+        add_argument = parser.add_argument_group(title).add_argument
+        return lambda name, text, **how: add_argument(name, help=text, **how)
+
+    add, paths = group("what is measured"), {"type": Path, "nargs": "+", "default": []}
+    add("--data", "folders of photographs, searched recursively", **paths)
+    add("--model", "networks: best.keras of runs of train.py", action="extend", **paths)
+    add("--film", "films with colours, in place of photographs: flicker and distance", **paths)
+    add("--out", "folder of the results, made if absent", type=Path)
+    text = "side of the squashed pictures (default 256); networks see them as test.py shows them"
+    add("--size", text, type=number(int, 8, 4096), default=256)
+    add("--limit", "at most so many files; 0: all", type=number(int, 0, 10**9), default=0)
+    text = "of the choice, the faults and the intervals"
+    add("--seed", text, type=number(int, 0, 2**32 - 1), default=0)
+    text = "photographs whose mean ab is a row: the training set (default: --data)"
+    add("--prior-data", text, **paths)
+
+    add = group("further rows and tables")
     text = "factors on ab of networks and ceiling when they colour (default 1); a row for each"
-    add("--saturation", type=number(float, 0, 10), nargs="+", default=[1.0], help=text)
+    add("--saturation", text, type=number(float, 0, 10), nargs="+", default=[1.0])
     text = "also each network with this branch, such as EDN, replaced by its mean over the pictures"
-    add("--ablate", nargs="+", default=[], metavar="BRANCH", help=text)
-    add("--paired", action="store_true", help="compare every two networks picture by picture")
-    add("--groups", action="store_true", help="the means also by the top folder of a picture")
+    add("--ablate", text, nargs="+", default=[], metavar="BRANCH")
+    text = "compare every two networks, and each with gray, picture by picture"
+    add("--paired", text, action="store_true")
+    add("--groups", "the means also by the top folder of a picture", action="store_true")
     text = "also measure each network on L with faults (data/degrade.py)"
-    add("--degraded", action="store_true", help=text)
+    add("--degraded", text, action="store_true")
     text = "also how far a plain border around a picture moves each network's ab"
-    add("--borders", action="store_true", help=text)
+    add("--borders", text, action="store_true")
 
     args = parser.parse_args(arguments)
     args.saturation = list(dict.fromkeys(args.saturation))

@@ -3,9 +3,9 @@
     python figures.py NAME --runs RUNS --out DIR [--data DIR]
     python figures.py NAME --model LABEL=FILE ... --out DIR [--data DIR]
 
-NAME is saturation, edges, results, comparison or ink. Photographs -> what each column makes of them
--> NAME.png shows some, drawn by --seed and never by their result; NAME.json holds the means over
-all with 95 % bootstrap intervals, NAME.csv the metrics of every picture.
+NAME is saturation, edges, results or comparison. NAME.png shows some pictures, drawn by --seed
+and never by their result; NAME.json holds the means over all with 95 % intervals, NAME.csv the
+metrics of every picture.
 """
 
 import argparse
@@ -23,9 +23,8 @@ USED = {  # figure: {label: run of `make figures-train`}
         "Zhang et al. 2016": "zhang2016",
         "this network": "t1.8",
     },
-    "ink": {"colorized": "t1.8"},
 }
-TAKEN = ("gray", "photograph", "painting")  # labels of columns that are no networks
+TAKEN = ("gray", "photograph")  # labels of columns that are no networks
 
 
 def main(arguments=None):
@@ -39,19 +38,14 @@ def main(arguments=None):
 
 def parse(arguments=None):
     """(options, the networks' files {label: path}). Raises Refused where they are wrong."""
-    example = "figures.py results --model colorized=runs/tuned/best.keras --data DIR --out pages"
     parser = argparse.ArgumentParser(
-        prog="figures.py",
-        description=__doc__.partition("\n")[0],
-        epilog=f"example: {example}",
-        allow_abbrev=False,
+        prog="figures.py", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
     add = parser.add_argument
     add("figure", metavar="NAME", choices=list(USED), help=", ".join(USED))
-    text = "photographs (ink: or one picture); default: scikit-image's, or a drawn landscape"
-    add("--data", type=Path, help=text)
-    source = parser.add_mutually_exclusive_group()
+    add("--data", type=Path, help="folder of photographs (default: scikit-image's)")
     options = {"nargs": "+", "action": "extend", "default": [], "metavar": "LABEL=FILE"}
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--model", help="networks", **options)
     text = "folder that `make figures-train` filled, instead of --model"
     source.add_argument("--runs", type=Path, help=text)
@@ -73,8 +67,7 @@ def parse(arguments=None):
         files = {label: args.runs / run / "best.keras" for label, run in runs}
     if not files and args.figure != "saturation":
         raise Refused(f"{args.figure} needs networks: --runs DIR or --model LABEL=FILE")
-    is_picture = args.figure == "ink" and args.data and args.data.is_file()
-    check_folders([args.data] if args.data and not is_picture else [], args.out)
+    check_folders([args.data] if args.data else [], args.out)
     return args, files
 
 

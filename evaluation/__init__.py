@@ -8,7 +8,11 @@ from utils import printable
 
 
 class Refused(Exception):
-    """What cannot be measured: a message of one line, and the exit status if it is not 2."""
+    """What cannot be measured: a message of one line, and the exit status."""
+
+    def __init__(self, message, status=2):
+        super().__init__(message)
+        self.status = status
 
 
 @contextlib.contextmanager
@@ -16,10 +20,8 @@ def refusals(program):
     """Run a script. Errors that a user can mend end it: status 2 for wrong input, else 1."""
     try:
         yield
-    except Refused as error:
-        message, status = (*error.args, 2)[:2]
-    except BadModel as error:
-        message, status = error, 2
+    except (Refused, BadModel) as error:
+        message, status = error, getattr(error, "status", 2)
     except ModuleNotFoundError as error:
         advice = f"run `make setup`, then .venv/bin/python {program}"
         message, status = f"{error.name} is not installed: {advice}", 2

@@ -1,14 +1,13 @@
 """From photographs to the metrics of every picture: each method's ab, joined to its lightness.
 
 There are two protocols: the pictures squashed to one size, at which the paper measures, and at
-their own size. Both get the ab that was predicted for the squashed picture, and none is compressed
-as JPEG in between.
+their own size. Both get the ab that was predicted for the squashed picture.
 """
 
 import csv
+import itertools
 import sys
-from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -26,7 +25,7 @@ PROTOCOLS = ("squashed", "own")
 
 
 def scan(folders, limit, seed):
-    """(manifest, colour photographs) of some folders, at most `limit` of their pictures."""
+    """(manifest, files of the colour photographs) of folders, at most `limit` of their pictures."""
     try:
         rows = manifest.scan_dataset(folders, share=0, seed=seed, limit=limit)
     except ValueError as error:
@@ -37,8 +36,7 @@ def scan(folders, limit, seed):
     return rows, files
 
 
-@dataclass(frozen=True)
-class Photograph:
+class Photograph(NamedTuple):
     """Its place among the files, its pixels squashed and at their own size, uint8 (H, W, 3)."""
 
     index: int
@@ -71,40 +69,33 @@ def read_batches(files, size):
         raise Refused("none of the pictures can be read", 1)
 
 
-def common_colors(files, size):
-    """The mean ab of photographs, float32 (2,), and how common each colour is (`metrics.prior`)."""
-    counts, total = 0, 0
-    batches = Batches(files, size, BATCH)
-    for i in tqdm(range(len(batches)), "common colours", disable=None, leave=False):
+def mean_ab(files, size):
+    """The mean over photographs, float32 (2,), Lab units."""
+    batches, found = Batches(files, size, BATCH), []
+    for i in tqdm(range(len(batches)), "mean ab", disable=None, leave=False):
         ab = color.lab_from_srgb(to_float(batches[i][0]))[..., 1:]
-        counts = counts + metrics.ab_counts(ab)
-        total = total + ab.sum(axis=(0, 1, 2), dtype=np.float64)
-    return (total / counts.sum()).astype(np.float32), metrics.prior(counts)
+        found += list(ab.mean(axis=(1, 2), dtype=np.float64))
+    return np.mean(found, axis=0).astype(np.float32)
 
 
-def measure(photographs, methods, prior, protocols=PROTOCOLS):
+def measure(photographs, methods, protocols=PROTOCOLS):
     """A dict of metrics for every photograph of a batch, protocol and method, in this order."""
     targets, predicted = predict(methods, np.stack([own.squashed for own in photographs]))
-    job = partial(_measure_one, methods=methods, prior=prior, protocols=protocols)
-    of_each = [
-        ({t: k[i] for t, k in targets.items()}, [ab if ab is None else ab[i] for ab in predicted])
-        for i in range(len(photographs))
-    ]
-    return [row for part in POOL.map(job, photographs, *zip(*of_each)) for row in part]
 
+    def rows_of(i, photograph):
+        rows = []
+        for protocol in protocols:
+            reference = Reference(getattr(photograph, protocol))
+            for method, found in zip(methods, predicted):
+                ab = None if found is None else found[i]
+                row = {"picture": photograph.path, "protocol": protocol, "method": method.name}
+                row |= reference.metrics(ab, method.factor)
+                if protocol == "squashed":
+                    row |= compare_ab(reference.ab if ab is None else ab, targets[method.target][i])
+                rows.append(row)
+        return rows
 
-def _measure_one(photograph, targets, predicted, methods, prior, protocols):
-    """The rows of one Photograph: its targets {Target: K (S, S, 2)}, the methods' ab (h, w, 2)."""
-    rows = []
-    for protocol in protocols:
-        reference = Reference(getattr(photograph, protocol), prior)
-        for method, ab in zip(methods, predicted):
-            row = {"picture": photograph.path, "protocol": protocol, "method": method.name}
-            row |= reference.metrics(ab, method.factor)
-            if protocol == "squashed":
-                row |= compare_ab(reference.ab if ab is None else ab, targets[method.target])
-            rows.append(row)
-    return rows
+    return list(itertools.chain.from_iterable(POOL.map(rows_of, *zip(*enumerate(photographs)))))
 
 
 def compare_ab(ab, target):
@@ -125,56 +116,44 @@ def compare_ab(ab, target):
 class Reference:
     """A photograph, and what all comparisons with it share."""
 
-    def __init__(self, rgb, prior):
+    def __init__(self, rgb):
         self.rgb, self.lab = rgb, color.lab_from_srgb(to_float(rgb))
         self.lightness, self.ab = np.ascontiguousarray(self.lab[..., 0]), self.lab[..., 1:]
-        self.rarity = metrics.rarity(self.ab, prior)
-        self.cf, self.cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
-        self.gray_psnr = metrics.psnr(colorize(rgb, np.zeros((1, 1, 2), np.float32)), rgb)
+        self.cf = metrics.colorfulness(rgb)
 
-    def metrics(self, ab, factor):
+    def metrics(self, ab, factor=1):
         """Metrics of ab (h, w, 2), of any size, joined to the photograph's lightness.
 
         None: of the photograph itself. A picture smaller than the window of SSIM has none.
         """
-        if ab is not None and not np.isfinite(ab).all():
-            return dict.fromkeys(self.metrics(None, 1), float("nan"))
-        rgb, planes = self.rgb, np.moveaxis(self.ab, -1, 0)
+        rgb, predicted = self.rgb, self.ab
         if ab is not None:
+            if not np.isfinite(ab).all():
+                return dict.fromkeys(self.metrics(None), float("nan"))
             ab = ab * np.float32(factor)
-            planes, rgb = enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2]), colorize(rgb, ab)
-        lab, predicted = color.lab_from_srgb(to_float(rgb)), np.dstack(planes)
-        cf, cf_abs = metrics.colorfulness(rgb), metrics.colorfulness(rgb, absolute=True)
-        psnr = metrics.psnr(rgb, self.rgb)
-        small = min(rgb.shape[:2]) < metrics.WINDOW
-        return {
-            "psnr": psnr,
-            "psnr_gain": 0.0 if psnr == self.gray_psnr else psnr - self.gray_psnr,
-            **({} if small else {"ssim": metrics.ssim(rgb, self.rgb)}),
+            rgb = colorize(self.rgb, ab)
+            predicted = np.dstack(enlarged(ab, slice(0, len(rgb)), *rgb.shape[:2]))
+        lab = color.lab_from_srgb(to_float(rgb))
+        cf = metrics.colorfulness(rgb)
+        found = {
+            "psnr": metrics.psnr(rgb, self.rgb),
             "ciede2000": float(metrics.ciede2000(lab, self.lab).mean(dtype=np.float64)),
             "auc": metrics.auc(lab[..., 1:], self.ab),
-            "auc_rebalanced": metrics.auc(lab[..., 1:], self.ab, self.rarity),
-            "rarity": float(self.rarity.mean()),
             **metrics.powers(predicted, self.ab),
             "bleed": metrics.bleed(predicted, self.ab, self.lightness),
             "saturation": metrics.saturation(rgb),
             "cf": cf,
             "cf_difference": cf - self.cf,
-            "cf_abs": cf_abs,
-            "cf_abs_difference": cf_abs - self.cf_abs,
-            "out_of_gamut": metrics.out_of_gamut(self.lightness, *map(np.array, planes)),
         }
+        if min(rgb.shape[:2]) >= metrics.WINDOW:
+            found["ssim"] = metrics.ssim(rgb, self.rgb)
+        return found
 
 
 def write_rows(path, rows):
     """The metrics of every picture as CSV; a cell is empty where a row lacks the column."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with atomic(path) as temporary, open_text(temporary, "w") as file:
+    with atomic(path) as temporary, open(temporary, "w", newline="", **manifest.ENCODING) as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def open_text(path, mode="r"):
-    """A CSV or HTML file in UTF-8 on every system; names that are not UTF-8 keep their bytes."""
-    return open(path, mode, newline="", **manifest.ENCODING)

@@ -20,7 +20,7 @@ BATCH = 8  # pictures that a method is given at a time, at most
 
 @dataclass(frozen=True)
 class Target:
-    """What a network was trained towards, see `data.preprocess.target`."""
+    """What a network was trained towards, see `preprocess.target`."""
 
     saturation: float = configs.Config.saturation
     clip: bool = configs.Config.clip_saturation
@@ -43,7 +43,7 @@ class Network:
 
     @cached_property
     def predictor(self):
-        """Pictures -> ab at the sizes, and with the mirror images, that the file names."""
+        """At the sizes, and with the mirror images, that the file names."""
         mirror = mirror_of(self.metadata)
         return Predictor(self.model, sizes_of(self.metadata), BATCH, mirror=mirror)
 
@@ -59,6 +59,10 @@ class Network:
         while training:
             seen, training = seen + training.get("pictures", 0), training.get("before")
         return seen or None
+
+    def ab(self, rgb):
+        """Of uint8 pictures (N, S, S, 3): float32 (N, h, w, 2), Lab units."""
+        return self.predictor.ab([self.predictor.views(picture) for picture in rgb])
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,6 @@ def ablated(network, branch, pictures):
     """A network whose branch gives every picture and place its mean over the pictures.
 
     Args:
-        network: the Network.
         branch: a key of its module's BRANCHES.
         pictures: batches of uint8 pictures (N, S, S, 3).
 
@@ -117,18 +120,14 @@ def ceiling(target, name="ceiling"):
 
 def trained(name, network):
     """A network as a method."""
-
-    def ab(rgb, targets):
-        return network.predictor.ab([network.predictor.views(picture) for picture in rgb])
-
-    return Method(name, ab, network.target)
+    return Method(name, lambda rgb, targets: network.ab(rgb), network.target)
 
 
 def at_each(factors, method):
     """A method once for each factor on its ab, which its name holds if there are several."""
-    several = len(factors) > 1
-    names = [f"{method.name}, x {factor:g}" if several else method.name for factor in factors]
-    return [replace(method, name=name, factor=factor) for name, factor in zip(names, factors)]
+    if len(factors) == 1:
+        return [replace(method, factor=factors[0])]
+    return [replace(method, name=f"{method.name}, x {x:g}", factor=x) for x in factors]
 
 
 def predict(methods, rgb):

@@ -1,7 +1,7 @@
-"""What is measured on one picture. Pure NumPy and OpenCV functions of arrays, one value each.
+"""What is measured on one picture: pure functions of arrays, one value each.
 
 rgb is uint8 sRGB (H, W, 3); lab is CIELab (..., 3), L in 0..100; ab is (..., 2) in Lab units;
-`reference` is the photograph's.
+`reference` is the photograph's. docs/evaluation.md says what each is good for.
 """
 
 import cv2
@@ -9,13 +9,9 @@ import numpy as np
 from skimage.color import deltaE_ciede2000
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from data import color
-
 AB_SCALE = 128.0  # the network's tanh, and so the paper's loss, is in units of ab / 128
 WINDOW = 11  # side of SSIM's Gaussian window, px
 LARGEST_ERROR = 150  # where Zhang's curve ends, Lab units
-REACH, CELL = 115, 10  # the ab plane that is counted and its cells, Lab units
-SMOOTHING = 5.0  # sigma of the Gaussian over the counts, Lab units
 CHUNK = 2**14  # pixels whose temporaries stay in the processor's cache
 EDGE = 3.0  # a luminance edge: L per px
 STILL = 1e-4  # a mean change of ab per px that is but rounding, Lab units
@@ -53,25 +49,22 @@ def psnr(rgb, reference):
 def ssim(rgb, reference):
     """Structural similarity (Wang et al. 2004), at most 1: the mean over R, G, B.
 
-    Gaussian window of 11 x 11 px, sigma 1.5; K1 = 0.01, K2 = 0.03. Only places whose window lies
-    inside the picture count; ValueError where there are none.
+    Gaussian window of 11 x 11 px, sigma 1.5. ValueError where the picture is smaller than it.
     """
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(structural_similarity(rgb, reference, channel_axis=2, **window))
 
 
-def colorfulness(rgb, absolute=False):
+def colorfulness(rgb):
     """CF of Hasler and Suesstrunk (2003), in sRGB codes: 0 is gray, photographs have about 40.
 
     With rg = R - G and yb = (R + G) / 2 - B: sqrt(var rg + var yb) + 0.3 sqrt((mean rg)^2 + (mean
-    yb)^2). `absolute` takes |rg| and |yb|, as some published code does: CF_abs.
+    yb)^2).
     """
     red, green, blue = (rgb[..., i].astype(np.float32) for i in range(3))
-    opponents = [red - green, (red + green) / 2 - blue]
-    if absolute:
-        opponents = [np.abs(x) for x in opponents]
-    variance = sum(x.var(dtype=np.float64) for x in opponents)
-    return float(np.sqrt(variance) + 0.3 * np.hypot(*(x.mean(dtype=np.float64) for x in opponents)))
+    opponents = np.stack([red - green, (red + green) / 2 - blue]).astype(np.float64)
+    variances, means = opponents.var(axis=(1, 2)), opponents.mean(axis=(1, 2))
+    return float(np.sqrt(variances.sum()) + 0.3 * np.hypot(*means))
 
 
 def saturation(rgb):
@@ -79,45 +72,16 @@ def saturation(rgb):
     return float(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)[..., 1].mean() / 255)
 
 
-def auc(ab, reference, weights=None):
+def auc(ab, reference):
     """Area under the curve of Zhang et al. (2016), section 3.1, in %: 100 is exact.
 
     With e = ||ab - reference|| in Lab units and C(t) the share of pixels with e <= t: 100 / 150
-    times the integral of C over t = 0..150 by the trapezoidal rule at whole t. `weights` of the
-    pixels, (H, W): `rarity` gives the rebalanced variant.
+    times the integral of C over t = 0..150 by the trapezoidal rule at whole t.
     """
     error = np.ceil(np.sqrt(np.square(ab - reference).sum(axis=-1))).astype(np.int64)
-    weights = None if weights is None else weights.ravel()
-    counts = np.bincount(np.minimum(error, LARGEST_ERROR + 1).ravel(), weights, LARGEST_ERROR + 2)
-    reached = np.cumsum(counts)
-    return float(100 * np.trapezoid(reached[:-1] / reached[-1]) / LARGEST_ERROR)
-
-
-def ab_counts(ab):
-    """How many pixels fall into each unit square of the ab plane: (230, 230), a by rows."""
-    place = np.clip(ab + REACH, 0, 2 * REACH - 1).astype(np.int64)
-    places = (place[..., 0] * 2 * REACH + place[..., 1]).ravel()
-    return np.bincount(places, minlength=(2 * REACH) ** 2).reshape(-1, 2 * REACH)
-
-
-def prior(counts):
-    """How common colours are: (23, 23), the share of the pixels in each cell of the ab plane.
-
-    Cells have a side of 10 and are centred on tens. `ab_counts`, summed over pictures, are smoothed
-    by a Gaussian of sigma 5 (Zhang et al. 2016, section 2.2). Every cell holds one pixel at least,
-    so that a colour never seen has a finite weight.
-    """
-    counts = counts.astype(np.float64)
-    smooth = cv2.GaussianBlur(counts, (0, 0), SMOOTHING, borderType=cv2.BORDER_CONSTANT)
-    side = 2 * REACH // CELL
-    cells = np.maximum(smooth.reshape(side, CELL, side, CELL).sum(axis=(1, 3)), 1)
-    return cells / cells.sum()
-
-
-def rarity(reference, prior):
-    """1 / p of each pixel's cell, (H, W): Zhang et al. (2016), equation 4 with lambda = 0."""
-    row, column = np.moveaxis(((reference + REACH) / CELL).astype(np.int64), -1, 0)
-    return 1 / prior[row, column]
+    counts = np.bincount(error.ravel(), minlength=LARGEST_ERROR + 1)
+    shares = np.cumsum(counts)[: LARGEST_ERROR + 1] / error.size
+    return float(100 * np.trapezoid(shares) / LARGEST_ERROR)
 
 
 def ciede2000(lab, reference):
@@ -128,28 +92,16 @@ def ciede2000(lab, reference):
     return np.concatenate(found).reshape(lab.shape[:-1])
 
 
-def out_of_gamut(lightness, a, b):
-    """Share of pixels, 0..1, whose colour sRGB cannot show: float32 planes L, a, b (H, W).
-
-    A channel leaves 0..1 by more than half an 8-bit code, so that no colour of an 8-bit picture
-    counts.
-    """
-    low, high = color.linear_from_srgb(np.array([-0.5, 255.5]) / 255)
-    linear = color.linear_from_lab(lightness, a, b)
-    return float(((linear < low) | (linear > high)).any(axis=-1).mean())
-
-
 def bleed(ab, reference, lightness):
     """How much more of the change of ab lies off the edges of L than the photograph's; points of %.
 
     100 * (off(ab) - off(reference)), -100..100, off(x) = sum of |grad x| away from edges / sum of
     |grad x| everywhere, with |grad x| = sqrt(|grad a|^2 + |grad b|^2) of Gaussian derivatives,
     sigma 1 px. Edges are where |grad L| >= 3 per px, and 1 px around. 0 where either side has the
-    same ab everywhere. docs/metrics.md says what it sees and what it does not.
+    same ab everywhere.
 
     Args:
-        ab, reference: float32 (H, W, 2), of the result before it is fitted into sRGB and rounded,
-            and of the photograph.
+        ab, reference: float32 (H, W, 2), ab of the result before it is fitted into sRGB.
         lightness: float32 (H, W), L of both.
     """
     edges = (np.sqrt(_gradient_power(lightness)) >= EDGE).astype(np.uint8)

@@ -3,6 +3,8 @@
 The network is measured at saturation 1, and compared with what belongs to the clean pictures.
 """
 
+import itertools
+
 import cv2
 import keras
 import numpy as np
@@ -12,18 +14,20 @@ from data.preprocess import enlarged, lightness_of, resize
 from evaluation.measure import compare_ab
 
 BORDERS = {  # name: its sRGB code, its width as a share of the picture's longer side
-    f"{tone}, {share:.0%}": (code, share)
-    for tone, code in (("white", 255), ("black", 0))
-    for share in (0.01, 0.04)
+    "white, 1%": (255, 0.01),
+    "white, 4%": (255, 0.04),
+    "black, 1%": (0, 0.01),
+    "black, 4%": (0, 0.04),
 }
 
 
 def degraded_rows(photographs, networks, seed):
     """Of every Photograph and network {name: Network}: errors of ab with faults in L.
 
+    The faults depend on the seed and on the picture's place among the files alone.
+
     Returns:
-        rows {"picture", "method", errors by `compare_ab`, "clean_ab_mse" (without faults)}. The
-        faults depend on the seed and on the picture's place among the files alone.
+        rows {"picture", "protocol", "method", errors by `compare_ab`, "clean_ab_mse" (without)}.
     """
     squashed = np.stack([photograph.squashed for photograph in photographs])
     clean = lightness_of(squashed)[..., None]
@@ -33,16 +37,18 @@ def degraded_rows(photographs, networks, seed):
     tensors = map(keras.ops.convert_to_tensor, (clean, draws, noise))
     lightness, rows = keras.ops.convert_to_numpy(degrade(*tensors))[..., 0], []
     for name, network in networks.items():
-        predictor = network.predictor
         faulty = [
-            {view: resize(x, side, side)[..., None] for view, side in predictor.sides.items()}
+            {
+                view: resize(x, side, side)[..., None]
+                for view, side in network.predictor.sides.items()
+            }
             for x in lightness
         ]
-        clean = [predictor.views(picture) for picture in squashed]
-        found = predictor.ab(faulty), predictor.ab(clean), network.target.ab(squashed)
+        found = network.predictor.ab(faulty), network.ab(squashed), network.target.ab(squashed)
         for photograph, ab, clean_ab, target in zip(photographs, *found):
-            row = {"picture": photograph.path, "method": name} | compare_ab(ab, target)
-            rows.append(row | {"clean_ab_mse": compare_ab(clean_ab, target)["ab_mse"]})
+            row = {"picture": photograph.path, "protocol": "degraded", "method": name}
+            row["clean_ab_mse"] = compare_ab(clean_ab, target)["ab_mse"]
+            rows.append(row | compare_ab(ab, target))
     return rows
 
 
@@ -50,10 +56,10 @@ def bordered_rows(photographs, networks):
     """How far borders around a picture move ab within it, on average, Lab units.
 
     Returns:
-        rows {"picture", "method" (network, border), "ab_shift"}.
+        rows {"picture", "protocol", "method" (network, border), "ab_shift"}.
     """
     rows = []
-    for photograph in photographs:
+    for photograph, (name, network) in itertools.product(photographs, networks.items()):
         rgb = photograph.own
         height, width = rgb.shape[:2]
         widths = [max(1, round(share * max(height, width))) for _, share in BORDERS.values()]
@@ -61,13 +67,12 @@ def bordered_rows(photographs, networks):
             cv2.copyMakeBorder(rgb, n, n, n, n, cv2.BORDER_CONSTANT, value=[code] * 3)
             for n, (code, _) in zip(widths, BORDERS.values())
         ]
-        for name, network in networks.items():
-            views = map(network.predictor.views, (rgb, *framed))
-            clean, *found = network.predictor.ab(list(views))
-            clean = enlarged(clean, slice(0, height), height, width)
-            for border, n, ab in zip(BORDERS, widths, found):
-                planes = enlarged(ab, slice(n, n + height), height + 2 * n, width + 2 * n)
-                shift = np.hypot(*(x[:, n : n + width] - own for x, own in zip(planes, clean)))
-                row = {"picture": photograph.path, "method": f"{name}, {border}"}
-                rows.append(row | {"ab_shift": float(shift.mean(dtype=np.float64))})
+        clean, *found = network.ab([rgb, *framed])
+        clean = enlarged(clean, slice(0, height), height, width)
+        for border, n, ab in zip(BORDERS, widths, found):
+            planes = enlarged(ab, slice(n, n + height), height + 2 * n, width + 2 * n)
+            shift = np.hypot(*(x[:, n : n + width] - own for x, own in zip(planes, clean)))
+            row = {"picture": photograph.path, "protocol": "borders"}
+            row |= {"method": f"{name}, {border}", "ab_shift": float(shift.mean(dtype=np.float64))}
+            rows.append(row)
     return rows

@@ -1,20 +1,20 @@
 """What evaluate.py does: networks and photographs -> rows of every picture -> tables, files."""
 
-import json
 import os
 from itertools import combinations, product
+from operator import itemgetter
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from data import manifest
 from data.batches import Batches
-from evaluation import measure, methods, robustness, statistics, webpage
+from data.preprocess import colorize
+from evaluation import measure, methods, robustness, statistics
 from utils import atomic, printable
 
-PRIOR_PICTURES = 2000  # of --prior-data, chosen by --seed: enough for a mean and 23 x 23 shares
-COLUMNS = (  # of the tables on the screen
-    *("relative_mse", "r", "degraded_over_clean", "ab_shift", "psnr", "psnr_gain", "ssim"),
-    *("ciede2000", "auc", "auc_rebalanced", "bleed", "cf", "delta_cf", "out_of_gamut"),
-)
+PRIOR_PICTURES = 2000  # of --prior-data, chosen by --seed: enough for a mean
 
 
 def run(args):
@@ -26,7 +26,7 @@ def run(args):
     common = files
     if args.prior_data:
         common = measure.scan(args.prior_data, PRIOR_PICTURES, args.seed)[1]
-    mean, prior = measure.common_colors(common, args.size)
+    mean = measure.mean_ab(common, args.size)
     network_of = {
         method: network
         for name, network in networks.items()
@@ -34,72 +34,61 @@ def run(args):
     }
     measured = [*references(networks, mean, args.saturation), *network_of]
 
-    rows, faulty, bordered = [], [], []
+    rows = []
     for photographs in measure.read_batches(files, args.size):
-        rows += measure.measure(photographs, measured, prior)
+        rows += measure.measure(photographs, measured)
         if args.degraded:
-            faulty += robustness.degraded_rows(photographs, networks, args.seed)
+            rows += robustness.degraded_rows(photographs, networks, args.seed)
         if args.borders:
-            bordered += robustness.bordered_rows(photographs, networks)
+            rows += robustness.bordered_rows(photographs, networks)
     places = {os.path.join(row["folder"], row["path"]): row for row in scanned}
-    for row in [*rows, *faulty, *bordered]:
+    for row in rows:
         place = places[row["picture"]]
         row |= {"folder": place["folder"], "picture": Path(place["path"]).as_posix()}
-        if args.groups:
-            top, below, _ = row["picture"].partition("/")
-            row["group"] = top if below else Path(row["folder"]).resolve().name
+    rows_of = by_table(rows)
 
-    by_protocol = nested(rows, "protocol", "method")
-    photographs = by_protocol["own"]["photograph"]
+    tables = summarise(rows_of, args.seed)
+    if args.groups:
+        grouped = [row | {"protocol": f"{group_of(row)}, {row['protocol']}"} for row in rows]
+        tables |= dict(sorted(summarise(by_table(grouped), args.seed).items()))
+    if args.paired:
+        pairs = [(a.name, b.name) for a, b in combinations(network_of, 2) if a.factor == b.factor]
+        pairs += [("all-gray", method.name) for method in network_of]
+        for protocol in measure.PROTOCOLS:
+            own = rows_of[protocol]
+            tables[f"picture by picture, {protocol}"] = {
+                f"{b} minus {a}": statistics.compare(own[a], own[b], args.seed) for a, b in pairs
+            }
+    photographs = rows_of["own"]["photograph"]
     result = {
-        **{name: getattr(args, name) for name in ("limit", "seed", "size", "saturation")},
-        "data": list(map(str, args.data)),
+        "options": vars(args),
         "pictures": {
             "measured": len(photographs),
             "gray": len(manifest.paths(scanned, "gray")),
             "broken": len(manifest.paths(scanned, "broken")) + len(files) - len(photographs),
             "without_ssim": sum("ssim" not in row for row in photographs),  # at their own size
         },
-        "common_colors": {
-            "data": list(map(str, args.prior_data or args.data)),
-            "pictures": len(common),
-            "mean_ab": mean.tolist(),
-        },
+        "mean_ab": mean.tolist(),
         "methods": {
             own.name: {
-                "file": str(network_of[own].path) if own in network_of else None,
+                "file": network_of[own].path if own in network_of else None,
                 "target": str(own.target),
                 "factor": own.factor,
             }
             for own in measured
         },
-        "protocols": summarise(by_protocol, args.seed),
-        "groups": {},
-        "degraded": summarise(nested(faulty, "method"), args.seed),
-        "borders": summarise(nested(bordered, "method"), args.seed),
+        "tables": tables,
     }
-    if args.groups:
-        result["groups"] = summarise(nested(rows, "group", "protocol", "method"), args.seed)
-    if args.paired:
-        pairs = [pair for pair in combinations(network_of, 2) if pair[0].factor == pair[1].factor]
-        result["paired"] = {
-            protocol: [
-                {"first": a.name, "second": b.name}
-                | statistics.compare(table[a.name], table[b.name], args.seed)
-                for a, b in pairs
-            ]
-            for protocol, table in by_protocol.items()
-        }
-    tables = tables_of(result)
-    show(result, tables)
+    counts = (f"{n} {kind.replace('_', ' ')}" for kind, n in result["pictures"].items())
+    text = f"{', '.join(counts)}; squashed to {args.size} x {args.size}\n\n"
+    text += "\n\n".join(f"## {printable(title)}\n\n{shown(own)}" for title, own in tables.items())
+    print(text)
+    text += examples(args, {own: rows_of["squashed"][own.name] for own in network_of})
     measure.write_rows(args.out / "metrics.csv", rows)
-    if faulty or bordered:
-        measure.write_rows(args.out / "robustness.csv", [*faulty, *bordered])
-    with atomic(args.out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(statistics.plain(result), indent=1, allow_nan=False))
-    rows_of = {own: by_protocol["squashed"][own.name] for own in network_of}
-    webpage.write(args.out / "report.html", result, tables, rows_of)
-    print(printable(args.out / "report.html"))
+    statistics.write_json(args.out / "summary.json", result)
+    with atomic(args.out / "report.md") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    print(f"\n{printable(args.out / 'report.md')}")
 
 
 def load_all(paths):
@@ -115,56 +104,70 @@ def references(networks, mean, factors):
     targets = list(dict.fromkeys(network.target for network in networks.values()))
     targets = targets or [methods.Target()]
     given = {"all-gray": methods.constant((0, 0)), "mean ab": methods.constant(mean)}
+    given["photograph"] = None
     found = [methods.Method(name, ab, targets[0]) for name, ab in given.items()]
-    found.append(methods.Method("photograph", None, targets[0]))
     for target in targets:
         found += methods.at_each(factors, methods.ceiling(target))
     return found
 
 
-def nested(rows, key, *further):
-    """Rows by the values of some columns: {value: {value: rows}}."""
+def by_table(rows):
+    """{protocol: {method: its rows}}."""
     found = {}
     for row in rows:
-        found.setdefault(row[key], []).append(row)
-    return {value: nested(own, *further) if further else own for value, own in found.items()}
+        found.setdefault(row["protocol"], {}).setdefault(row["method"], []).append(row)
+    return found
 
 
-def summarise(tree, seed):
-    """`nested` with the means of the rows in place of the rows."""
-    if isinstance(tree, list):
-        return statistics.summarise(tree, seed)
-    return {value: summarise(own, seed) for value, own in tree.items()}
+def group_of(row):
+    """The top folder of a row's picture."""
+    top, below, _ = row["picture"].partition("/")
+    return top if below else Path(row["folder"]).resolve().name
 
 
-def tables_of(result):
-    """The tables of a result: {title: {method: metrics}}."""
-    squashed, own = map(result["protocols"].get, measure.PROTOCOLS)
-    size = result["size"]
-    found = {f"Squashed to {size} x {size}": squashed, "Pictures at their own size": own}
-    for group, protocols in sorted(result["groups"].items()):
-        found |= {f"{group}, {name}": own for name, own in protocols.items()}
-    found["Networks that see L with faults"] = result["degraded"]
-    found["What a border around the picture does to its colours"] = result["borders"]
-    return {title: table for title, table in found.items() if table}
+def summarise(tables, seed):
+    """`by_table` with means in place of the rows."""
+    return {
+        title: {method: statistics.summarise(rows, seed) for method, rows in own.items()}
+        for title, own in tables.items()
+    }
 
 
-def show(result, tables):
-    """The means on the screen, as tables."""
-    print(", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in result["pictures"].items()))
-    for title, table in tables.items():
-        columns = [name for name in COLUMNS if name in next(iter(table.values()))]
-        width = max(24, *map(len, map(printable, table)))
-        heads = "".join(f"{statistics.METRICS[name].title:>17}" for name in columns)
-        print(f"\n{printable(title)}\n{'':{width}}{heads}")
-        for name, found in table.items():
-            means = "".join(f"{found[column]['mean']:>17.4g}" for column in columns)
-            print(f"{printable(name):{width}}{means}")
-    for protocol, comparisons in result.get("paired", {}).items():
-        for pair in comparisons:
-            print(f"\n{printable(pair['second'])} minus {printable(pair['first'])}, {protocol}")
-            for name in filter(pair.get, statistics.PAIRED):
-                value, low, high, differs = pair[name].values()
-                verdict = "differs" if differs else "no difference shown"
-                interval = f"{value:+.4g} ({low:+.4g} .. {high:+.4g})"
-                print(f"  {statistics.METRICS[name].title:10} {interval}, {verdict}")
+def shown(table):
+    """A table {row: {metric: mean and interval}} in Markdown."""
+
+    def cell(mean, low, high, differs=False):
+        return f"{mean:.4g} [{low:.4g}, {high:.4g}]" + ", differs" * differs
+
+    titles = {name: metric.title for name, metric in statistics.METRICS.items()}
+    return statistics.markdown(
+        {
+            printable(row): {titles[name]: cell(**own) for name, own in found.items()}
+            for row, found in table.items()
+        }
+    )
+
+
+def examples(args, rows_of):
+    """Draw three pictures of each network, {Method: rows}. What they are, in Markdown."""
+    table, strips = {}, []
+    for method, rows in rows_of.items():
+        rows = sorted((row for row in rows if np.isfinite(row["psnr"])), key=itemgetter("psnr"))
+        if not rows:
+            continue
+        chosen = {"best": rows[-1], "median": rows[len(rows) // 2], "worst": rows[0]}
+        tiles = []
+        for row in chosen.values():
+            rgb = measure.read(Path(row["folder"], row["picture"]), args.size).squashed
+            _, (ab,) = methods.predict([method], rgb[None])
+            tiles += [*(colorize(rgb, ab[0], factor) for factor in (0, method.factor)), rgb]
+        strips.append(np.hstack(tiles))
+        table[printable(method.name)] = {
+            rank: f"{printable(row['picture'])}, {row['psnr']:.4g}" for rank, row in chosen.items()
+        }
+    if not table:
+        return ""
+    with atomic(args.out / "examples.png") as temporary:
+        Image.fromarray(np.vstack(strips)).save(temporary)
+    title = "examples.png: gray, colorized, photograph of three pictures by PSNR, squashed"
+    return f"\n\n## {title}\n\n{statistics.markdown(table)}"

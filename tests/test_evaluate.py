@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -31,6 +30,7 @@ ARGUMENTS = {"width": 1 / 16, "global_size": SIZE}
 PHOTOGRAPHS = ("0.png", "2.png", "4.png", "sub/1.png", "sub/3.png")
 REFERENCES = ["all-gray", "mean ab", "photograph", "ceiling, T = 1.4, clipped", "ceiling, T = 1.8"]
 PROTOCOLS = ("squashed", "own")
+NETWORKS_OF_ALL = ("strong", "other", "broken")  # of the run of all tables
 
 
 def run(out, folder, *options):
@@ -41,15 +41,6 @@ def run(out, folder, *options):
     return json.loads(text, parse_constant=lambda text: pytest.fail(f"not JSON: {text}"))
 
 
-def save(path, kernel, bias, sizes=None, rest=None, **metadata):
-    """The file of an untrained network with the last layer given."""
-    metadata = {"arguments": ARGUMENTS, "size": SIZE} | metadata
-    if sizes:
-        metadata["sizes"] = sizes
-    model_file.save(path, "aciids2020", [*rest, kernel, np.array(bias, np.float32)], metadata)
-    return path
-
-
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory, broken_gives_no_numbers):
     """Files by name: two of strong colours, one that gives NaN, one blank, one of two sizes."""
@@ -57,17 +48,19 @@ def networks(tmp_path_factory, broken_gives_no_numbers):
     keras.utils.set_random_seed(0)
     *rest, last, _ = aciids2020.build(**ARGUMENTS).get_weights()
     strong = {"saturation": 1.4, "training": {"clip_saturation": True}}
-    ends = {
-        "strong": (20 * last, (0.1, 0.2), None, strong),
-        "other": (-10 * last, (0, 0.1), None, {"saturation": 1.8}),
-        "broken": (last, (0, 0), None, {"saturation": 1.8}),
-        "blank": (0 * last, (0.1, 0.2), None, {"saturation": 1.8}),
-        "two": (20 * last, (0.1, 0.2), [SIZE, SIZE // 2], strong),
-    }
-    return {
-        name: save(folder / f"{name}.keras", kernel, bias, sizes, rest, **metadata)
-        for name, (kernel, bias, sizes, metadata) in ends.items()
-    }
+    files = {}
+    for name, factor, more in (
+        ("strong", 20, strong),
+        ("other", -10, {"saturation": 1.8}),
+        ("broken", 1, {"saturation": 1.8}),
+        ("blank", 0, {"saturation": 1.8}),
+        ("two", 20, strong | {"sizes": [SIZE, SIZE // 2]}),
+    ):
+        files[name] = folder / f"{name}.keras"
+        weights = [*rest, factor * last, np.array([0.1, 0.2], np.float32)]
+        metadata = {"arguments": ARGUMENTS, "size": SIZE} | more
+        model_file.save(files[name], "aciids2020", weights, metadata)
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +81,7 @@ def folder(tmp_path_factory):
 def out(networks, folder, tmp_path_factory):
     """The folder of one run of all tables, with three networks."""
     out = tmp_path_factory.mktemp("out") / "new" / "folder"
-    models = [networks[name] for name in ("strong", "other", "broken")]
+    models = [networks[name] for name in NETWORKS_OF_ALL]
     run(out, folder, "--model", *models, "--paired", "--groups")
     return out
 
@@ -117,12 +110,7 @@ def row_name(path):
 
 
 def means(summary, method, protocol="squashed"):
-    return {name: own["mean"] for name, own in summary["protocols"][protocol][method].items()}
-
-
-def small_pictures(folder):
-    pictures = (np.asarray(Image.open(folder / name)) for name in PHOTOGRAPHS)
-    return [preprocess.resize(rgb, SIZE, SIZE) for rgb in pictures]
+    return {name: own["mean"] for name, own in summary["tables"][protocol][method].items()}
 
 
 def target_of(rgb, saturation):
@@ -132,24 +120,26 @@ def target_of(rgb, saturation):
 # --- the files
 
 
-def test_every_picture_method_and_protocol_has_its_row(rows, summary, out, networks):
+def test_every_picture_method_and_protocol_has_its_row(rows, summary, out, networks, folder):
     assert summary["pictures"] == {"measured": 5, "gray": 1, "broken": 1, "without_ssim": 0}
-    names = REFERENCES + [row_name(networks[name]) for name in ("strong", "other", "broken")]
+    names = REFERENCES + [row_name(networks[name]) for name in NETWORKS_OF_ALL]
     for protocol in PROTOCOLS:
-        assert list(summary["protocols"][protocol]) == names
+        assert list(summary["tables"][protocol]) == names
         for name in names:
             assert [row["picture"] for row in of(rows, name, protocol)] == list(PHOTOGRAPHS)
     assert len(rows) == 2 * 8 * 5
-    files = ["metrics.csv", "report.html", "summary.json"]
+    files = ["examples.png", "metrics.csv", "report.md", "summary.json"]
     assert sorted(path.name for path in out.iterdir()) == files
-
-
-def test_the_page_needs_nothing_beside_it(out, summary):
-    page = (out / "report.html").read_text(encoding="utf-8")
-    sources = re.findall(r"""(?:src|href)=['"]([^'"]{0,30})""", page)
-    assert len(sources) == 2 * 3 * 3 and all(x.startswith("data:image/png") for x in sources)
-    assert "http" not in re.sub(r"base64,[^']*", "", page) and "no finite colours" in page
-    assert page.count("<table>") == 2 + 2 * len(summary["groups"])
+    report, strong = (out / "report.md").read_text(encoding="utf-8"), row_name(networks["strong"])
+    assert all(f"## {title}\n" in report for title in summary["tables"])
+    psnr = summary["tables"]["own"][strong]["psnr"]
+    assert "{mean:.4g} [{low:.4g}, {high:.4g}]".format(**psnr) in report
+    # gray, colorized, photograph: best, median and worst of the two networks that give colours
+    examples = np.asarray(Image.open(out / "examples.png")).reshape(2, SIZE, 9, SIZE, 3)
+    best = max(of(rows, strong), key=lambda row: float(row["psnr"]))["picture"]
+    rgb = preprocess.resize(np.asarray(Image.open(folder / best)), SIZE, SIZE)
+    assert np.array_equal(examples[0, :, 2], rgb) and not np.array_equal(examples[0, :, 1], rgb)
+    assert report.splitlines()[-2].split("|")[2].strip().startswith(f"{best}, ")
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
@@ -176,45 +166,41 @@ def test_any_name_in_any_code_page(networks, folder, tmp_path, monkeypatch):
     assert r"\u8d70\u308b/best" in screen.buffer.getvalue().decode("cp1252")
     found = {os.fsencode(row["picture"]) for row in read_rows(tmp_path / "out" / "metrics.csv")}
     assert found == set(names)
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert r"M\udcfcller.png" in page and "写真.png" in page
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert r"M\udcfcller.png" in report and "写真.png" in report
 
 
 # --- the numbers
 
 
-def test_the_photograph_is_perfect(summary):
+def test_photograph_and_gray_are_the_ends_of_each_scale(summary, rows):
     for protocol in PROTOCOLS:
-        found = means(summary, "photograph", protocol)
-        assert found["psnr"] == found["psnr_gain"] == "inf"
-        assert found["ssim"] == 1 and found["ciede2000"] == 0 and found["cf"] > 10
-        ones = [found["r"], found["auc"] / 100, found["auc_rebalanced"] / 100]
-        assert ones == pytest.approx([1, 1, 1], abs=1e-9)
-        assert found["bleed"] == found["delta_cf"] == found["out_of_gamut"] == 0
-
-
-def test_all_gray_is_the_unit(summary, rows):
-    for protocol in PROTOCOLS:
-        found = means(summary, "all-gray", protocol)
-        assert found["bleed"] == found["psnr_gain"] == 0 and found["cf"] < 1
-        assert found["r"] == "nan" and ("relative_mse" in found) == (protocol == "squashed")
+        best, gray = (means(summary, name, protocol) for name in ("photograph", "all-gray"))
+        assert best["psnr"] == "inf" and best["ssim"] == 1 and best["ciede2000"] == 0
+        assert [best["r"], best["auc"] / 100] == pytest.approx([1, 1], abs=1e-9)
+        assert best["bleed"] == best["delta_cf"] == gray["bleed"] == 0
+        assert gray["cf"] < 1 and best["cf"] > 10 and gray["r"] == "nan"
+        assert ("relative_mse" in gray) == (protocol == "squashed")
     unit = {"mean": 1, "low": 1, "high": 1}
-    assert summary["protocols"]["squashed"]["all-gray"]["relative_mse"] == unit
+    assert summary["tables"]["squashed"]["all-gray"]["relative_mse"] == unit
     assert all(row["relative_mse"] == "1.0" for row in of(rows, "all-gray"))
 
 
 def test_the_ceiling_is_the_target_on_the_true_lightness(summary, rows, folder):
     found = means(summary, "ceiling, T = 1.8")
-    assert found["relative_mse"] == 0 and found["delta_cf"] > 5 and found["out_of_gamut"] > 0
+    assert found["relative_mse"] == 0 and found["delta_cf"] > 5
     for name, row in zip(PHOTOGRAPHS, of(rows, "ceiling, T = 1.8", "own")):
         rgb = np.asarray(Image.open(folder / name))
         target = target_of(preprocess.resize(rgb, SIZE, SIZE), 1.8)
-        gray, result = (preprocess.colorize(rgb, factor * target) for factor in (0, 1))
-        psnr = [metrics.peak_signal_noise_ratio(rgb, picture) for picture in (gray, result)]
-        assert float(row["psnr"]) == pytest.approx(psnr[1], abs=1e-6)
-        assert float(row["psnr_gain"]) == pytest.approx(psnr[1] - psnr[0], abs=1e-6)
-        difference = color.deltaE_ciede2000(color.rgb2lab(rgb), color.rgb2lab(result))
+        result = preprocess.colorize(rgb, target)
+        psnr = metrics.peak_signal_noise_ratio(rgb, result)
+        assert float(row["psnr"]) == pytest.approx(psnr, abs=1e-6)
+        lab = color.rgb2lab(rgb)
+        difference = color.deltaE_ciede2000(lab, color.rgb2lab(result))
         assert float(row["ciede2000"]) == pytest.approx(difference.mean(), abs=1e-3)
+        ab = np.dstack(preprocess.enlarged(target, slice(0, len(rgb)), *rgb.shape[:2]))
+        power = (ab * lab[..., 1:]).sum(axis=-1).mean()
+        assert float(row["common_power"]) == pytest.approx(power, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["strong", "other"])
@@ -231,43 +217,31 @@ def test_the_relative_mse_is_that_of_training(networks, folder, summary, name):
     assert table["ab_mse"] == pytest.approx(found["loss"], rel=1e-4)
 
 
-def test_r_is_that_of_all_pixels_with_the_photographs_own_ab(networks, folder, summary):
-    network, _ = model_file.load(networks["other"])
-    own, given = [], []
-    for rgb in small_pictures(folder):
-        inputs = preprocess.training_inputs(rgb[None], network.input)
-        ab = keras.ops.convert_to_numpy(network(inputs))[0, ::2, ::2]  # before its last doubling
-        given.append(np.dstack(preprocess.enlarged(ab, slice(0, SIZE), SIZE, SIZE)))
-        own.append(color.rgb2lab(rgb)[..., 1:])
-    x, y = np.ravel(own), np.ravel(given)
-    expected = (x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum())
-    assert means(summary, row_name(networks["other"]))["r"] == pytest.approx(expected, abs=1e-4)
-
-
 def test_the_means_are_those_of_the_rows(summary, rows, networks):
     name = row_name(networks["strong"])
     for protocol in PROTOCOLS:
         own, table = of(rows, name, protocol), means(summary, name, protocol)
-        for metric in ("psnr", "psnr_gain", "ssim", "ciede2000", "auc", "bleed", "cf", "cf_abs"):
-            mean = np.mean([float(row[metric]) for row in own])
-            assert table[metric] == pytest.approx(mean)
+        for metric in ("psnr", "ssim", "ciede2000", "auc", "bleed", "saturation", "cf"):
+            assert table[metric] == pytest.approx(np.mean([float(row[metric]) for row in own]))
         cf = means(summary, "photograph", protocol)["cf"]
         assert table["delta_cf"] == pytest.approx(abs(table["cf"] - cf))
     assert all(a["psnr"] != b["psnr"] for a, b in zip(of(rows, name), of(rows, name, "own")))
 
 
 def test_pairs(summary, rows, networks):
-    strong, other, broken = (row_name(networks[name]) for name in ("strong", "other", "broken"))
-    found = summary["paired"]["squashed"]
-    pairs = [(pair["first"], pair["second"]) for pair in found]
-    assert pairs == [(strong, other), (strong, broken), (other, broken)]
-    psnr = [np.array([float(row["psnr"]) for row in of(rows, name)]) for name in (strong, other)]
-    mean = (psnr[1] - psnr[0]).mean()
-    assert found[0]["psnr"]["difference"] == pytest.approx(mean)
-    assert found[0]["psnr"]["low"] <= mean <= found[0]["psnr"]["high"]
-    assert set(found[0]) == {"first", "second", "ab_mse", "psnr", "bleed", "ciede2000"}
+    strong, other, broken = (row_name(networks[name]) for name in NETWORKS_OF_ALL)
+    found = summary["tables"]["picture by picture, squashed"]
+    pairs = [(strong, other), (strong, broken), (other, broken)]
+    pairs += [("all-gray", name) for name in (strong, other, broken)]
+    assert list(found) == [f"{second} minus {first}" for first, second in pairs]
+    for first in (strong, "all-gray"):
+        a, b = ([float(row["psnr"]) for row in of(rows, name)] for name in (first, other))
+        psnr, mean = found[f"{other} minus {first}"]["psnr"], np.subtract(b, a).mean()
+        assert psnr["mean"] == pytest.approx(mean) and psnr["low"] <= mean <= psnr["high"]
+    assert set(found[f"{other} minus {strong}"]) == {"ab_mse", "psnr", "bleed", "ciede2000"}
     assert means(summary, broken)["relative_mse"] == means(summary, broken)["r"] == "nan"
-    assert found[1]["psnr"] == {"difference": "nan", "low": "nan", "high": "nan", "differs": False}
+    nothing = {"mean": "nan", "low": "nan", "high": "nan", "differs": False}
+    assert found[f"{broken} minus {strong}"]["psnr"] == nothing
 
 
 # --- options
@@ -276,11 +250,13 @@ def test_pairs(summary, rows, networks):
 def test_groups(rows, summary, networks, folder):
     """By top folder; the rows of a group make its means."""
     name = row_name(networks["strong"])
-    assert set(summary["groups"]) == {"sub", folder.name}
-    for group, protocols in summary["groups"].items():
-        own = [row for row in of(rows, name) if row["group"] == group]
+    for group in ("sub", folder.name):
+        own = [
+            row for row in of(rows, name) if row["picture"].startswith("sub") == (group == "sub")
+        ]
         error, gray = (sum(float(row[column]) for row in own) for column in ("ab_mse", "gray_mse"))
-        assert protocols["squashed"][name]["relative_mse"]["mean"] == pytest.approx(error / gray)
+        mean = means(summary, name, f"{group}, squashed")["relative_mse"]
+        assert mean == pytest.approx(error / gray)
 
 
 def test_saturation_limit_and_prior(networks, folder, tmp_path, monkeypatch):
@@ -295,9 +271,9 @@ def test_saturation_limit_and_prior(networks, folder, tmp_path, monkeypatch):
     options = ["--limit", 4, "--prior-data", tmp_path / "prior", "--saturation", 0, 0.5, 1, 0.5]
     models = ["--model", networks["strong"], "--model", twin]
     found = run(tmp_path / "out", folder, *options, "--paired", *models)
-    counts, table = found["pictures"], found["protocols"]["squashed"]
+    counts, table = found["pictures"], found["tables"]["squashed"]
     assert sum(counts.values()) == 4 and len(table) == 3 + 3 * 3
-    assert len(seen) == 2 * counts["measured"] + 2 * 3 * 3  # once, and the examples of the page
+    assert len(seen) == 2 * counts["measured"] + 2 * 3 * 3  # once, and the examples
     for factor in ("0", "0.5", "1"):
         rows = [table[f"{path}, x {factor}"] for path in (networks["strong"], twin)]
         assert rows[0] == rows[1]
@@ -305,9 +281,10 @@ def test_saturation_limit_and_prior(networks, folder, tmp_path, monkeypatch):
     gray, none, half, full = (means(found, name)["psnr"] for name in names)
     assert gray == none and len({none, half, full}) == 3
     assert found["methods"][f"{twin}, x 0.5"]["factor"] == 0.5
-    assert len(found["paired"]["own"]) == 3  # compared at the same factor
+    pairs = found["tables"]["picture by picture, own"]
+    assert len(pairs) == 3 + 6  # at the same factor, and with gray
     red = color.rgb2lab(np.uint8([[[200, 60, 60]]]))[0, 0, 1:]
-    assert np.allclose(found["common_colors"]["mean_ab"], red, atol=1e-3)
+    assert np.allclose(found["mean_ab"], red, atol=1e-3)
 
 
 def test_ablation(networks, folder, tmp_path):
@@ -319,7 +296,7 @@ def test_ablation(networks, folder, tmp_path):
     for source in (folder, tmp_path / "same"):
         found = run(tmp_path, source, "--model", networks["strong"], "--ablate", "CN", "EDN")
         names = [name, f"{name} without CN", f"{name} without EDN"]
-        assert list(found["protocols"]["squashed"])[-3:] == names
+        assert list(found["tables"]["squashed"])[-3:] == names
         errors.append([means(found, row)["relative_mse"] for row in names])
     (plain, no_cn, no_edn), (plain_same, no_cn_same, no_edn_same) = errors
     assert no_cn_same == pytest.approx(plain_same, rel=1e-5)
@@ -334,17 +311,20 @@ def test_networks_see_the_sizes_of_their_files_and_robustness(networks, folder, 
     first, other = (run(tmp_path, folder, *options, seed) for seed in (0, 1))
     error = {name: means(first, name)["ab_mse"] for name in (strong, two, blank)}
     assert error[strong] != error[two]
-    degraded = {name: own["ab_mse"]["mean"] for name, own in first["degraded"].items()}
-    assert degraded[strong] != other["degraded"][strong]["ab_mse"]["mean"]
+    assert means(first, strong, "degraded")["ab_mse"] != means(other, strong, "degraded")["ab_mse"]
     for name in (strong, blank):
-        quotient = first["degraded"][name]["degraded_over_clean"]["mean"]
-        assert quotient == pytest.approx(degraded[name] / error[name], rel=1e-3)
+        found = means(first, name, "degraded")
+        quotient = found["degraded_over_clean"]
+        assert quotient == pytest.approx(found["ab_mse"] / error[name], rel=1e-3)
         assert (abs(quotient - 1) < 1e-5) == (name == blank)
-    shifts = {name: own["ab_shift"]["mean"] for name, own in first["borders"].items()}
+    shifts = {
+        name: means(first, name, "borders")["ab_shift"] for name in first["tables"]["borders"]
+    }
     kinds = [f"{tone}, {width}" for tone in ("white", "black") for width in ("1%", "4%")]
     assert set(shifts) == {f"{name}, {kind}" for name in (strong, two, blank) for kind in kinds}
     assert all(shifts[f"{blank}, {kind}"] < 1e-3 < shifts[f"{strong}, {kind}"] for kind in kinds)
-    assert len(read_rows(tmp_path / "robustness.csv")) == 5 * 3 * (1 + 4)
+    rows = read_rows(tmp_path / "metrics.csv")
+    assert len(rows) == 5 * (2 * len(first["methods"]) + 3 * (1 + 4))
 
 
 def test_pictures_of_one_name_in_two_folders(folder, tmp_path):
@@ -397,5 +377,4 @@ def test_every_network_is_measured_by_the_target_of_its_file(name, folder, tmp_p
     found = run(tmp_path, folder, "--model", tmp_path / "best.keras", "--limit", 2)
     row = row_name(tmp_path / "best.keras")
     assert found["methods"][row]["target"] == "T = 1"
-    measured = means(found, row)
-    assert np.isfinite([measured["relative_mse"], measured["psnr_gain"]]).all()
+    assert np.isfinite([means(found, row)[name] for name in ("relative_mse", "psnr")]).all()

@@ -37,8 +37,6 @@ def test_columns_share_the_samples():
     assert found == pytest.approx((0.5, 0.5, 0.5))
     quotient = mse.sum() / gray.sum()
     assert statistics.bootstrap_interval([mse, gray], np.divide)[0] == pytest.approx(quotient)
-    found = statistics.bootstrap_interval([mse / gray], weights=gray)
-    assert found[0] == pytest.approx(quotient)
 
 
 def test_r_is_that_of_all_pixels_of_all_pictures():
@@ -53,26 +51,22 @@ def test_r_is_that_of_all_pixels_of_all_pictures():
         assert found["low"] == pytest.approx(r, nan_ok=True)
 
 
-def test_infinite_and_missing_numbers():
+def test_infinite_and_missing_numbers(tmp_path):
     found = statistics.summarise(
         [{"psnr": np.inf, "ciede2000": 1.0}, {"psnr": np.inf, "ssim": 0.5, "ciede2000": np.nan}]
     )
     assert found["psnr"] == {"mean": np.inf, "low": np.inf, "high": np.inf}
     assert found["ssim"] == {"mean": 0.5, "low": 0.5, "high": 0.5}  # of the row that has it
     assert np.isnan(found["ciede2000"]["mean"]) and set(found) == {"psnr", "ssim", "ciede2000"}
-    plain = statistics.plain({"a": [np.inf, -np.inf, np.nan, 1.0]})
-    assert plain == {"a": ["inf", "-inf", "nan", 1.0]}
+    statistics.write_json(tmp_path / "x", {"a": [np.inf, -np.inf, np.nan, 1.0], "b": tmp_path})
+    plain = {"a": ["inf", "-inf", "nan", 1.0], "b": str(tmp_path)}
+    assert json.loads((tmp_path / "x").read_text()) == plain
 
 
 def test_delta_cf_is_of_the_means():
     found = statistics.summarise(rows(cf_difference=[-3.0, -1, 1, -5]))
     assert found["delta_cf"]["mean"] == 2
     assert 0 <= found["delta_cf"]["low"] <= 2 <= found["delta_cf"]["high"]
-
-
-def test_pictures_of_rare_colours_weigh_more():
-    found = statistics.summarise(rows(auc_rebalanced=[90.0, 60.0], rarity=[1.0, 3.0]))
-    assert found["auc_rebalanced"]["mean"] == pytest.approx((90 + 3 * 60) / 4)
 
 
 def test_comparison_in_pairs():
@@ -83,7 +77,7 @@ def test_comparison_in_pairs():
     noise = rng.normal(0, 0.1, (2, 100))
     second = rows(psnr=base + 0.2 + noise[0], bleed=base + noise[1] - 0.001)
     found = statistics.compare(first, second)
-    assert found["psnr"]["differs"] and found["psnr"]["difference"] == pytest.approx(0.2, abs=0.05)
+    assert found["psnr"]["differs"] and found["psnr"]["mean"] == pytest.approx(0.2, abs=0.05)
     assert statistics.compare(second, first)["psnr"]["differs"]
     assert not found["bleed"]["differs"] and set(found) == {"psnr", "bleed"}
     assert not statistics.compare(first, rows(psnr=base * np.nan, bleed=base))["psnr"]["differs"]
@@ -142,17 +136,21 @@ def measured(tmp_path):
     return tmp_path
 
 
+def cells(line):
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
 def test_tables(measured, capsys):
     statistics.main([str(measured)])
-    header, _, a, b = capsys.readouterr().out.splitlines()
-    titles = "relative MSE | PSNR | CIEDE2000 | bleed | saturation | CF"
-    assert header == f"| | seeds | {titles} |"
-    assert a.startswith("| a | 2 | 0.5 ± 0, SD 0 | 1 ± 0, SD 0 |")
-    assert b.startswith("| b | 2 | 0.5 ± 1.3, SD 0.14 |")  # 12.706 * 0.1414 / sqrt(2)
+    header, _, a, b = map(cells, capsys.readouterr().out.splitlines())
+    titles = ["relative MSE", "PSNR", "CIEDE2000", "bleed", "saturation", "CF"]
+    assert header == ["", "seeds", *titles]
+    assert a[:4] == ["a", "2", "0.5 ± 0, SD 0", "1 ± 0, SD 0"]
+    assert b[:3] == ["b", "2", "0.5 ± 1.3, SD 0.14"]  # 12.706 * 0.1414 / sqrt(2)
     statistics.main([str(measured), "--against", "a"])
-    *_, only = capsys.readouterr().out.splitlines()
-    assert only.startswith("| b | 2 | +0 ± 1.3 (+0 ± 2.5e+02 %), SD 0.14 |")
-    assert {len(x) for x in statistics.read_seeds(measured)["a"]["0"].values()} == {2}
+    *_, only = map(cells, capsys.readouterr().out.splitlines())
+    assert only[:3] == ["b", "2", "+0 ± 1.3 (+0 ± 2.5e+02 %), SD 0.14"]
+    assert len(statistics.read_seeds(measured)["a"]["0"]) == 2
 
 
 @pytest.mark.parametrize(
