@@ -74,9 +74,11 @@ figures-train: setup
 	$(TRAIN)/iizuka2016 --network iizuka2016 --saturation 1
 	$(TRAIN)/zhang2016 --network zhang2016 --saturation 1
 
-# By these networks, on the photographs in DATA or, without it, scikit-image's.
+# By these networks, on the photographs in DATA or, without it, scikit-image's. The fifth is a
+# painting, which has no colours to compare with.
 figures: setup
 	for name in saturation edges results comparison; do \
 	    $(BIN)/python figures.py $$name --runs $(RUNS) --out $(RUNS)/pages \
 	        $(if $(DATA),--data "$(DATA)") || exit; done
-	$(BIN)/python figures.py ink --runs $(RUNS) --out $(RUNS)/pages
+	$(BIN)/python test.py docs/figures/ink_painting.png $(RUNS)/pages/ink_colorized.png \
+	    --model $(RUNS)/t1.8/best.keras --overwrite --sheet $(RUNS)/pages/ink.png
