@@ -1,7 +1,5 @@
 """Measure networks on photographs, beside references that need no training.
 
-    python evaluate.py --data DIR [--model FILE ...] --out DIR [--paired]
-
 Photographs -> the ab that each method predicts -> joined to their own lightness -> metrics of every
 picture -> means with intervals: report.md, summary.json and metrics.csv.
 """
@@ -51,26 +49,22 @@ def parse(arguments=None):
     add("--model", "networks: best.keras of runs of train.py", action="extend", **paths)
     add("--film", "films with colours, in place of photographs: flicker and distance", **paths)
     add("--out", "folder of the results, made if absent", type=Path)
-    text = "side of the squashed pictures (default 256); networks see them as test.py shows them"
-    add("--size", text, type=number(int, 8, 4096), default=256)
-    add("--limit", "at most so many files; 0: all", type=number(int, 0, 10**9), default=0)
-    text = "of the choice, the faults and the intervals"
-    add("--seed", text, type=number(int, 0, 2**32 - 1), default=0)
+    size, count = number(int, 8, 4096), {"type": number(int, 0, 2**32 - 1), "default": 0}
+    add("--size", "side of the squashed pictures (default 256)", type=size, default=256)
+    add("--limit", "at most so many files; 0: all", **count)
+    add("--seed", "of the choice, the faults and the intervals", **count)
     text = "photographs whose mean ab is a row: the training set (default: --data)"
     add("--prior-data", text, **paths)
 
-    add = group("further rows and tables")
+    add, flag = group("further rows and tables"), {"action": "store_true"}
     text = "factors on ab of networks and ceiling when they colour (default 1); a row for each"
     add("--saturation", text, type=number(float, 0, 10), nargs="+", default=[1.0])
     text = "also each network with this branch, such as EDN, replaced by its mean over the pictures"
     add("--ablate", text, nargs="+", default=[], metavar="BRANCH")
-    text = "compare every two networks, and each with gray, picture by picture"
-    add("--paired", text, action="store_true")
-    add("--groups", "the means also by the top folder of a picture", action="store_true")
-    text = "also measure each network on L with faults (data/degrade.py)"
-    add("--degraded", text, action="store_true")
-    text = "also how far a plain border around a picture moves each network's ab"
-    add("--borders", text, action="store_true")
+    add("--paired", "compare every two networks, and each with gray, picture by picture", **flag)
+    add("--groups", "the means also by the top folder of a picture", **flag)
+    add("--degraded", "also measure each network on L with faults (data/degrade.py)", **flag)
+    add("--borders", "also how far a plain border around a picture moves a network's ab", **flag)
 
     args = parser.parse_args(arguments)
     args.saturation = list(dict.fromkeys(args.saturation))

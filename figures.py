@@ -3,9 +3,8 @@
     python figures.py NAME --runs RUNS --out DIR [--data DIR]
     python figures.py NAME --model LABEL=FILE ... --out DIR [--data DIR]
 
-NAME is saturation, edges, results or comparison. NAME.png shows some pictures, drawn by --seed
-and never by their result; NAME.json holds the means over all with 95 % intervals, NAME.csv the
-metrics of every picture.
+NAME.png shows some pictures, drawn by --seed and never by their result; NAME.json holds the means
+over all with 95 % intervals, NAME.csv the metrics of every picture.
 """
 
 import argparse
@@ -50,9 +49,9 @@ def parse(arguments=None):
     text = "folder that `make figures-train` filled, instead of --model"
     source.add_argument("--runs", type=Path, help=text)
     add("--out", type=Path, required=True, help="folder of the figure, made if absent")
-    text = "at most so many pictures; 0: all"
-    add("--limit", type=number(int, 0, 10**9), default=0, help=text)
-    add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all that is drawn")
+    count = {"type": number(int, 0, 2**32 - 1), "default": 0}
+    add("--limit", help="at most so many pictures; 0: all", **count)
+    add("--seed", help="of all that is drawn", **count)
     args = parser.parse_args(arguments)
     files = {}
     for text in args.model:
@@ -63,11 +62,11 @@ def parse(arguments=None):
             raise Refused(f"--model {label}=...: this label is taken")
         files[label] = Path(path)
     if args.runs:
-        runs = USED[args.figure].items()
-        files = {label: args.runs / run / "best.keras" for label, run in runs}
+        used = USED[args.figure].items()
+        files = {label: args.runs / run / "best.keras" for label, run in used}
     if not files and args.figure != "saturation":
         raise Refused(f"{args.figure} needs networks: --runs DIR or --model LABEL=FILE")
-    check_folders([args.data] if args.data else [], args.out)
+    check_folders(filter(None, [args.data]), args.out)
     return args, files
 
 

@@ -1,8 +1,6 @@
 """The authors' way, written afresh from their description: what the benchmarks measure against.
 
-    python -m benchmarks.authors IN OUT MODEL
-
-colorizes a folder as they do: all pictures in one array, one `predict`, all results to files.
+python -m benchmarks.authors IN OUT MODEL: all pictures in one array, one `predict`, then all files.
 """
 
 import sys

@@ -2,7 +2,6 @@
 
     python -m benchmarks.bench [ROW ...] [--model FILE] [--quick]
 
-Ratios are medians of ROUNDS rounds after one that is not counted; above 1 the first is the faster.
 Networks that are trained start untrained: speed does not depend on weights.
 """
 
@@ -37,14 +36,24 @@ from training.model import build_model
 from utils import POOL
 
 ROOT = Path(__file__).parents[1]
-ROUNDS = 5
 
 
-def seconds(function):
-    """How long a call takes; a function may say itself, by the number that it returns."""
-    started = time.perf_counter()
-    found = function()
-    return found if isinstance(found, float) else time.perf_counter() - started
+def compare(what, first, second, count, count_of_second=None, rounds=5):
+    """Print a row: what two functions do of `count` pictures in a second, medians of the rounds.
+
+    One round is not counted. A function may return the seconds that it took.
+    """
+
+    def rate(function, count):
+        started = time.perf_counter()
+        found = function()
+        return count / (found if isinstance(found, float) else time.perf_counter() - started)
+
+    counts = count, count_of_second or count
+    pairs = [list(map(rate, (first, second), counts)) for _ in range(1 + rounds)][1:]
+    ratio = statistics.median(a / b for a, b in pairs)
+    a, b = map(statistics.median, zip(*pairs))
+    print(f"| {what} | **{ratio:.3g}** | {a:,.4g} : {b:,.4g} |", flush=True)
 
 
 def python(*command):
@@ -53,16 +62,15 @@ def python(*command):
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-def colorize(files, model, *options):
-    """Run test.py on the folder of these files -> the seconds that it prints: without start-up."""
-    out = f"{files[0].parent}-out"
-    printed = python("test.py", files[0].parent, out, "--overwrite", "--model", model, *options)
-    return float(re.search(r"([\d.]+) s, [\d.]+ pictures/s", printed)[1])
+def colorize(folder, model, *options):
+    """Run test.py on a folder -> the seconds that it prints, its start-up not counted."""
+    command = "test.py", folder, f"{folder}-out", "--overwrite", "--model", model, *options
+    return float(re.search(r"([\d.]+) s, [\d.]+ pictures/s", python(*command))[1])
 
 
 def write(folder, count, mode="L", tiles=(1, 1)):
-    """JPEG files at the quality of Places2: crops of scikit-image's photographs, 256 x 256, tiled."""
-    folder.mkdir(parents=True)
+    """JPEG files at the quality of Places2: crops of photographs, 256 x 256, tiled."""
+    folder.mkdir()
     rng, photographs = np.random.default_rng(0), [data.astronaut(), data.chelsea(), data.coffee()]
     for i in range(count):
         photograph = photographs[i % 3]
@@ -70,14 +78,6 @@ def write(folder, count, mode="L", tiles=(1, 1)):
         pixels = np.tile(photograph[top : top + 256, left : left + 256], (*tiles, 1))
         Image.fromarray(pixels).convert(mode).save(folder / f"{i:05d}.jpg", quality=90)
     return sorted(folder.iterdir())
-
-
-class Recipe(keras.Model):
-    """uint8 pictures -> the inputs of the paper's network and the target: Lab, boost, Canny."""
-
-    def call(self, rgb):
-        lightness = preprocess.lightness_of(rgb)[..., None]
-        return preprocess.network_inputs(lightness) | {"target": preprocess.target(rgb, 1.8)}
 
 
 def input_rows(folder, model, n, row):
@@ -90,48 +90,62 @@ def input_rows(folder, model, n, row):
         order = Batches(paths, 256, 8, Order(0, 0, crop, mirror))
         return lambda: [order.picture(i, draws[i]) for i in range(count)]
 
+    def theirs():
+        return [authors.training_pair(path) for path in paths[::8]]
+
     def decode():
         return [np.asarray(Image.open(path).convert("RGB")) for path in paths]
 
-    theirs = lambda: list(map(authors.training_pair, paths[::8]))  # noqa: E731
-    row("input path : the authors' way", count, ours(1, False), theirs, count / 8)
-    row("input path : decoding, whole pictures", count, ours(1, False), decode)
-    row("input path : decoding, crops and mirroring", count, ours(0.6, True), decode)
+    row("input path : the authors' way", ours(1, False), theirs, count, count / 8)
+    row("input path : decoding, whole pictures", ours(1, False), decode, count)
+    row("input path : decoding, crops and mirroring", ours(0.6, True), decode, count)
+
+
+class Recipe(keras.Model):
+    """uint8 pictures -> the inputs of the paper's network and the target: Lab, boost, Canny."""
+
+    def call(self, rgb):
+        lightness = preprocess.lightness_of(rgb)[..., None]
+        return preprocess.network_inputs(lightness) | {"target": preprocess.target(rgb, 1.8)}
 
 
 def step_rows(folder, model, n, row):
-    """The compiled step of the paper's network, untrained, at batch 16."""
+    """The compiled step of the paper's network at batch 16."""
     config = configs.make("paper", {"batch": 16, "precision": native_precision()})
     training = build_model(config, 1000, SimpleNamespace(classes=[]), None)[0]
     count, recipe = 16 * n(6), Recipe()
     batches = Batches(write(folder / "in", count, "RGB"), 256, 16, Order(0, 0, 0.6, True))
     (rgb,) = batches[0]
 
-    def steps():
+    def steps(count):
         return [training.train_on_batch(rgb) for _ in range(count // 16)]
 
-    row("recipe : training step", count, lambda: recipe.predict(rgb, verbose=0), steps, count)
-    row("`fit` on a folder : one batch", count, lambda: training.fit(batches, verbose=0), steps)
+    row("recipe : training step", lambda: recipe.predict_on_batch(rgb), lambda: steps(16), 16)
+    fit = partial(training.fit, batches, verbose=0)
+    row("`fit` on a folder : steps on one batch", fit, lambda: steps(count), count)
 
 
 def folder_rows(folder, model, n, row):
-    """test.py without its start-up; beside the authors' way with it."""
-    files = write(folder / "small", n(400))
+    """test.py without its start-up, and beside the authors' way with it."""
+    count = n(400)
+    paths = write(folder / "small", count)
     network, metadata = model_file.load(model, native_precision())
     predictor = Predictor(network, sizes_of(metadata), 4)
-    views = [predictor.views(reader.read_picture(path).pixels) for path in files]
-    count, ours = len(files), lambda: colorize(files, model)
-    row("test.py : the network on views in memory", count, ours, lambda: predictor.ab(views))
-    row("test.py, ONNX Runtime : Keras", count, lambda: colorize(files, DEFAULT_MODEL), ours)
+    views = [predictor.views(reader.read_picture(path).pixels) for path in paths]
+    ours = partial(colorize, folder / "small", model)
+    row("test.py : the network on views in memory", ours, lambda: predictor.ab(views), count)
+    onnx = partial(colorize, folder / "small", DEFAULT_MODEL)
+    row("test.py, ONNX Runtime : Keras", onnx, ours, count)
 
     plain, path = aciids2020.build(), folder / "network.keras"
     model_file.save(path, plain.name, plain.get_weights(), {"arguments": {}, "size": 256})
-    ours = "test.py", files[0].parent, folder / "ours", "--overwrite", "--model", path
-    theirs = "-m", "benchmarks.authors", files[0].parent, folder / "theirs", path
+    ours = "test.py", folder / "small", folder / "ours", "--overwrite", "--model", path
+    theirs = "-m", "benchmarks.authors", folder / "small", folder / "theirs", path
     what = "test.py : the authors' way, start-up included"
-    row(what, count, lambda: python(*ours), lambda: python(*theirs))
+    row(what, lambda: python(*ours), lambda: python(*theirs), count)
 
-    files = write(folder / "large", n(24), tiles=(12, 16))
+    count = n(24)
+    paths = write(folder / "large", count, tiles=(12, 16))
     for suffix in ("png", "jpg"):
 
         def codec(path, suffix=suffix):
@@ -139,9 +153,9 @@ def folder_rows(folder, model, n, row):
             pixels, picture = reader.read_picture(target).pixels, reader.read_picture(path)
             writer.write_picture(target, pixels, picture, suffix, 95)
 
-        ours = partial(colorize, files, model, "--format", suffix)
-        what = f"test.py, 12 megapixels to {suffix} : decoding, encoding"
-        row(what, len(files), ours, lambda codec=codec: list(POOL.map(codec, files)))
+        ours = partial(colorize, folder / "large", model, "--format", suffix)
+        codecs = lambda codec=codec: list(POOL.map(codec, paths))  # noqa: E731
+        row(f"test.py, 12 megapixels to {suffix} : decoding, encoding", ours, codecs, count)
 
 
 ROWS = {"input": input_rows, "step": step_rows, "folder": folder_rows}
@@ -156,22 +170,13 @@ def main(arguments=None):
     text = "few pictures, one round: to see whether it runs"
     parser.add_argument("--quick", action="store_true", help=text)
     args = parser.parse_args(arguments)
-    rounds, most = (1, 8) if args.quick else (ROUNDS, 1000)
-
-    def row(what, count, first, second, count_of_second=None):
-        """Compare two functions that take `count` pictures; a line of the table."""
-        counts, pairs = (count, count_of_second or count), []
-        for _ in range(1 + rounds):
-            pairs.append([n / seconds(f) for n, f in zip(counts, (first, second))])
-        ratio = statistics.median(a / b for a, b in pairs[1:])
-        a, b = map(statistics.median, zip(*pairs[1:]))
-        print(f"| {what} | **{ratio:.3g}** | {a:,.4g} : {b:,.4g} |", flush=True)
-
+    rounds, most = (1, 8) if args.quick else (5, 1000)
     print(f"{os.cpu_count()} cores, Keras {keras.__version__}, {time.strftime('%Y-%m-%d')}\n")
     print("| what | ratio | pictures/s |\n| --- | --- | --- |")
     for name in args.rows or ROWS:
         with tempfile.TemporaryDirectory() as folder:
-            ROWS[name](Path(folder), args.model.resolve(), lambda n: min(n, most), row)
+            model, row = args.model.resolve(), partial(compare, rounds=rounds)
+            ROWS[name](Path(folder), model, lambda count: min(count, most), row)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def read(path, size, index=0):
 
 
 def read_batches(files, size):
-    """Lists of BATCH Photographs; broken ones are left out. Refused if all are."""
+    """Lists of BATCH Photographs without the broken ones. Raises Refused if all are broken."""
     good = 0
     with tqdm(total=len(files), desc="measuring", unit=" pictures", disable=None) as bar:
         for start in range(0, len(files), BATCH):
@@ -122,9 +122,9 @@ class Reference:
         self.cf = metrics.colorfulness(rgb)
 
     def metrics(self, ab, factor=1):
-        """Metrics of ab (h, w, 2), of any size, joined to the photograph's lightness.
+        """Metrics of ab (h, w, 2), of any size, joined to the photograph's L; None: of itself.
 
-        None: of the photograph itself. A picture smaller than the window of SSIM has none.
+        A picture smaller than the window of SSIM has none.
         """
         rgb, predicted = self.rgb, self.ab
         if ab is not None:

@@ -70,8 +70,7 @@ def make(args, files):
     captions = {}
     for column, values in means.items():
         captions[column] = [column]
-        if args.figure == "comparison" and column in networks:
-            network = networks[column]
+        if network := networks.get(column):
             seen = f"trained on {network.pictures or '?'} pictures"
             captions[column].append(f"{network.target}; {seen}")
         for name in ["cf"] if column == "photograph" else metrics:
@@ -89,11 +88,7 @@ def make(args, files):
 def named(figure, networks):
     """Networks by their columns, in order. Raises Refused where they do not suit the figure."""
     if figure == "saturation":
-        ordered = sorted(networks.items(), key=lambda item: item[1].target.saturation)
-        return {
-            label if str(network.target) in label else f"{label}, {network.target}": network
-            for label, network in ordered
-        }
+        return dict(sorted(networks.items(), key=lambda item: item[1].target.saturation))
     if figure == "edges":
         of_paper = [own for own in networks.values() if own.metadata["network"] == "aciids2020"]
         found = {own.metadata["arguments"].get("edges", True): own for own in of_paper}

@@ -2,8 +2,8 @@
 
     python -m evaluation.statistics MEASURED [--against VARIANT]
 
-compares variants that were trained with several seeds. MEASURED is the folder that evaluate.py
-wrote for the files SEED/VARIANT/best.keras, or any such names, of every seed.
+compares variants that were trained with several seeds. MEASURED is what evaluate.py wrote for files
+such as SEED/VARIANT/best.keras.
 """
 
 import argparse
@@ -97,8 +97,8 @@ def summarise(rows, seed=0):
     for name, metric in METRICS.items():
         if having := [row for row in rows if row.keys() >= set(metric.columns)]:
             columns = [[row[column] for row in having] for column in metric.columns]
-            values = bootstrap_interval(columns, metric.of, seed)
-            found[name] = dict(zip(("mean", "low", "high"), values))
+            mean, low, high = bootstrap_interval(columns, metric.of, seed)
+            found[name] = {"mean": mean, "low": low, "high": high}
     return found
 
 
@@ -108,7 +108,7 @@ def compare(first, second, seed=0):
     A mean is a dict {"mean", "low", "high", "differs"}; "differs": its 95 % interval leaves 0 out.
     """
     found = {}
-    for name in (name for name in PAIRED if name in first[0]):
+    for name in [name for name in PAIRED if name in first[0]]:
         differences = [b[name] - a[name] for a, b in zip(first, second)]
         mean, low, high = bootstrap_interval([differences], seed=seed)
         found[name] = {"mean": mean, "low": low, "high": high, "differs": low > 0 or high < 0}
@@ -191,10 +191,9 @@ def seeds_table(found, against=None):
 
 def seeds_cell(metric, variants, seeds):
     """The value of a variant, or of the first of two less the second."""
+    rows = [[own[seed] for seed in seeds] for own in variants]
     values = [
-        np.array(
-            [[[float(row[column]) for row in own[seed]] for seed in seeds] for own in variants]
-        )
+        np.array([[[float(row[column]) for row in seed] for seed in own] for own in rows])
         for column in metric.columns
     ]
     if len(variants) == 1:
@@ -202,8 +201,8 @@ def seeds_cell(metric, variants, seeds):
         return f"{value:.4g} ± {half:.2g}, SD {deviation:.2g}"
     value, half, deviation = seeds_interval(values, lambda *means: np.subtract(*metric.of(*means)))
     percent = 100 / abs(metric.of(*(x[1].mean() for x in values)))
-    shares = f"({percent * value:+.2g} ± {percent * half:.2g} %)"
-    return f"{value:+.4g} ± {half:.2g} {shares}, SD {deviation:.2g}"
+    share = f"{percent * value:+.2g} ± {percent * half:.2g} %"
+    return f"{value:+.4g} ± {half:.2g} ({share}), SD {deviation:.2g}"
 
 
 def main(arguments=None):

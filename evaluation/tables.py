@@ -49,7 +49,7 @@ def run(args):
 
     tables = summarise(rows_of, args.seed)
     if args.groups:
-        grouped = [row | {"protocol": f"{group_of(row)}, {row['protocol']}"} for row in rows]
+        grouped = [row | {"protocol": f"{top_folder(row)}, {row['protocol']}"} for row in rows]
         tables |= dict(sorted(summarise(by_table(grouped), args.seed).items()))
     if args.paired:
         pairs = [(a.name, b.name) for a, b in combinations(network_of, 2) if a.factor == b.factor]
@@ -119,8 +119,7 @@ def by_table(rows):
     return found
 
 
-def group_of(row):
-    """The top folder of a row's picture."""
+def top_folder(row):
     top, below, _ = row["picture"].partition("/")
     return top if below else Path(row["folder"]).resolve().name
 
