@@ -70,15 +70,13 @@ class Method:
     """A row of the tables.
 
     ab: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> float32 (N, h, w, 2) in Lab
-        units; None for the photograph itself, which is not put together anew.
-    target: what its ab is compared with.
-    factor: on ab, when it is joined to the lightness.
+        units; None for the photograph itself.
     """
 
     name: str
     ab: Callable | None
-    target: Target = Target()
-    factor: float = 1.0
+    target: Target = Target()  # what its ab is compared with
+    factor: float = 1.0  # on ab, when it is joined to the lightness
 
 
 def load(path):
@@ -89,12 +87,8 @@ def load(path):
 def ablated(network, branch, pictures):
     """A network whose branch gives every picture and place its mean over the pictures.
 
-    Args:
-        branch: a key of its module's BRANCHES.
-        pictures: batches of uint8 pictures (N, S, S, 3).
-
-    Raises:
-        BadModel: the network has no such branch.
+    branch: a key of its module's BRANCHES, else BadModel is raised.
+    pictures: batches of uint8 pictures (N, S, S, 3).
     """
     module = NETWORKS[network.model.name]
     layer = module.BRANCHES.get(branch)
@@ -133,7 +127,7 @@ def at_each(factors, method):
 def predict(methods, rgb):
     """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the ab of each method.
 
-    Methods that differ in their factor share their ab: the network runs once for all factors.
+    The network runs once for methods that differ in their factor alone.
     """
     targets = {target: target.ab(rgb) for target in {method.target for method in methods}}
     given = {ab: ab(rgb, targets) for ab in {method.ab for method in methods} - {None}}

@@ -100,9 +100,8 @@ def bleed(ab, reference, lightness):
     sigma 1 px. Edges are where |grad L| >= 3 per px, and 1 px around. 0 where either side has the
     same ab everywhere.
 
-    Args:
-        ab, reference: float32 (H, W, 2), ab of the result before it is fitted into sRGB.
-        lightness: float32 (H, W), L of both.
+    ab and reference are float32 (H, W, 2), ab before it is fitted into sRGB; lightness is L of
+    both, float32 (H, W).
     """
     edges = (np.sqrt(_gradient_power(lightness)) >= EDGE).astype(np.uint8)
     near = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))

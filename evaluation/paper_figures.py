@@ -66,7 +66,7 @@ def make(args, files):
     if args.figure == "edges":
         found["difference"] = statistics.compare(*(rows[name] for name in networks), args.seed)
         interval = "{mean:+.2f} [{low:+.2f}, {high:+.2f}]".format(**found["difference"]["bleed"])
-        title += f". With minus without: {interval}"
+        title += f". Bleed with minus without, % points: {interval}"
     captions = {}
     for column, values in means.items():
         captions[column] = [column]
@@ -101,11 +101,7 @@ def named(figure, networks):
 
 
 def measure_pictures(methods, size, args):
-    """Measure methods on photographs, and draw some of these to be shown.
-
-    Returns:
-        ({method: [metrics of each picture]}, {picture that is shown: {method: uint8 (h, w, 3)}}).
-    """
+    """({method: [metrics of each picture]}, {picture that is shown: {method: uint8 (h, w, 3)}})."""
     if not (folder := args.data):
         folder = args.out / "photographs"
         demo.write(folder, demo.photographs())
@@ -130,9 +126,8 @@ def measure_pictures(methods, size, args):
 def draw(title, blocks, captions, shown):
     """A page of blocks of panels, one below the other, as a matplotlib Figure.
 
-    Args:
-        blocks: lists of columns; below a column stands its caption, a list of lines.
-        shown: {picture: {column: uint8 (h, w, 3)}}, a row for each in every block.
+    blocks: lists of columns; below a column stands its caption, a list of lines.
+    shown: {picture: {column: uint8 (h, w, 3)}}, a row for each in every block.
     """
     count = max(map(len, blocks))
     cell = WIDTH / count
@@ -142,9 +137,9 @@ def draw(title, blocks, captions, shown):
     }
     rows = [[own[column] for column in block] for block in blocks for own in shown.values()]
     heights = [cell * min(TALLEST, max(len(x) / x.shape[1] for x in row)) for row in rows]
-    title = textwrap.fill(title, 130)
-    lines = [max(texts[column].count("\n") + 3 for column in block) for block in blocks]
-    height = sum(heights) + 0.14 * (title.count("\n") + 1 + sum(lines))
+    title = textwrap.fill(title, 110)
+    lines = [max(texts[column].count("\n") + 2 for column in block) for block in blocks]
+    height = sum(heights) + 0.12 * (title.count("\n") + 2 + sum(lines))
     page = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     page.suptitle(title, x=0.01, ha="left", fontsize=8, parse_math=False)
     axes = page.subplots(len(rows), count, squeeze=False, height_ratios=heights)

@@ -22,12 +22,9 @@ BORDERS = {  # name: its sRGB code, its width as a share of the picture's longer
 
 
 def degraded_rows(photographs, networks, seed):
-    """Of every Photograph and network {name: Network}: errors of ab with faults in L.
+    """Of every Photograph and network {name: Network}: a row of errors of ab with faults in L.
 
-    The faults depend on the seed and on the picture's place among the files alone.
-
-    Returns:
-        rows {"picture", "protocol", "method", errors by `compare_ab`, "clean_ab_mse" (without)}.
+    "clean_ab_mse" is without them. They depend on the seed and the picture's index alone.
     """
     squashed = np.stack([photograph.squashed for photograph in photographs])
     clean = lightness_of(squashed)[..., None]
@@ -53,11 +50,7 @@ def degraded_rows(photographs, networks, seed):
 
 
 def bordered_rows(photographs, networks):
-    """How far borders around a picture move ab within it, on average, Lab units.
-
-    Returns:
-        rows {"picture", "protocol", "method" (network, border), "ab_shift"}.
-    """
+    """Rows of how far borders around a picture move ab within it: the mean distance, Lab units."""
     rows = []
     for photograph, (name, network) in itertools.product(photographs, networks.items()):
         rgb = photograph.own

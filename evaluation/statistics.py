@@ -66,12 +66,10 @@ def markdown(table):
 def bootstrap_interval(columns, of=lambda mean: mean, seed=0):
     """A function of means over pictures, and its 95 % interval by the percentile bootstrap.
 
-    Args:
-        columns: arrays of a value for every picture, (N,).
-        of: function of the columns' means, arrays of any shape.
+    columns: of each its value for every picture, (N,).
+    of: function of the columns' means, arrays of any shape.
 
-    Returns:
-        (value, low, high). Where one value is infinite or NaN, so may they be.
+    Returns (value, low, high). Where one value is infinite or NaN, so may they be.
     """
 
     def statistic(*columns, axis=-1):
@@ -139,13 +137,11 @@ def seeds_interval(columns, of=lambda mean: mean):
     It holds for other seeds on other photographs: variance of the mean over seeds plus that over
     photographs (jackknife), Student's interval by Welch and Satterthwaite's degrees of freedom.
 
-    Args:
-        columns: arrays (seeds, photographs), at least 2 of both; of two variants, whose seeds are
-            pairs, (2, seeds, photographs).
-        of: function of the columns' means; of two variants, it takes the first axis away.
+    columns: arrays (seeds, photographs), at least 2 of both; of two variants, whose seeds are
+        pairs, (2, seeds, photographs).
+    of: function of the columns' means; of two variants, it takes the first axis away.
 
-    Returns:
-        (value, half of the interval's width, standard deviation between seeds).
+    Returns (value, half of the interval's width, standard deviation between seeds).
     """
     columns = [np.asarray(column, np.float64) for column in columns]
     seeds, n = columns[0].shape[-2:]
