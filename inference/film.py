@@ -83,20 +83,31 @@ class Film:
         self.turns = round(first.rotation / 90) % 4
         turned = [data for data in first.side_data if data.type.name == "DISPLAYMATRIX"]
         self.display = np.frombuffer(turned[0], np.int32).tolist() if turned else None
-        self.area = ...
-        self.area = borders([self.shot(frame).pixels for frame in probes])
+        # of the luma: at the size of Cb and Cr the line beside a border may be the photograph's own
+        area = borders([self._gray(self._own(frame), self.size) for frame in probes])
+        steps = (a // b for a, b in zip(self.size[::-1], self.half[::-1]))
+        self.area = tuple(slice(s.start // n, -(-s.stop // n)) for s, n in zip(area, steps))
+
+    def _own(self, frame):
+        """A frame as the film is: of another size or format it is converted."""
+        if (frame.width, frame.height, frame.format.name) == (*self.size, self.own):
+            return frame
+        return frame.reformat(*self.size, self.format, **self.space)
+
+    def _gray(self, frame, size):
+        """A frame as full-range gray, uint8 or uint16 (h, w)."""
+        how = {"src_color_range": self.color["color_range"], "dst_color_range": 2}
+        form = "gray16le" if self.deep else "gray"
+        return frame.reformat(*size, form, interpolation="AREA", **how).to_ndarray()
 
     def shot(self, frame, packets=()):
-        """The `Shot` of a frame. Its pixels are full-range gray, at the size of Cb and Cr.
+        """The `Shot` of a frame. Its pixels are gray, at the size of Cb and Cr.
 
         The luma is copied: decoders conceal damage with what lies in frames that they have back, so
         frames that are held would change others.
         """
-        if (frame.width, frame.height, frame.format.name) != (*self.size, self.own):
-            frame = frame.reformat(*self.size, self.format, **self.space)
-        how = {"src_color_range": self.color["color_range"], "dst_color_range": 2}
-        form = "gray16le" if self.deep else "gray"
-        gray = frame.reformat(*self.half, form, interpolation="AREA", **how).to_ndarray()
+        frame = self._own(frame)
+        gray = self._gray(frame, self.half)
         result = av.VideoFrame(*self.size, self.format)
         self._plane(result, 0)[:] = self._plane(frame, 0)
         result.pts, result.time_base, result.duration = frame.pts, frame.time_base, frame.duration
