@@ -1,7 +1,6 @@
 """A page in the browser that colorizes pictures as test.py does: `make app`.
 
-It is served to this machine alone, and nothing leaves it: no analytics, no fonts or scripts of
-other servers.
+It is served to this machine alone: no analytics, no fonts or scripts of other servers.
 """
 
 import argparse
@@ -35,7 +34,7 @@ except ModuleNotFoundError as error:
 
 FILE_BYTES = 400 * 2**20  # at most, each
 PREVIEW = 1600  # px of the longer side of what the browser is given
-HOUR = 3600  # uploads and results older than a day are removed, looked for every hour
+CACHE = 3600, 86400  # s: every hour, uploads and results older than a day are removed
 
 
 def main(arguments=None):
@@ -57,7 +56,6 @@ def main(arguments=None):
                 server_name="127.0.0.1",
                 server_port=options.port,
                 inbrowser=not options.no_browser,
-                share=False,
                 max_file_size=FILE_BYTES,
                 footer_links=[],
                 show_error=True,
@@ -70,15 +68,10 @@ def main(arguments=None):
 
 
 def page(colorizer, root):
-    """The page, gradio.Blocks. Requests share the Colorizer and are worked on one by one.
-
-    Args:
-        root: folder of the results; each request gets one of its own.
-    """
+    """The page, gradio.Blocks. Each request gets a folder of its own in `root`."""
     import gradio as gr
 
-    def refused(text):
-        return gr.Error(text, print_exception=False)
+    refused = functools.partial(gr.Error, print_exception=False)
 
     def colorize(files, factor, old, progress=gr.Progress()):  # noqa: B008
         if not files:
@@ -108,8 +101,6 @@ def page(colorizer, root):
         return gr.Dropdown(labels, value=labels), job.save()
 
     def edit(change):
-        """The handler of an event that changes hints."""
-
         def edited(name, job, *values):
             try:
                 return change(job, name, *values), *listed(name, job)
@@ -123,8 +114,7 @@ def page(colorizer, root):
         x, y = event.index
         return "#" + drawn[0][y, x].tobytes().hex(), *drawn
 
-    cache = (HOUR, 24 * HOUR)
-    with gr.Blocks(title="Colorize", analytics_enabled=False, delete_cache=cache) as blocks:
+    with gr.Blocks(title="Colorize", analytics_enabled=False, delete_cache=CACHE) as blocks:
         gr.Markdown("**Colorize.** All work is done on this machine. Nothing is sent anywhere.")
         job = gr.State(None)  # an hour after the page was closed it goes, with its files
         with gr.Row():
@@ -132,8 +122,7 @@ def page(colorizer, root):
                 files = gr.File(label="Pictures and films", file_count="multiple", height=130)
                 with gr.Accordion("Options", open=False):
                     factor = gr.Slider(0, 2, colorizer.saturation, step=0.01, label="Saturation")
-                    text = "Look past fading. Takes longer."
-                    old = gr.Checkbox(label="Old photographs", info=text)
+                    old = gr.Checkbox(label="Old photographs: look past fading, takes longer")
                 start = gr.Button("Colorize", variant="primary")
             with gr.Column(scale=2):
                 how = {"show_label": False, "container": False, "interactive": True}
@@ -271,7 +260,7 @@ class Job:
         """Read a file of hints of any of the pictures."""
         found = read_hints(path, [source for source, _ in self.pairs.values()], [])
         self.hints |= found
-        self.stale.update(found)
+        self.stale |= {*found}
         return self.picture(name)
 
 

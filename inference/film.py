@@ -158,10 +158,8 @@ def _decoded(container, copies, copied, notes):
 
     What cannot be decoded is passed over.
 
-    Args:
-        copies: {index of a stream to copy: that of the result}.
-        copied: a list; at the end it has the packets that come after the last frame.
-        notes: a list, to which the number of frames that are missing is added.
+    copies: {index of a stream to copy: that of the result}. Two lists are filled: `copied`, at the
+    end with the packets that come after the last frame; `notes`, with the number of missing frames.
     """
     (video,) = video_streams(container)
     last, times, packets, frames, failures, ended = None, {}, 0, 0, 0, False
@@ -216,7 +214,7 @@ def _copies(container, out, suffix, notes):
 
 
 def colorize_film(source, target, colorizer, settings, progress, smooth, quality=95, keep=False):
-    """Colorize a film.
+    """Colorize a film -> notes of what was lost, a list of str.
 
     Args:
         target: path of the result, which ends in one of `FILMS`.
@@ -224,9 +222,6 @@ def colorize_film(source, target, colorizer, settings, progress, smooth, quality
         progress: called with the frames done and their number, None if that is not known.
         quality: 1 to 100, 95 is CRF 17; or "lossless".
         keep: where it is interrupted, keep the frames until then, as NAME.stopped.mp4.
-
-    Returns:
-        Notes of what was lost, a list of str.
 
     Raises:
         BadFilm: the film cannot be colorized; OSError: the result cannot be written.
@@ -269,8 +264,7 @@ def colorize_films(
     """Colorize each (film, result), paths; `report` counts what becomes of it, beside a bar.
 
     Mirror images are not averaged: along the film the flow does that, at half of the time.
-
-    begin: called before each result is written. The others: see `colorize_film`.
+    begin is called before each result is written; the others: see `colorize_film`.
     """
     settings = replace(settings, mirror=False)
     for source, target in pairs:
@@ -283,6 +277,6 @@ def colorize_films(
         with report.failures_of(source), bar:
             begin()
             target.parent.mkdir(parents=True, exist_ok=True)
-            how = progress, smooth, quality, keep
-            report.count("done", source, *colorize_film(source, target, colorizer, settings, *how))
+            how = colorizer, settings, progress, smooth, quality, keep
+            report.count("done", source, *colorize_film(source, target, *how))
         report.frames = None
