@@ -50,7 +50,7 @@ def main(arguments=None):
     try:
         colorizer = Colorizer(options.model)
         print(f"the page: http://127.0.0.1:{options.port} (Ctrl-C ends it)", flush=True)
-        with tempfile.TemporaryDirectory(prefix="colorized-") as folder:
+        with tempfile.TemporaryDirectory(prefix="colorized-", ignore_cleanup_errors=True) as folder:
             os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))
             page(colorizer, Path(folder)).queue(default_concurrency_limit=1).launch(
                 server_name="127.0.0.1",
@@ -289,7 +289,6 @@ def preview(path):
 if __name__ == "__main__":
     for name in {"SIGTERM", "SIGHUP"} & {*dir(signal)}:  # as Ctrl-C: no picture is left behind
         signal.signal(getattr(signal, name), signal.default_int_handler)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    os._exit(130)  # a film in work would go on, and make its folder again

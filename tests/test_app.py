@@ -190,4 +190,4 @@ def test_in_a_browser(model, tmp_path):
         server.wait(30)
     assert json.loads((tmp_path / "hints.json").read_text())["a.png"][0][2] == "keep"
     assert all(url.startswith((address, "data:", "blob:")) for url in asked)
-    assert not list((tmp_path / "temporary").rglob("*.png")), "uploads and results stay behind"
+    assert not list((tmp_path / "temporary").glob("colorized-*")), "uploads and results stay behind"
