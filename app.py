@@ -56,6 +56,7 @@ def main(arguments=None):
                 server_name="127.0.0.1",
                 server_port=options.port,
                 inbrowser=not options.no_browser,
+                share=False,
                 max_file_size=FILE_BYTES,
                 footer_links=[],
                 show_error=True,
