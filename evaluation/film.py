@@ -23,17 +23,10 @@ def measure(path, colorizer):
 
     Flicker is the mean |ab - ab of the frame before, warped along the optical flow of L|, in Lab
     units, where L agrees within `NEAR`; cuts do not count. PSNR and CIEDE2000 are means over the
-    frames, of predicted ab with the film's own L.
-
-    Args:
-        path: of a film with colours.
-        colorizer: a Colorizer; saturation and mirror images as it colorizes.
+    frames, of predicted ab with the film's own L. Raises BadFilm.
 
     Returns:
         {name of ROWS: {name of METRICS: value}}.
-
-    Raises:
-        BadFilm: the film cannot be colorized.
     """
     film, smoother, before = Film(path), Smoother(), {name: Smoother(0) for name in ROWS}
     found = {name: {metric: [] for metric in METRICS} for name in ROWS}

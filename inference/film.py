@@ -83,20 +83,31 @@ class Film:
         self.turns = round(first.rotation / 90) % 4
         turned = [data for data in first.side_data if data.type.name == "DISPLAYMATRIX"]
         self.display = np.frombuffer(turned[0], np.int32).tolist() if turned else None
-        self.area = ...
-        self.area = borders([self.shot(frame).pixels for frame in probes])
+        # of the luma: at the size of Cb and Cr the line beside a border may be the photograph's own
+        area = borders([self._gray(self._own(frame), self.size) for frame in probes])
+        steps = (a // b for a, b in zip(self.size[::-1], self.half[::-1]))
+        self.area = tuple(slice(s.start // n, -(-s.stop // n)) for s, n in zip(area, steps))
+
+    def _own(self, frame):
+        """A frame as the film is: of another size or format it is converted."""
+        if (frame.width, frame.height, frame.format.name) == (*self.size, self.own):
+            return frame
+        return frame.reformat(*self.size, self.format, **self.space)
+
+    def _gray(self, frame, size):
+        """A frame as full-range gray, uint8 or uint16 (h, w)."""
+        how = {"src_color_range": self.color["color_range"], "dst_color_range": 2}
+        form = "gray16le" if self.deep else "gray"
+        return frame.reformat(*size, form, interpolation="AREA", **how).to_ndarray()
 
     def shot(self, frame, packets=()):
-        """The `Shot` of a frame. Its pixels are full-range gray, at the size of Cb and Cr.
+        """The `Shot` of a frame. Its pixels are gray, at the size of Cb and Cr.
 
         The luma is copied: decoders conceal damage with what lies in frames that they have back, so
         frames that are held would change others.
         """
-        if (frame.width, frame.height, frame.format.name) != (*self.size, self.own):
-            frame = frame.reformat(*self.size, self.format, **self.space)
-        how = {"src_color_range": self.color["color_range"], "dst_color_range": 2}
-        form = "gray16le" if self.deep else "gray"
-        gray = frame.reformat(*self.half, form, interpolation="AREA", **how).to_ndarray()
+        frame = self._own(frame)
+        gray = self._gray(frame, self.half)
         result = av.VideoFrame(*self.size, self.format)
         self._plane(result, 0)[:] = self._plane(frame, 0)
         result.pts, result.time_base, result.duration = frame.pts, frame.time_base, frame.duration
@@ -147,10 +158,8 @@ def _decoded(container, copies, copied, notes):
 
     What cannot be decoded is passed over.
 
-    Args:
-        copies: {index of a stream to copy: that of the result}.
-        copied: a list; at the end it has the packets that come after the last frame.
-        notes: a list, to which the number of frames that are missing is added.
+    copies: {index of a stream to copy: that of the result}. Two lists are filled: `copied`, at the
+    end with the packets that come after the last frame; `notes`, with the number of missing frames.
     """
     (video,) = video_streams(container)
     last, times, packets, frames, failures, ended = None, {}, 0, 0, 0, False
@@ -205,7 +214,7 @@ def _copies(container, out, suffix, notes):
 
 
 def colorize_film(source, target, colorizer, settings, progress, smooth, quality=95, keep=False):
-    """Colorize a film.
+    """Colorize a film -> notes of what was lost, a list of str.
 
     Args:
         target: path of the result, which ends in one of `FILMS`.
@@ -213,9 +222,6 @@ def colorize_film(source, target, colorizer, settings, progress, smooth, quality
         progress: called with the frames done and their number, None if that is not known.
         quality: 1 to 100, 95 is CRF 17; or "lossless".
         keep: where it is interrupted, keep the frames until then, as NAME.stopped.mp4.
-
-    Returns:
-        Notes of what was lost, a list of str.
 
     Raises:
         BadFilm: the film cannot be colorized; OSError: the result cannot be written.
@@ -258,8 +264,7 @@ def colorize_films(
     """Colorize each (film, result), paths; `report` counts what becomes of it, beside a bar.
 
     Mirror images are not averaged: along the film the flow does that, at half of the time.
-
-    begin: called before each result is written. The others: see `colorize_film`.
+    begin is called before each result is written; the others: see `colorize_film`.
     """
     settings = replace(settings, mirror=False)
     for source, target in pairs:
@@ -272,6 +277,6 @@ def colorize_films(
         with report.failures_of(source), bar:
             begin()
             target.parent.mkdir(parents=True, exist_ok=True)
-            how = progress, smooth, quality, keep
-            report.count("done", source, *colorize_film(source, target, colorizer, settings, *how))
+            how = colorizer, settings, progress, smooth, quality, keep
+            report.count("done", source, *colorize_film(source, target, *how))
         report.frames = None

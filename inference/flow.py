@@ -20,10 +20,9 @@ SAME_SCENE = 0.8  # correlation of L with that of the frame before, warped; belo
 
 
 class Shot:
-    """A frame on its way through the threads.
-
-    pixels: as `join` takes them. picture: gray, uint8 or uint16 (h, w), without borders, for the
-    network. frame, packets: of PyAV, the result and packets of other streams that come before it.
+    """A frame on its way through the threads: its pixels, as `join` takes them; its picture for the
+    network, gray, uint8 or uint16 (h, w), without borders; a frame of PyAV, which becomes the
+    result; packets of other streams that come before it.
     """
 
     def __init__(self, pixels, picture, frame=None, packets=()):
@@ -34,10 +33,12 @@ class Shot:
 
 
 class Smoother:
-    """Carries ab along the optical flow from frame to frame. A cut starts anew."""
+    """Carries ab along the optical flow from frame to frame. A cut starts anew.
+
+    strength: share of the colours of the frame before, 0 to 1; 0: frame by frame.
+    """
 
     def __init__(self, strength=SMOOTH):
-        """strength: share of the colours of the frame before, 0 to 1; 0: frame by frame."""
         self.strength, self.before = strength, None
         self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 

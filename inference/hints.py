@@ -51,7 +51,7 @@ def parse_hints(hints, height, width, area=(slice(None), slice(None))):
         try:
             x, y, colour, radius = hint if len(hint) == 4 else (*hint, RADIUS)
             x, y, radius = _pixels(x, width), _pixels(y, height), _pixels(radius, longer)
-            ab = None if colour == "keep" else _ab_of(colour)
+            ab = None if colour == "keep" else _ab_of("#808080" if colour == "gray" else colour)
             inside = 0 <= x < width and 0 <= y < height and 0 < radius <= longer
         except (AttributeError, TypeError, ValueError):
             raise ValueError(f"hint {hint!r:.80}: {FORM}") from None
@@ -61,6 +61,16 @@ def parse_hints(hints, height, width, area=(slice(None), slice(None))):
             raise ValueError(f"hint {hint!r:.80}: in the border of the picture, which stays gray")
         found.append((y - top, x - left, radius, ab))
     return tuple(found)
+
+
+def _pixels(number, size):
+    is_share = isinstance(number, (float, np.floating)) and number < 1
+    return number * size if is_share else number
+
+
+def _ab_of(colour):
+    srgb = [int(x, 16) / 255 for x in re.fullmatch("#(..)(..)(..)", colour).groups()]
+    return lab_from_srgb(np.float32([[srgb]]))[0, 0, 1:]
 
 
 def read_hints(path, pictures, folders, some=False):
@@ -91,19 +101,6 @@ def read_hints(path, pictures, folders, some=False):
         reason = one_line(error) if isinstance(error, (OSError, ValueError)) else FILE
         raise ValueError(f"{place}: {reason}") from error
     return found
-
-
-def _pixels(number, size):
-    is_share = isinstance(number, (float, np.floating)) and number < 1
-    return number * size if is_share else number
-
-
-def _ab_of(colour):
-    if colour == "gray":
-        return 0.0, 0.0
-    red, green, blue = re.fullmatch("#(..)(..)(..)", colour).groups()
-    srgb = np.array([[[int(red, 16), int(green, 16), int(blue, 16)]]]) / np.float32(255)
-    return tuple(map(float, lab_from_srgb(srgb)[0, 0, 1:]))
 
 
 def add_hints(pixels, ab, hints):
@@ -146,41 +143,38 @@ def spread(lightness, hints):
     Returns:
         float32 (h, w, 2).
     """
-    from scipy.linalg import solveh_banded  # slow to import
-    from scipy.sparse import coo_array
+    from scipy.sparse import coo_array, diags_array  # slow to import
     from scipy.sparse.csgraph import dijkstra
+    from scipy.sparse.linalg import splu
 
-    height, width = lightness.shape
-    if height < width:  # the band is as wide as a row
-        turned = spread(lightness.T, [(x, y, radius, ab) for y, x, radius, ab in hints])
-        return turned.transpose(1, 0, 2)
     lightness = lightness.astype(np.float64)
-    blurred = cv2.GaussianBlur(lightness, (0, 0), 1)
     mean, square = (
         cv2.blur(x, (3, 3), borderType=cv2.BORDER_REFLECT) for x in (lightness, lightness**2)
     )
     scale = SHARP * np.maximum(square - mean**2, 0) + NOISE
-    held, given = np.zeros((height, width)), np.zeros((height, width, 2))
+    held, given = np.zeros(lightness.shape), np.zeros((*lightness.shape, 2))
     for y, x, radius, difference in hints:
         disc = _disc(lightness.shape, y, x, radius)
         held[disc] += HELD
         given[disc] += HELD * np.asarray(difference)
-    bands = np.zeros((width + 2, height, width))  # row k: the entries k places below the diagonal
-    bands[0], number, edges = held, np.arange(held.size).reshape(held.shape), []
+    number, (height, width) = np.arange(lightness.size).reshape(lightness.shape), lightness.shape
+    pairs = []  # of neighbours
     for down, right in DIRECTIONS:
-        left, start = max(0, -right), max(0, right)
-        here = (slice(0, height - down), slice(left, width - start))
-        there = (slice(down, height), slice(left + right, width - start + right))
-        step = (lightness[here] - lightness[there]) ** 2
-        weight = np.exp(-step / np.minimum(scale[here], scale[there]))
-        bands[down * width + right][here] = -weight
-        bands[0][here] += weight
-        bands[0][there] += weight
-        cost = np.abs(blurred[here] - blurred[there]) + STEP
-        edges.append(np.stack([cost, number[here], number[there]]).reshape(3, -1))
-    cost, *ends = np.concatenate(edges, axis=1)
-    graph = coo_array((cost, np.array(ends, int)), shape=(held.size,) * 2).tocsr()
-    near = dijkstra(graph, directed=False, indices=np.flatnonzero(held), min_only=True)
-    bands[0] += FAR * (1 + (near.reshape(held.shape) / REACH) ** 8)
-    solved = solveh_banded(bands.reshape(width + 2, -1), given.reshape(-1, 2), lower=True)
-    return solved.reshape(height, width, 2).astype(np.float32)
+        one = number[: height - down, max(0, -right) : width - max(0, right)]
+        pairs.append((one.ravel(), one.ravel() + down * width + right))
+    one, two = np.concatenate(pairs, axis=1)
+
+    def change(plane):
+        return plane.ravel()[one] - plane.ravel()[two]
+
+    def graph(values):
+        return coo_array((values, (one, two)), shape=(lightness.size,) * 2).tocsr()
+
+    cost = np.abs(change(cv2.GaussianBlur(lightness, (0, 0), 1))) + STEP
+    near = dijkstra(graph(cost), directed=False, indices=np.flatnonzero(held), min_only=True)
+    narrow = np.minimum(*(scale.ravel()[ends] for ends in (one, two)))
+    alike = graph(np.exp(-(change(lightness) ** 2) / narrow))
+    alike += alike.T
+    own = held.ravel() + alike.sum(axis=0) + FAR * (1 + (near / REACH) ** 8)
+    solved = splu((diags_array(own) - alike).tocsc(), "MMD_AT_PLUS_A", 0)
+    return solved.solve(given.reshape(-1, 2)).reshape(given.shape).astype(np.float32)
