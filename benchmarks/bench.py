@@ -110,7 +110,7 @@ def input_rows(folder, model, n):
 def step_rows(folder, model, n):
     """The compiled step of the paper's network, untrained, at batch 16."""
     config = configs.make("paper", {"batch": 16, "precision": native_precision()})
-    training = build_model(config, 1000, SimpleNamespace(classes=[]), None)[0]
+    training = build_model(config, 1000, SimpleNamespace(classes=[]))[0]
     count, recipe, rgb = 16 * n(6), Recipe(), np.stack(list(crops(16)))
     batches = Batches(write(folder / "in", crops(count), "RGB"), 256, 16, Order(0, 0, 0.6, True))
 
