@@ -1,4 +1,4 @@
-"""Batches of uint8 pictures from files. The CPU decodes, crops and mirrors, no more."""
+"""Batches of uint8 pictures from files: decoded, cropped and mirrored on the CPU."""
 
 import math
 from dataclasses import dataclass

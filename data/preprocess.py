@@ -22,10 +22,7 @@ def to_float(pixels):
 
 
 def resize(pixels, height, width):
-    """Resize a picture, its type kept: averaged where it shrinks, cubic where it grows.
-
-    The aspect is not kept: the paper squashes every picture to 256 x 256.
-    """
+    """Resize a picture, its type kept, its aspect not: averaged where it shrinks, else cubic."""
     smaller = min(height, pixels.shape[0]), min(width, pixels.shape[1])
     for shape, interpolation in ((smaller, cv2.INTER_AREA), ((height, width), cv2.INTER_CUBIC)):
         if pixels.shape[:2] != shape:
@@ -87,11 +84,8 @@ def network_inputs(lightness, global_lightness=None, names=INPUTS):
 def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
     """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network.
 
+    `inputs` is the network's `input`, `degrade` is applied to L, (N, H, W, 1), before all else.
     Where "global_lightness" has a side of its own, L is resized on the device.
-
-    Args:
-        inputs: the network's `input`, a dict of symbolic tensors.
-        degrade: applied to L, (N, H, W, 1), before all else.
     """
     from keras import ops
 

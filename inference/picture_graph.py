@@ -1,7 +1,7 @@
 """Colorizing as a function of tensors, for export: what `data.preprocess` does around a network.
 
-Pictures are resized by matrices, so that their sizes may stay open. The results differ from those
-of OpenCV by rounding alone.
+Pictures are resized by matrices, so that their sizes may stay open; the results are OpenCV's but
+for rounding.
 """
 
 import numpy as np

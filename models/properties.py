@@ -10,7 +10,7 @@ MAX_SIZE = 1024  # of the squares that a network sees
 
 
 class BadModel(ValueError):
-    """A model file that cannot be used. The message is one line with the file and the reason."""
+    """A model file that cannot be used; one line with the file and the reason."""
 
 
 def size_step(metadata):

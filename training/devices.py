@@ -68,12 +68,8 @@ def single_device():
 def use(coordinator=None, process=None):
     """Take all GPUs, or whatever else the backend finds, for all that is made from now on.
 
-    Args:
-        coordinator: "HOST:PORT" of process 0, for a training by several processes.
-        process: (number of this process, number of processes).
-
-    Raises:
-        ValueError: that cannot be had; the message is one line.
+    For a training by several processes `coordinator` is "HOST:PORT" of process 0, and `process`
+    (number of this process, number of processes). Raises ValueError, of one line, if that fails.
     """
     backend, strategy = keras.backend.backend(), None
     number, processes = process or (0, 1)

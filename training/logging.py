@@ -42,12 +42,9 @@ class Log:
         if self.branches is None or len(self.pictures) < 2:
             return {}
         self.network.set_weights(weights)
-        parts = []
-        for i in range(0, len(self.pictures), SAMPLES):
-            inputs = training_inputs(self.pictures[i : i + SAMPLES], self.branches.input)
-            parts.append(self.branches.predict_on_batch(inputs))
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return {f"variation_{name}": variation(features) for name, features in joined.items()}
+        inputs = training_inputs(self.pictures, self.branches.input)
+        outputs = self.branches.predict(inputs, SAMPLES, verbose=0)
+        return {f"variation_{name}": variation(features) for name, features in outputs.items()}
 
     def sheet(self, weights):
         """Pictures in two columns of three: gray, colorized, photograph. uint8 (H, W, 3)."""

@@ -69,8 +69,7 @@ def make_optimizer(
         beta_2: of "adam" and "adamw".
         ema_decay: of the moving average of the weights, 0 for none.
         slow_prefixes: of the paths of variables whose rate is multiplied by `slow_rate`, and which
-            Muon leaves to AdamW. Dense layers take up to 1,500 inputs, so that an Adam step of a
-            given size changes their output far more than a 3x3 convolution's.
+            Muon leaves to AdamW.
         precision: a Keras dtype policy, for Muon's products.
     """
     penalty = weight_decay if name == "adam" else 0.0
