@@ -86,7 +86,7 @@ def test_schedules():
 def test_the_rate_of_the_slow_variables():
     moved = []
     for factor in (1, 0.5):
-        optimizer = make_optimizer("sgd", 1, total_steps=9, slow_prefixes=["b"], slow_rate=factor)
+        optimizer = make_optimizer("sgd", 1.0, total_steps=9, slow_prefixes="b", slow_rate=factor)
         variables = [keras.Variable(np.zeros(3, "float32"), name=name) for name in ("ab", "ba")]
         optimizer.build(variables)
         optimizer.apply([ops.ones(3)] * 2, variables)
