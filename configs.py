@@ -1,7 +1,4 @@
-"""The training options: one frozen dataclass with the paper's values as defaults, and presets.
-
-`parse_training` is the command line of train.py.
-"""
+"""The training options: a dataclass with the paper's values as defaults, presets, command line."""
 
 import argparse
 import math
@@ -25,7 +22,7 @@ def option(default, text):
 NETWORKS = ("aciids2020", "efficientnet_unet", "iizuka2016", "zhang2016")
 INITIALIZERS = ("glorot_uniform", "he_uniform", "he_gentle")
 OPTIMIZERS = ("sgd", "adam", "adamw", "muon", "adadelta")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("float32", "mixed_bfloat16")
 SCHEDULES = ("plateau", "cosine", "steps", "constant")
 SCHEDULE = "plateau: x 0.1 after 10 epochs without a better val_loss; cosine: falls to 0 at the end"
 SLOW = "factor on the rate of the variables in a network's SLOW_PREFIXES, of aciids2020: CN"
@@ -50,7 +47,6 @@ class Config:
     saturation: float = paper(1.8, "T: factor on the HSV saturation of the target")
     clip_saturation: bool = paper(False, "limit T * S to 1")
     labels_from_folders: bool = option(False, "also train a classifier of the folders in --data")
-    classification_weight: float = option(0.0, "of that classifier's cross-entropy in the loss")
 
     size: int = paper(256, "side of the training pictures in pixels, divisible by 8")
     crop: float = paper(1.0, "smallest share of each side that a random crop keeps; 1: no crops")
@@ -104,7 +100,6 @@ PRESETS = {  # train.py --data data_256 --places2-natural --run runs/NAME --pres
     "iizuka": Config(
         network="iizuka2016",
         saturation=1.0,
-        classification_weight=1 / 300,
         size=224,
         batch=128,
         epochs=125,
@@ -159,9 +154,8 @@ PRESETS = {  # train.py --data data_256 --places2-natural --run runs/NAME --pres
     ),
 }
 SIZE_STEPS = {"efficientnet_unet": 32}  # of the side that a network takes, where it is not 8
-ANY = (0, math.inf)
-RANGES = dict.fromkeys(("limit", "steps", "warmup", "seed", "saturation"), ANY)
-RANGES |= dict.fromkeys(("slow_rate", "weight_decay", "classification_weight"), ANY)
+ANY = ("limit", "steps", "warmup", "seed", "saturation", "slow_rate", "weight_decay")
+RANGES = dict.fromkeys(ANY, (0, math.inf))
 RANGES |= dict.fromkeys(("batch", "epochs", "checkpoint_steps"), (1, math.inf))
 RANGES |= {"size": (16, 1024), "width": (0.001, 2), "crop": (0.01, 1), "degrade": (0, 1)}
 RANGES |= {"validation": (1e-6, 0.999999), "ema_decay": (0, 0.999999), "beta_2": (0, 0.999999)}
@@ -179,29 +173,31 @@ def check(config):
             allowed = f"{low} or more" if high == math.inf else f"{low} to {high}"
             raise ValueError(f"{_flag(name)} {value}: {allowed}")
 
-    def need(valid, text):
-        if not valid:
-            raise ValueError(f"--{text}")
-
     c, step = config, SIZE_STEPS.get(config.network, 8)
-    need(c.size % step == 0, f"size {c.size}: a multiple of {step} for {c.network}")
-    has_edges = c.edges or c.network == "aciids2020"
-    need(has_edges, f"no-edges: {c.network} has no edge detection network")
-    if c.labels_from_folders:
-        classifies = c.network in ("aciids2020", "iizuka2016")
-        need(classifies, f"labels-from-folders: {c.network} has no classifier")
-        weight = c.classification_weight
-        need(weight, "labels-from-folders: --classification-weight must be above 0")
-    need(not c.warmup or c.schedule == "cosine", "warmup: goes with --schedule cosine")
     stepped = c.schedule == "steps"
-    need(bool(c.milestones) == stepped, "milestones: goes with --schedule steps")
-    rises = not stepped or milestones(c)
-    need(rises, f"milestones {c.milestones}: whole numbers that rise")
-    need(not c.load_size or c.load_size >= c.size, f"load-size {c.load_size}: below --size")
-    need(not c.load_size or c.crop == 1, "load-size: goes without --crop")
     changed = c.crop < 1 or c.mirror or c.load_size or c.degrade
-    conflict = "as-published: goes without --crop, --mirror, --load-size, --degrade"
-    need(not (c.as_published and changed), conflict)
+    for is_wrong, text in (
+        (c.size % step, f"size {c.size}: a multiple of {step} for {c.network}"),
+        (
+            not c.edges and c.network != "aciids2020",
+            f"no-edges: {c.network} has no edge detection network",
+        ),
+        (
+            c.labels_from_folders and c.network != "iizuka2016",
+            f"labels-from-folders: {c.network} has no classifier",
+        ),
+        (c.warmup and c.schedule != "cosine", "warmup: goes with --schedule cosine"),
+        (bool(c.milestones) != stepped, "milestones: goes with --schedule steps"),
+        (stepped and not milestones(c), f"milestones {c.milestones}: whole numbers that rise"),
+        (0 < c.load_size < c.size, f"load-size {c.load_size}: below --size"),
+        (c.load_size and c.crop < 1, "load-size: goes without --crop"),
+        (
+            c.as_published and changed,
+            "as-published: goes without --crop, --mirror, --load-size, --degrade",
+        ),
+    ):
+        if is_wrong:
+            raise ValueError(f"--{text}")
     return config
 
 
@@ -218,8 +214,6 @@ def milestones(config):
 def make(preset, changes):
     """The preset with some of its fields changed, checked."""
     config = check(replace(PRESETS[preset], **changes))
-    if changes.get("classification_weight") and not config.labels_from_folders:
-        raise ValueError("--classification-weight: goes with --labels-from-folders")
     if config.init_from and not Path(config.init_from).is_file():
         raise ValueError(f"--init-from {config.init_from}: no such file")
     return config
@@ -242,7 +236,7 @@ def _add_fields(parser):
 
 
 def parse_training(arguments=None):
-    """The options of train.py. Ends the program with one line and status 2 where they are wrong."""
+    """The options of train.py. Exits with one line and status 2 where they are wrong."""
     parser = argparse.ArgumentParser(
         prog="train.py",
         usage="train.py --data DIR [DIR ...] --run DIR [options]",
@@ -253,27 +247,22 @@ def parse_training(arguments=None):
     run = parser.add_argument_group("run").add_argument
     run("--data", type=Path, nargs="+", help="folders of photographs")
     run("--val", type=Path, nargs="+", help="folders to validate on; none: a share of --data")
-    run("--run", type=Path, help="folder of this run, made if absent")
+    run("--run", type=Path, required=True, help="folder of this run, made if absent")
     run("--preset", choices=list(PRESETS), help="set of defaults (default: paper)")
     run("--resume", action="store_true", help="go on where the run stopped, or start it")
-    run("--dry-run", action="store_true", help="print network, pictures and plan, and stop")
-    devices = parser.add_argument_group("devices").add_argument
-    devices("--devices", type=int, help="to split each batch among (default: all GPUs here)")
-    devices("--coordinator", metavar="HOST:PORT", help="of process 0, if several train (JAX)")
-    devices("--process", type=share, metavar="I/N", help="this one's number 0..N-1, of N")
+    processes = parser.add_argument_group("several processes (JAX)").add_argument
+    processes("--coordinator", metavar="HOST:PORT", help="of process 0")
+    processes("--process", type=share, metavar="I/N", help="this one's number 0..N-1, of N")
     _add_fields(parser)
     options = parser.parse_args(arguments)
     if getattr(options, "init_from", ""):
         options.init_from = os.path.abspath(options.init_from)
-    if not options.run and not options.dry_run:
-        parser.error("--run DIR is needed")
-    conflict = options.coordinator and (options.dry_run or options.devices)
-    if bool(options.coordinator) != bool(options.process) or conflict:
-        parser.error("--coordinator and --process go together, without --dry-run and --devices")
+    if bool(options.coordinator) != bool(options.process):
+        parser.error("--coordinator and --process go together")
     for folder in (options.data or []) + (options.val or []):
         if not folder.is_dir():
             parser.error(f"{folder}: no such folder")
-    if not (options.run and (options.run / "config.json").exists()):
+    if not (options.run / "config.json").exists():
         if not options.data:
             parser.error("--data DIR is needed for a new run")
         try:

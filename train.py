@@ -11,7 +11,6 @@ import math
 import os
 import sys
 import time
-from datetime import timedelta
 
 import configs
 from utils import import_keras_quietly, is_out_of_memory, one_line
@@ -26,7 +25,7 @@ def main(arguments=None):
     except ModuleNotFoundError as error:
         sys.exit(f"train.py: {error.name} is not installed: run `make setup`, then use .venv")
     try:
-        used = devices.use(options.devices, options.coordinator, options.process)
+        used = devices.use(options.coordinator, options.process)
     except ValueError as error:
         stop(error)
     if used.process:  # process 0 logs and writes files
@@ -53,29 +52,24 @@ def train(options, used):
     from training import run as runs
     from training.dataset import Dataset
     from training.devices import single_device
-    from training.logging import Log, Samples
+    from training.logging import Log
     from training.model import build_model, set_initial_weights, validate
     from training.optimizer import on_plateau
 
     # The configuration and the pictures
     run = runs.prepare(options, used)
     config, lead = run.config, used.process == 0
-    folder = None if options.dry_run else run.folder
     dataset = Dataset(config, run.rows, (used.process, used.processes))
-    steps_per_epoch = dataset.steps_per_epoch
-    total_steps = config.epochs * steps_per_epoch
-    total_steps = min(config.steps or total_steps, total_steps)
+    folder, per_epoch = run.folder, dataset.steps_per_epoch
+    total_steps = min(config.steps or math.inf, config.epochs * per_epoch)
     print("pictures: " + dataset.summary)
-    plan = f"{total_steps} steps of {config.batch} pictures, {steps_per_epoch} an epoch"
-    print(f"plan: {plan}, on {used}")
+    print(f"plan: {total_steps} steps of {config.batch} pictures, {per_epoch} an epoch, on {used}")
 
     # The model
     with used.scope():
-        model, metadata = build_model(config, total_steps, dataset, folder)
+        model, metadata = build_model(config, total_steps, dataset)
     if used.processes > 1 and config.ema_decay and model.trained.non_trainable_variables:
         raise runs.RunError("--ema-decay: not with batch normalisation in several processes")
-    if options.dry_run:
-        return dry_run(model, dataset.batches(0)[0], total_steps)
     progress = {"step": 0, "history": [], "best": None, "before": None}
     if stored := checkpoint.restore(folder, model) if options.resume else None:
         progress |= stored
@@ -89,15 +83,15 @@ def train(options, used):
     # The loop
     interrupt = callbacks.Interrupt(used.processes)
     if lead:
-        log, module = Log(folder), NETWORKS[config.network]
+        module = NETWORKS[config.network]
         with single_device():
             copy = module.build(**metadata["arguments"], precision=config.precision)
-            samples = Samples(copy, module.BRANCHES, dataset.monitored())
-    for epoch in range(progress["step"] // steps_per_epoch, config.epochs):
-        first, last = progress["step"], min((epoch + 1) * steps_per_epoch, total_steps)
+            log = Log(folder, copy, module.BRANCHES, dataset.monitored())
+    for epoch in range(progress["step"] // per_epoch, config.epochs):
+        start, first = epoch * per_epoch, progress["step"]
+        last = min(start + per_epoch, total_steps)
         if first >= last:
             break
-        start = epoch * steps_per_epoch
         batches = dataset.batches(epoch, range(first - start, last - start))
         means = progress.pop("means", ())  # a checkpoint's; of no use where an epoch begins
         means = means if first > start else ()
@@ -116,23 +110,23 @@ def train(options, used):
         seen = {"epoch": epoch + 1, "step": last, "pictures": dataset.pictures_seen(last)}
         row = seen | {name: values[-1] for name, values in logs.items()}
         row |= validate(model, dataset, epoch)
-        if not math.isfinite(row["val_loss"]):
-            raise callbacks.diverged(f"val_loss is {row['val_loss']} after step {last}", progress)
+        if not math.isfinite(loss := row["val_loss"]):
+            raise callbacks.diverged(f"val_loss is {loss} after step {last}", progress)
         weights = model.network.get_weights()
         rate = float(model.optimizer.learning_rate)
-        is_best = progress["best"] is None or row["val_loss"] < progress["best"]
-        progress["best"] = row["val_loss"] if is_best else progress["best"]
+        is_best = progress["best"] is None or loss < progress["best"]
+        progress["best"] = loss if is_best else progress["best"]
         progress["history"].append(row)
         if lead:
             with single_device():
-                row |= samples.variation(weights)
+                row |= log.variation(weights)
                 row |= {"learning_rate": rate, "pictures_per_second": speed}
                 metadata["training"] |= seen | {"log": row}
-                name = f"epoch-{epoch + 1:03d}-{row['loss']:.5f}-{row['val_loss']:.5f}.keras"
+                name = f"epoch-{epoch + 1:03d}-{row['loss']:.5f}-{loss:.5f}.keras"
                 names = ["last.keras"] + ["best.keras"] * is_best + [name] * config.as_published
                 for name in names:
                     model_file.save(folder / name, config.network, weights, metadata)
-                log.write(progress["history"], samples.sheet(weights))
+                log.write(progress["history"], weights)
 
         model.trained.set_weights(saving.weights)
         losses = [row["val_loss"] for row in progress["history"]]
@@ -144,17 +138,6 @@ def train(options, used):
         if interrupt.asked:
             raise callbacks.stopped(f"after epoch {epoch + 1}")
     print(f"done: {folder / 'best.keras'}, val_loss {progress['best']:.5f}")
-
-
-def dry_run(model, batch, total_steps):
-    """Print the network, and the expected time by a few steps that nothing keeps."""
-    model.network.summary(line_length=100)
-    model.train_on_batch(*batch)  # the first step also traces
-    started = time.monotonic()
-    for _ in range(3):
-        model.train_on_batch(*batch)
-    seconds = round((time.monotonic() - started) / 3 * total_steps)
-    print(f"expected time: {timedelta(seconds=seconds)} (h:mm:ss), without validation")
 
 
 def stop(message, status=2):

@@ -112,7 +112,7 @@ class Recipe(keras.Model):
 def step_rows(folder, model, n, row):
     """The compiled step of the paper's network at batch 16."""
     config = configs.make("paper", {"batch": 16, "precision": native_precision()})
-    training = build_model(config, 1000, SimpleNamespace(classes=[]), None)[0]
+    training = build_model(config, 1000, SimpleNamespace(classes=[]))[0]
     count, recipe = 16 * n(6), Recipe()
     batches = Batches(write(folder / "in", count, "RGB"), 256, 16, Order(0, 0, 0.6, True))
     (rgb,) = batches[0]

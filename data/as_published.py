@@ -14,8 +14,7 @@ def resize_nearest(pixels, height, width):
 def luma_as_published(pixels, side):
     """What the authors' test script feeds the network: resized to nearest, Rec. 709 luma.
 
-    Returns:
-        float32 (side, side), 0..1, of the gamma-encoded values, as scikit-image's `rgb2gray`.
+    float32 (side, side), 0..1, of the gamma-encoded values, as scikit-image's `rgb2gray`.
     """
     small = to_float(resize_nearest(pixels, side, side))
     return small if small.ndim == 2 else small @ np.float32([0.2125, 0.7154, 0.0721])
@@ -24,12 +23,8 @@ def luma_as_published(pixels, side):
 def colorize_as_published(pixels, ab):
     """Join `luma_as_published` and ab, R, G and B clipped: the end of the authors' test script.
 
-    Args:
-        pixels: (H, W) gray or (H, W, 3) sRGB, uint8 or uint16.
-        ab: float32 (S, S, 2), Lab units: the network's `repeated`.
-
-    Returns:
-        sRGB (S, S, 3), uint8.
+    (H, W) gray or (H, W, 3) sRGB, uint8 or uint16, and float32 (S, S, 2), the network's ab
+    `repeated`, in Lab units -> sRGB (S, S, 3), uint8.
     """
     gray = luma_as_published(pixels, len(ab))
     # b at which Z is 0, where scikit-image's `lab2xyz` holds it

@@ -1,4 +1,4 @@
-"""Batches of uint8 pictures from files. The CPU decodes, crops and mirrors, no more."""
+"""Batches of uint8 pictures from files: decoded, cropped and mirrored on the CPU."""
 
 import math
 from dataclasses import dataclass
@@ -24,57 +24,40 @@ def steps_of(pictures, batch, short_batch=False):
     return math.ceil(pictures / batch) if short_batch else pictures // batch
 
 
-def crop_and_mirror(rgb, size, draws, crop=1.0, mirror=False, load_size=0):
-    """Cut a random crop from a picture, mirror it and resize it.
-
-    Args:
-        rgb: uint8 (H, W, 3).
-        size: side of the result in pixels.
-        draws: DRAWS random numbers, 0..1, that decide everything.
-        crop: smallest share of each side that the crop keeps, 0..1. 1: all, as in the paper.
-        mirror: exchange left and right with probability 0.5.
-        load_size: the picture is resized to this side first, and a window of `size` is cut from it;
-            0: no such window.
-
-    Returns:
-        uint8 (size, size, 3).
-    """
-    rgb = resize(rgb, load_size, load_size) if load_size else rgb
-    *shares, down, right, turn = draws
-    kept = [max(1, round(n * (crop + (1 - crop) * share))) for n, share in zip(rgb.shape, shares)]
-    rows, columns = (size, size) if load_size else kept
-    top, left = (round((n - m) * d) for n, m, d in zip(rgb.shape, (rows, columns), (down, right)))
-    rgb = rgb[top : top + rows, left : left + columns]
-    return resize(cv2.flip(rgb, 1) if mirror and turn < 0.5 else rgb, size, size)
-
-
 @dataclass(frozen=True)
 class Order:
-    """Order and crops of an epoch: every random number of `Batches` derives from (seed, epoch).
-
-    crop, mirror, load_size: of `crop_and_mirror`. short_batch: of `steps_of`.
-    """
+    """Order and crops of an epoch: every random number of `Batches` derives from (seed, epoch)."""
 
     seed: int
     epoch: int
-    crop: float = 1.0
-    mirror: bool = False
-    load_size: int = 0
-    short_batch: bool = False
+    crop: float = 1.0  # smallest share of each side that a random crop keeps; 1: all, as the paper
+    mirror: bool = False  # exchange left and right with probability 0.5
+    load_size: int = 0  # resize to this side first, and cut a window of the final size; 0: no
+    short_batch: bool = False  # of `steps_of`
+
+    def crop_and_mirror(self, rgb, size, draws):
+        """uint8 (H, W, 3) -> (size, size, 3), as DRAWS random numbers in 0..1 decide."""
+        rgb = resize(rgb, self.load_size, self.load_size) if self.load_size else rgb
+        *shares, down, right, turn = draws
+        shares = (self.crop + (1 - self.crop) * share for share in shares)
+        kept = [max(1, round(n * share)) for n, share in zip(rgb.shape, shares)]
+        rows, columns = (size, size) if self.load_size else kept
+        top, left = round((len(rgb) - rows) * down), round((rgb.shape[1] - columns) * right)
+        rgb = rgb[top : top + rows, left : left + columns]
+        return resize(cv2.flip(rgb, 1) if self.mirror and turn < 0.5 else rgb, size, size)
 
 
 class Batches(keras.utils.PyDataset):
     """Batches of uint8 sRGB pictures, (N, size, size, 3), with int32 labels (N,) if there are any.
 
-    N is `batch`; without an order the last batch may be smaller. The pictures of batch i in epoch
-    e, and their crops, depend on (seed, e, i) alone, so that a resumed run sees what an
-    uninterrupted one sees. Training drops the pictures that do not fill a batch (others in every
-    epoch); without an order all pictures are taken as they are.
+    The pictures of batch i in epoch e, and their crops, depend on (seed, e, i) alone, so that a
+    resumed run sees what an uninterrupted one sees. Training drops the pictures that do not fill a
+    batch, others in every epoch.
 
     Args:
         files: paths of pictures.
         size, batch: side of the pictures, pictures in a batch.
-        order: an Order for training; None takes the pictures in the given order, uncropped.
+        order: an Order for training; None: all in the given order, uncropped, a short last batch.
         steps: range of the epoch's batches; None: all.
         labels: int32 (number of files,), or None.
         share: (i, n): the i-th of n equal parts of each batch, for n processes that train together.
@@ -119,8 +102,8 @@ class Batches(keras.utils.PyDataset):
     def picture(self, number, draws):
         """(uint8 (size, size, 3), index of its file) at a position in the epoch's order.
 
-        A picture that no longer decodes is replaced by the next that does, with a line for NAMED
-        of them. Raises OSError if none of the next TRIED decodes.
+        The next that decodes replaces one that no longer does, with a line for NAMED of them.
+        Raises OSError if none of the next TRIED decodes.
         """
         lines = []
         for i in range(min(len(self.files), TRIED)):
@@ -137,8 +120,7 @@ class Batches(keras.utils.PyDataset):
                 return resize_nearest(rgb, self.size, self.size), file
             if not self.order:
                 return resize(rgb, self.size, self.size), file
-            o = self.order
-            return crop_and_mirror(rgb, self.size, draws, o.crop, o.mirror, o.load_size), file
+            return self.order.crop_and_mirror(rgb, self.size, draws), file
         raise OSError(f"none of the pictures can be read any more; {lines[0]}")
 
 

@@ -1,10 +1,9 @@
 """Colour mathematics: sRGB, CIE XYZ, CIELab, saturation and the sRGB gamut.
 
-Functions take float32 arrays, with the colour on the last axis, (..., 3), unless they say
-otherwise, and return the same kind: NumPy arrays, or tensors of the Keras backend. Gamma-encoded
-sRGB and linear RGB lie in 0..1 inside the gamut and may leave it; CIELab has L in 0..100 and a, b
-in about -110..110 inside the gamut. The constants are scikit-image's (IEC 61966-2-1 sRGB,
-illuminant D65, 2 degree observer).
+Functions take float32 NumPy arrays or Keras tensors, with the colour on the last axis, (..., 3),
+unless they say otherwise, and return the same kind. Gamma-encoded sRGB and linear RGB lie in 0..1
+inside the gamut and may leave it; CIELab has L in 0..100, a and b in about -110..110. The constants
+are scikit-image's (IEC 61966-2-1 sRGB, illuminant D65, 2 degree observer).
 """
 
 import functools
@@ -12,13 +11,20 @@ import functools
 import cv2
 import numpy as np
 
-from data.arrays import array_namespace
-
 XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
 )
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 WHITE = np.array([0.95047, 1.0, 1.08883])  # XYZ of D65, Y = 1
+
+
+def array_namespace(x):
+    """numpy for NumPy arrays, keras.ops for tensors; their functions share their names."""
+    if isinstance(x, np.ndarray):
+        return np
+    from keras import ops
+
+    return ops
 
 
 def _matmul(matrix, x):
@@ -96,9 +102,8 @@ def linear_from_lab(lightness, a, b):
 def boost_saturation(srgb, factor, clip=False):
     """Multiply the HSV saturation S by `factor` (the paper's T), keeping hue and value.
 
-    With v = max(R, G, B), sRGB -> HSV, S' = T * S -> sRGB is exactly rgb' = v - T * (v - rgb). S'
-    is not clipped by default, as in the authors' code: rgb' may then be negative. `clip` holds S'
-    at 1 by min(T, 1 / S) in place of T.
+    With v = max(R, G, B), sRGB -> HSV, S' = T * S -> sRGB is exactly rgb' = v - T * (v - rgb), which
+    may be negative, as in the authors' code. `clip` holds S' at 1 by min(T, 1 / S) in place of T.
     """
     xp = array_namespace(srgb)
     value = xp.max(srgb, axis=-1, keepdims=True)
@@ -123,8 +128,8 @@ def chroma_limits():
 def fit_gamut(lightness, a, b):
     """Reduce chroma until it fits sRGB, L and hue kept: NumPy planes (H, W) -> (a, b).
 
-    The limit is interpolated between exact values, hence off by 0.001 of chroma on average. What
-    then still leaves sRGB leaves it by so little that clipping moves L by less than 0.05.
+    The limit is interpolated between exact values. What then still leaves sRGB leaves it by so
+    little that clipping moves L by less than 0.05.
     """
     side = 2**15 - 2  # the longest that OpenCV's remap takes
     if max(lightness.shape) > side:

@@ -1,7 +1,7 @@
 """Faults of old photographs and scans in L: grain, fading, blur, scratches, borders, blocks.
 
-All of it is arithmetic on batched tensors, so that it runs inside the training step on any device.
-What is random comes in as tensors: the same draws give the same faults.
+Arithmetic on batched tensors, for the training step on any device. What is random comes in as
+tensors: the same draws give the same faults.
 """
 
 import numpy as np

@@ -5,8 +5,7 @@ accelerator rounds it.
 """
 
 import numpy as np
-
-from data.arrays import array_namespace
+from keras import ops
 
 # The paper's, scikit-image's defaults; thresholds in the units of L
 SIGMA, LOW, HIGH = 1.0, 0.1, 0.2
@@ -15,8 +14,7 @@ SIGMA, LOW, HIGH = 1.0, 0.1, 0.2
 def _blur_change(x, axis):
     """What a Gaussian along one axis of (N, H, W) adds to x; what lies outside is absent, not 0.
 
-    A sum of differences x[i + k] - x[i]: float32 then keeps the precision of the local contrast
-    (a blurred L of 60 is no better than 4e-6, enough to turn one maximum in 3,000).
+    A sum of differences x[i + k] - x[i]: float32 then keeps the precision of the local contrast.
     """
     radius = int(4 * SIGMA + 0.5)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
@@ -25,7 +23,6 @@ def _blur_change(x, axis):
     def cut(x, start, stop):
         return x[:, start:stop] if axis == 1 else x[:, :, start:stop]
 
-    ops = array_namespace(x)
     line = ops.ones_like(x[:1, :, :1] if axis == 1 else x[:1, :1])
     total, inside = 0.0, float(taps[radius]) * line
     for k, tap in enumerate(taps[radius + 1 :].tolist(), start=1):
@@ -46,7 +43,6 @@ def _neighbours(padded):
 
 def _sobel(x):
     """Unnormalised derivatives of (N, H, W) along rows and columns, the border repeated."""
-    ops = array_namespace(x)
     x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
     x = ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
     (nw, n, ne), (w, _, e), (sw, s, se) = _neighbours(x)
@@ -55,7 +51,6 @@ def _sobel(x):
 
 def _spread(x):
     """Maximum over 3 x 3 places of 0/1 (N, H, W): one step of growth through the 8 neighbours."""
-    ops = array_namespace(x)
     padded = ops.pad(x, [(0, 0), (1, 1), (1, 1)])
     rows = ops.maximum(ops.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
     return ops.maximum(ops.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
@@ -71,7 +66,6 @@ def canny(lightness):
         float32 tensor (N, H, W), 1 on edges and 0 elsewhere, as
         `skimage.feature.canny(L, sigma=1, low_threshold=0.1, high_threshold=0.2, mode="constant")`.
     """
-    ops = array_namespace(lightness)
     change = _blur_change(lightness, 1)
     change = change + _blur_change(lightness, 2) + _blur_change(change, 2)
     # the blurred picture is lightness + change

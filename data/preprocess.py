@@ -1,34 +1,28 @@
 """The recipe: picture -> network inputs; picture and T -> target K; L and ab -> picture.
 
-Training, validation, test and evaluation all call it. Pictures are arrays (H, W) for gray or
-(H, W, 3) for sRGB, uint8, uint16 or float32 in 0..1. What runs inside the training step takes
-batched tensors; what handles pictures of any size takes NumPy arrays and does without Keras.
+Pictures are arrays (H, W) for gray or (H, W, 3) for sRGB, uint8, uint16 or float32 in 0..1. What
+runs inside the training step takes batched tensors; what handles pictures of any size takes NumPy
+arrays and does without Keras.
 """
 
 import cv2
 import numpy as np
 
 from data import color
-from data.arrays import array_namespace, dtype_name, tensor
-from data.edges import canny
 
 STRIP_PIXELS = 2**16  # pictures are joined in strips of rows that stay in the processor's cache
 
 
 def to_float(pixels):
-    """uint8 0..255 or uint16 0..65535 -> float32 0..1; floats are 0..1 already. NumPy or tensor."""
+    """uint8 0..255 or uint16 0..65535 -> float32 0..1; floats are 0..1 already. Tensors: uint8."""
     if not isinstance(pixels, np.ndarray):
-        peak = {"uint8": 255.0, "uint16": 65535.0}.get(dtype_name(pixels), 1.0)
-        return array_namespace(pixels).cast(pixels, "float32") / peak
+        return color.array_namespace(pixels).cast(pixels, "float32") / 255.0
     peak = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
     return np.divide(pixels, peak, dtype=np.float32)
 
 
 def resize(pixels, height, width):
-    """Resize a picture, its type kept: averaged where it shrinks, cubic where it grows.
-
-    The aspect is not kept: the paper squashes every picture to 256 x 256.
-    """
+    """Resize a picture, its type kept, its aspect not: averaged where it shrinks, else cubic."""
     smaller = min(height, pixels.shape[0]), min(width, pixels.shape[1])
     for shape, interpolation in ((smaller, cv2.INTER_AREA), ((height, width), cv2.INTER_CUBIC)):
         if pixels.shape[:2] != shape:
@@ -50,8 +44,7 @@ def shrink(pixels, side):
 def lightness_of(pixels):
     """CIELab L, 0..100: of NumPy (H, W) gray or (H, W, 3) sRGB, or of a tensor (N, H, W, 3).
 
-    A gray value is the neutral colour R = G = B. The L of a colour picture is not that of its gray
-    file, which holds Rec. 601 luma (pure red: 53.2 against 32.3).
+    A gray value is the neutral colour R = G = B.
     """
     if pixels.ndim > 2:
         return color.lightness_from_srgb(to_float(pixels))
@@ -67,22 +60,22 @@ INPUTS = ("lightness", "global_lightness", "edges")
 
 
 def network_inputs(lightness, global_lightness=None, names=INPUTS):
-    """The inputs of a network.
+    """The inputs of a network, a dict of tensors, see `models`.
 
     Args:
         lightness: float32 (N, H, W, 1), L in 0..100, H and W divisible by 8.
-        global_lightness: the same pictures at the fixed size of a branch that sees the whole
-            picture, (N, S, S, 1); None if `lightness` has that size already.
+        global_lightness: the same pictures at the fixed size of a global branch, (N, S, S, 1); None
+            if `lightness` has that size already.
         names: the inputs that the network has; a model's `input` names them.
-
-    Returns:
-        dict of tensors: "lightness" and "global_lightness" as given, "edges" float32 (N, H, W, 1),
-            0 or 1.
     """
-    lightness = tensor(lightness)
+    from keras import ops
+
+    from data.edges import canny
+
+    lightness = ops.convert_to_tensor(lightness)
     made = {"lightness": lightness, "global_lightness": lightness}
     if global_lightness is not None:
-        made["global_lightness"] = tensor(global_lightness)
+        made["global_lightness"] = ops.convert_to_tensor(global_lightness)
     if "edges" in names:
         made["edges"] = canny(lightness[..., 0])[..., None]
     return {name: made[name] for name in names}
@@ -91,29 +84,28 @@ def network_inputs(lightness, global_lightness=None, names=INPUTS):
 def training_inputs(rgb, inputs, degrade=lambda lightness: lightness):
     """`network_inputs` of uint8 sRGB pictures (N, H, W, 3) at the size of the network.
 
-    Where "global_lightness" has a side of its own, L is resized on the device: 0.2 of L apart, on
-    average, from `resize` of a picture of 256 x 256, less than 1 from that of a large one.
-
-    Args:
-        inputs: the network's `input`, a dict of symbolic tensors.
-        degrade: applied to L, (N, H, W, 1), before all else.
+    `inputs` is the network's `input`, `degrade` is applied to L, (N, H, W, 1), before all else.
+    Where "global_lightness" has a side of its own, L is resized on the device.
     """
-    lightness = global_lightness = degrade(lightness_of(tensor(rgb))[..., None])
+    from keras import ops
+
+    lightness = global_lightness = degrade(lightness_of(ops.convert_to_tensor(rgb))[..., None])
     side = inputs.get("global_lightness", lightness).shape[1]
     if side != lightness.shape[1]:
-        reduce = array_namespace(lightness).image.resize
         options = {"antialias": True, "data_format": "channels_last"}
-        global_lightness = reduce(lightness, (side, side), **options)
+        global_lightness = ops.image.resize(lightness, (side, side), **options)
     return network_inputs(lightness, global_lightness, inputs)
 
 
 def target(rgb, saturation, clip=False):
-    """The target K in Lab units: ab of the pictures, their HSV saturation times `saturation`, T.
+    """The target K: ab of the pictures, their HSV saturation times `saturation`, T.
 
-    uint8 sRGB (N, H, W, 3) -> float32 tensor (N, H, W, 2). `clip` holds S' = T * S at 1. The
-    authors' code does not: a, b then reach about -150..150. The paper's T is 1.8.
+    uint8 sRGB (N, H, W, 3) -> float32 tensor (N, H, W, 2), Lab units, -150..150. `clip` holds
+    S' = T * S at 1; the authors' code does not.
     """
-    srgb = to_float(tensor(rgb))
+    from keras import ops
+
+    srgb = to_float(ops.convert_to_tensor(rgb))
     return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
 
 
@@ -126,8 +118,8 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0)
         saturation: factor on ab.
         gamut: "chroma" reduces the chroma of what leaves sRGB at fixed L and hue, so that L is
             exact; "clip" clips R, G and B as the authors' scripts do, which shifts L and hue.
-        guided: let ab follow the edges of L: a local linear model of ab in L is fitted at
-            the small size and applied at the full one (fast guided filter, He and Sun 2015).
+        guided: ab follows the edges of L, by a local linear model of ab in L (fast guided filter,
+            He and Sun 2015).
         tone: ab added to all after the saturation, a number or (2,).
 
     Returns:

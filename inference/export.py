@@ -6,6 +6,7 @@ Needs the TensorFlow backend, tf2onnx, onnx and onnxruntime (all in requirements
 """
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -19,15 +20,6 @@ from utils import atomic, import_keras_quietly
 OPSET = 18
 FAR = {"rgb": 2, "ab": 0.01}  # of 255, and in Lab units
 LIMIT = 1e-3  # share of the values that may differ from Keras by more than FAR
-MEANINGS = {  # of the inputs and outputs
-    "picture": "sRGB, 0..255",
-    "saturation": "factor on ab; the metadata's colorize_saturation is the default",
-    "rgb": "sRGB, 0..255",
-    "lightness": "L, 0..100",
-    "global_lightness": "L at the size of the global branch",
-    "ab": "Lab units, before saturation",
-    "small_ab": "ab before its last enlarging",
-}
 
 
 def write_onnx(source, path, bare=False):
@@ -38,12 +30,8 @@ def write_onnx(source, path, bare=False):
         bare: the network alone, L in, ab out; else uint8 pictures in and out, with the sizes and
             the mirror images of the network's file. Both take any size.
 
-    Returns:
-        The share of the values of rgb, or of ab, that differ from Keras by more than FAR.
-
-    Raises:
-        BadModel: the source cannot be used.
-        ArithmeticError: the share is above LIMIT; nothing is written then.
+    Returns the share of the values of rgb, or of ab, that differ from Keras by more than FAR.
+    Raises ArithmeticError if it is above LIMIT, BadModel if the source cannot be used.
     """
     import onnx
     import onnxruntime
@@ -60,24 +48,14 @@ def write_onnx(source, path, bare=False):
     metadata = {"colorize_saturation": 1.0} | metadata
     predictor, mirror = Predictor(network, metadata["sizes"], 1), mirror_of(metadata)
     if bare:
-        inputs = [
-            tf.TensorSpec((None, *x.shape[1:]), "float32", name)
-            for name, x in network.input.items()
-            if name != "edges"
-        ]
-        step, graph = size_step(metadata), picture_graph.with_open_sizes(network)
-
-        def function(*views):
-            ab, small = picture_graph.ab_of_any_size(graph, step, *views)
-            return {"ab": ab, "small_ab": small}
+        views = {name: x.shape[1:] for name, x in network.input.items() if name != "edges"}
+        inputs = [tf.TensorSpec((None, *shape), "float32", n) for n, shape in views.items()]
+        graph = picture_graph.with_open_sizes(network)
+        function = functools.partial(picture_graph.ab_of_any_size, graph, size_step(metadata))
     else:
         inputs = [tf.TensorSpec((None, None, None, 3), "uint8", "picture")]
         inputs += [tf.TensorSpec((), "float32", "saturation")]
-
-        def function(picture, saturation):
-            rgb, ab = picture_graph.colorize(predictor, picture, saturation, mirror)
-            return {"rgb": rgb, "ab": ab}
-
+        function = functools.partial(picture_graph.colorize, predictor, mirror)
     function = tf.function(function, input_signature=inputs, autograph=False)
     model, _ = tf2onnx.convert.from_function(function, input_signature=inputs, opset=OPSET)
     if bare:
@@ -85,7 +63,6 @@ def write_onnx(source, path, bare=False):
     stored = {key: json.dumps(metadata[key]) for key in EXPORTED_KEYS if key in metadata}
     stored |= {"size": str(predictor.side), "T": str(metadata.get("saturation"))}
     stored |= {"source": f"{source.name}, SHA-256 {model_file.sha256(source)}"}
-    stored |= {x.name: MEANINGS[x.name] for x in (*model.graph.input, *model.graph.output)}
     onnx.helper.set_model_props(model, stored)
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Colorizing as a function of tensors, for export: what `data.preprocess` does around a network.
 
-Pictures are resized by matrices, so that their sizes may stay open. The results differ from those
-of OpenCV by rounding alone.
+Pictures are resized by matrices, so that their sizes may stay open; the results are OpenCV's but
+for rounding.
 """
 
 import numpy as np
@@ -12,17 +12,17 @@ from data import color
 from data.preprocess import network_inputs, to_float
 
 
-def colorize(predictor, picture, saturation, mirror):
-    """The outputs rgb and ab of an exported file.
+def colorize(predictor, mirror, picture, saturation):
+    """The outputs of an exported file.
 
     Args:
         predictor: inference.view.Predictor; float32.
+        mirror: average ab with that of the mirror image.
         picture: uint8 tensor (N, H, W, 3), sRGB.
         saturation: float32 tensor (), factor on ab.
-        mirror: average ab with that of the mirror image.
 
     Returns:
-        rgb, uint8 (N, H, W, 3), and ab, float32 (N, h, w, 2), before saturation and enlarging.
+        {"rgb": uint8 (N, H, W, 3), "ab": float32 (N, h, w, 2), before saturation and enlarging}.
     """
     codes = ops.cast(picture, "int32")
     _, height, width, _ = ops.shape(picture)
@@ -40,7 +40,7 @@ def colorize(predictor, picture, saturation, mirror):
     lightness = _lightness(codes)
     linear = color.linear_from_lab(lightness, *_fit_gamut(lightness, large[:, 0], large[:, 1]))
     places = ops.round(ops.clip(linear, 0, 1) * (len(color.CODE) - 1))
-    return ops.take(color.CODE, ops.cast(places, "int32")), ab
+    return {"rgb": ops.take(color.CODE, ops.cast(places, "int32")), "ab": ab}
 
 
 def _ab(predictor, views):
@@ -74,16 +74,17 @@ def with_open_sizes(network):
 
 
 def ab_of_any_size(network, step, lightness, global_lightness=None):
-    """The outputs of `with_open_sizes` for L of any size, (N, H, W, 1): ab (N, H, W, 2) and small.
+    """For L of any size, (N, H, W, 1): {"ab": (N, H, W, 2), "small_ab": before its last enlarging}.
 
-    The last row and column are repeated up to multiples of `step`; the small ab is not cut.
+    `network` is of `with_open_sizes`. The last row and column are repeated up to multiples of
+    `step`; the small ab is not cut.
     """
     _, height, width, _ = ops.shape(lightness)
     for axis, length in ((1, height), (2, width)):
         places = ops.minimum(ops.arange((length + step - 1) // step * step), length - 1)
         lightness = ops.take(lightness, places, axis=axis)
     ab, small = network(network_inputs(lightness, global_lightness, network.input))
-    return ab[:, :height, :width], small
+    return {"ab": ab[:, :height, :width], "small_ab": small}
 
 
 def _lightness(codes):

@@ -20,13 +20,8 @@ def publish(source, path, properties):
     """Write a network with weights rounded to half precision, and its SHA-256, which `load` checks.
 
     The weights stay float32, so that plain Keras loads the file; rounded, they compress to half.
-
-    Args:
-        source, path: of the network, see `models.file.load`, and of the file to write.
-        properties: what to add to the metadata, see `models.properties`; without a value: kept.
-
-    Raises:
-        BadModel: the source cannot be used, or a property is invalid.
+    `properties` with a value are added to the metadata, see `models.properties`. Raises BadModel if
+    the source cannot be used or a property is invalid.
     """
     from models import file as model_file
 
@@ -56,13 +51,11 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("source", type=Path, help="network: best.keras of a run of train.py")
     parser.add_argument("file", type=Path, help="the file to write")
-    text = "what test.py's --saturation means by these names; natural is its default"
-    names = tuple(name.upper() for name in NAMES)
-    kind = number(float, 0, 10)
-    parser.add_argument("--saturation", type=kind, nargs=3, metavar=names, help=text)
+    text = "test.py's muted, natural (its default) and vivid"
+    parser.add_argument("--saturation", type=number(float, 0, 10), nargs=3, metavar="X", help=text)
     text = "side of a square that the network sees; several times: their colours are averaged"
     parser.add_argument("--size", type=int, action="append", metavar="N", help=text)
-    text = "test.py averages ab with that of the mirror image"
+    text = "average ab with that of the mirror image"
     parser.add_argument("--mirror", action="store_true", help=text)
     args = parser.parse_args(arguments)
     import_keras_quietly()

@@ -11,12 +11,9 @@ import numpy as np
 from keras import Model, initializers, layers, ops
 
 AB_SCALE = 128.0  # the last tanh spans a, b in -128..128
-SIZE_STEP = 8
-LOSS_LAYER = "color_up3"
 SLOW_PREFIXES = ("cn_", "fusion_cn/")  # CN and its part of the fusion
 BRANCHES = {"CN": "cn_dense2", "LFN": "lfn_conv6", "EDN": "edn_conv3"}
 RESIZABLE_ARGUMENTS = {"global_size", "initializer"}
-statistics = initialize = None
 
 
 def arguments(config):
@@ -34,18 +31,17 @@ def build(
     initializer="glorot_uniform",
     precision="float32",
 ):
-    """L and edges in, ab out, both in CIE units: `models` has the inputs and the output.
+    """L and edges in, ab out, see `models`. The defaults are the paper's.
 
     Args:
         edges: False leaves out the edge detection network and its input (the paper's ablation).
-        width: factor on the number of filters and units, 1 in the paper.
-        global_size: side of the picture that the classification network sees, 256 in the paper.
-        input_scale, input_offset: the convolutions see input_scale * L + input_offset; the paper
-            feeds raw L: 1 and 0.
-        initializer: "glorot_uniform" (Keras' default, so the paper's), "he_uniform", or
-            "he_gentle": He's, but the one ReLU filter that CN ends in starts without negative
-            weights, hence open everywhere, and CN's part of the fusion starts at 0. An untrained CN
-            is noise to the colours otherwise, and the loss closes that filter for good.
+        width: factor on the number of filters and units.
+        global_size: side of the picture that the classification network sees.
+        input_scale, input_offset: the convolutions see input_scale * L + input_offset.
+        initializer: "glorot_uniform" (Keras' default), "he_uniform", or "he_gentle": He's, but the
+            one ReLU filter that CN ends in starts without negative weights, hence open everywhere,
+            and CN's part of the fusion starts at 0. An untrained CN is noise to the colours
+            otherwise, and the loss closes that filter for good.
     """
     gentle = initializer == "he_gentle"
     initializer = "he_uniform" if gentle else initializer
@@ -53,9 +49,10 @@ def build(
     def units(count):
         return max(1, round(count * width))
 
-    def conv(x, filters, name, stride=1, kernel=3, activation="relu", **kwargs):
-        options = {"kernel_initializer": initializer, "dtype": precision, "activation": activation}
-        options |= {"padding": "same", "name": name} | kwargs
+    drawn = {"kernel_initializer": initializer, "dtype": precision}
+
+    def conv(x, filters, name, stride=1, kernel=3, **options):
+        options = drawn | {"activation": "relu", "padding": "same", "name": name} | options
         return layers.Conv2D(filters, kernel, stride, **options)(x)
 
     def stack(x, prefix, filters_and_strides):
@@ -81,9 +78,8 @@ def build(
     last = initializers.RandomUniform(0, math.sqrt(6 / (9 * units(8)))) if gentle else initializer
     cn = conv(cn, 1, "cn_conv10", kernel_initializer=last)
     cn = layers.Flatten(dtype=precision, name="cn_flatten")(cn)
-    options = {"kernel_initializer": initializer, "dtype": precision}
-    cn = layers.Dense(units(1500), name="cn_dense1", **options)(cn)
-    cn = layers.Dense(units(1000), name="cn_dense2", **options)(cn)
+    cn = layers.Dense(units(1500), name="cn_dense1", **drawn)(cn)
+    cn = layers.Dense(units(1000), name="cn_dense2", **drawn)(cn)
 
     # Edge detection network: (H, W, 1) -> (H/8, W/8, 8)
     places = lfn
@@ -125,11 +121,8 @@ def enlarge(network, arguments):
     """Weights for a CN that sees a larger picture, of side arguments["global_size"].
 
     CN's first dense layer has a row for each place of an 8th of that picture. Each row is divided
-    among the places of the larger picture by the area that they have in common, so that CN's vector
-    starts near that of the smaller picture (and equal to it where the factor is an integer).
-
-    Raises:
-        ValueError: the picture is smaller than the network's.
+    among the places of the larger picture by the area in common, so that CN's vector starts near
+    that of the smaller picture. Raises ValueError if the new picture is the smaller one.
     """
     arrays, new = network.get_weights(), arguments["global_size"]
     old = network.input["global_lightness"].shape[1]
@@ -160,12 +153,6 @@ def ablate(network, branch, mean):
     arrays["fusion_conv/bias"] += mean @ rows
     rows[:] = 0
     return list(arrays.values())
-
-
-def classifier(network, classes):
-    """A scene classifier on CN's vector, not the paper's, whose CN learns from colours alone."""
-    x = network.get_layer("cn_dense2").output
-    return layers.Dense(classes, dtype="float32", name="scenes")(x)
 
 
 def make_loss(statistics=None):

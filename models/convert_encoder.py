@@ -5,7 +5,7 @@
 
 The weights are the package's (Apache-2.0), a conversion of Google's. Batch normalization is folded
 into the convolution before it, and the stem's kernels are summed over R, G and B. "reference" is
-what the unfolded network computes for `test_picture`, to test each layer by.
+what the unfolded network computes for `test_picture`.
 """
 
 import sys

@@ -5,9 +5,8 @@ arXiv 1905.11946) of width 1.1 and depth 1.2 with ReLU6 and without squeeze and 
 (EfficientNet-Lite, 2020, github.com/tensorflow/tpu). The decoder joins its features at strides 32,
 16, 8, 4 and 2, as a U-Net does (Ronneberger, Fischer and Brox, MICCAI 2015, arXiv 1505.04597).
 
-The decoder is trained, and of the encoder the 1x1 convolutions of the stages at strides 16 and 32.
-The depthwise filters and the stages before stay as they are: on a CPU their gradients take most of
-a step, and training them does not help.
+The decoder is trained, and of the encoder the 1x1 convolutions of the stages at strides 16 and 32:
+on a CPU the gradients of the rest take most of a step, and training it does not help.
 """
 
 from pathlib import Path
@@ -28,55 +27,46 @@ STAGES = (  # repeats, kernel, stride, expansion, channels
     (5, 5, 2, 6, 208),
     (1, 3, 1, 6, 352),
 )
-SIZE_STEP = 32
-LOSS_LAYER = "ab_full"
 SLOW_PREFIXES = ("encoder_",)
-BRANCHES = {}
-RESIZABLE_ARGUMENTS = set()
-statistics = enlarge = ablate = classifier = None
 make_loss = aciids2020.make_loss  # the mean squared error of ab / 128
 
 
-def arguments(config):
-    return {"width": config.width}
-
-
 def build(*, width=1.0, precision="float32"):
-    """L in, ab out, both in CIE units; `width` is a factor on the decoder's filters."""
+    """L in, ab out, see `models`; `width` is a factor on the decoder's filters."""
 
     def conv(x, filters, name, kernel=3, activation="relu"):
-        options = {"kernel_initializer": "he_uniform", "dtype": precision, "padding": "same"}
-        options |= {"activation": activation, "name": name}
-        return layers.Conv2D(max(1, round(filters * width)), kernel, **options)(x)
+        options = {"kernel_initializer": "he_uniform", "padding": "same", "activation": activation}
+        filters = max(1, round(filters * width))
+        return layers.Conv2D(filters, kernel, dtype=precision, name=name, **options)(x)
 
-    def join(x, features, name):
-        options = {"interpolation": "bilinear", "dtype": precision, "name": f"decoder_up_{name}"}
-        x = layers.UpSampling2D(2, **options)(x)
-        return layers.Concatenate(dtype=precision, name=f"decoder_join_{name}")([x, features])
+    def double(x, name, dtype):
+        return layers.UpSampling2D(2, interpolation="bilinear", dtype=dtype, name=name)(x)
+
+    def join(x, stride):
+        pair = double(x, f"decoder_up_{stride}", precision), features[stride]
+        return layers.Concatenate(dtype=precision, name=f"decoder_join_{stride}")(pair)
 
     lightness = layers.Input((None, None, 1), name="lightness")
     features = encode(lightness, precision)
 
     # Decoder: (H/32, W/32, 352) -> (H/2, W/2, 2) -> (H, W, 2)
-    options = {"keepdims": True, "dtype": precision, "name": "decoder_mean"}
-    mean = layers.GlobalAveragePooling2D(**options)(features[32])
+    mean = layers.GlobalAveragePooling2D(keepdims=True, dtype=precision, name="decoder_mean")
+    mean = mean(features[32])
     places = conv(features[32], 256, "decoder_32", 1, None)
     mean = conv(mean, 256, "decoder_global", 1, None)
     x = layers.Add(dtype=precision, name="decoder_add")([places, mean])
     x = layers.ReLU(dtype=precision, name="decoder_relu")(x)
-    x = conv(join(x, features[16], "16"), 192, "decoder_16")
-    x = conv(join(x, features[8], "8"), 128, "decoder_8a")
+    x = conv(join(x, 16), 192, "decoder_16")
+    x = conv(join(x, 8), 128, "decoder_8a")
     x = conv(x, 128, "decoder_8b")
-    x = conv(join(x, features[4], "4"), 64, "decoder_4a")
+    x = conv(join(x, 4), 64, "decoder_4a")
     x = conv(x, 32, "decoder_4b")
-    x = conv(join(x, features[2], "2"), 32, "decoder_2")
+    x = conv(join(x, 2), 32, "decoder_2")
     # near 0, so that an untrained network is gray
-    options = {"kernel_initializer": initializers.RandomNormal(stddev=1e-3), "dtype": "float32"}
-    options |= {"padding": "same", "activation": "tanh", "name": "decoder_ab"}
-    x = layers.Conv2D(2, 3, **options)(x)
-    x = layers.Rescaling(aciids2020.AB_SCALE, dtype="float32", name="ab")(x)
-    options = {"interpolation": "bilinear", "dtype": "float32", "name": "ab_full"}
-    x = layers.UpSampling2D(2, **options)(x)
+    options = {"kernel_initializer": initializers.RandomNormal(stddev=1e-3), "padding": "same"}
+    last = layers.Conv2D(2, 3, activation="tanh", dtype="float32", name="decoder_ab", **options)
+    x = layers.Rescaling(aciids2020.AB_SCALE, dtype="float32", name="ab")(last(x))
+    x = double(x, "ab_full", "float32")
     return Model({"lightness": lightness}, x, name="efficientnet_unet")
 
 

@@ -1,7 +1,7 @@
-"""The file of a network: one `.keras` file with the weights and all that colorizing needs.
+"""The file of a network: a `.keras` archive of the weights and all that colorizing needs.
 
-A file from the internet is data. The network is built here, from the arguments in the metadata;
-what the file describes is never built or run.
+A file from the internet is data: the network is built from the arguments in the metadata, and what
+the file describes is never built or run.
 """
 
 import hashlib
@@ -28,10 +28,9 @@ LIMITS = {"width": 2, "global_size": MAX_SIZE}  # of `build`: the largest networ
 
 
 def save(path, network, weights, metadata):
-    """Write a network to a `.keras` file, which plain Keras loads too, on any backend.
+    """Write a network, a key of NETWORKS, to a `.keras` file, which plain Keras loads too.
 
     Args:
-        network: a key of NETWORKS.
         weights: arrays in the order of `get_weights()`.
         metadata: JSON-serialisable dict: "arguments" (of `build`, without precision), "size" (side
             of the training pictures in pixels), and what `models.properties` reads.
@@ -47,13 +46,12 @@ def save(path, network, weights, metadata):
 def load(path, precision="float32"):
     """Read a network that `save` wrote, or a whole-model HDF5 file of the authors' scripts.
 
-    If a checksum stands beside the file (`inference.publish`), the file must agree with it.
-
     Returns:
         (network, metadata): the keras.Model of the module's `build`, which computes in `precision`.
 
     Raises:
-        BadModel: the file is missing, damaged or of another kind; the message is one line.
+        BadModel: the file is missing, damaged, of another kind, or differs from the checksum beside
+            it (of `inference.publish`); the message is one line.
     """
     path = Path(path)
     try:
@@ -73,21 +71,16 @@ def load(path, precision="float32"):
     raise BadModel(f"{path}: {' '.join(reason.split())[:300]}")  # it may quote the file at length
 
 
-def initial_weights(path, network, arguments):
-    """The weights of a file for a new network, which may differ in RESIZABLE_ARGUMENTS.
+def initial_weights(config):
+    """The weights of the file `init_from` for the network of a configs.Config.
 
-    Args:
-        path: of a file that `load` reads.
-        network, arguments: a key of NETWORKS, and those of `build`.
-
-    Returns:
-        (arrays in the order of `get_weights()`, the metadata's "training" or None).
-
-    Raises:
-        BadModel: as `load` does, or the file's network differs.
+    Returns (arrays in the order of `get_weights()`, the metadata's "training" or None). Raises
+    BadModel as `load` does, or if more than RESIZABLE_ARGUMENTS differ.
     """
+    path, module = config.init_from, NETWORKS[config.network]
     source, metadata = load(path)
-    module, new = NETWORKS[network], {"network": network} | arguments
+    arguments = module.arguments(config)
+    new = {"network": config.network} | arguments
     old = {"network": source.name} | metadata["arguments"]
     for name in new:
         if name not in module.RESIZABLE_ARGUMENTS and old.get(name) != new[name]:

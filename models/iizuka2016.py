@@ -2,7 +2,7 @@
 
 Low-level features are shared by two branches: mid-level features keep the places, global features
 are one vector of the picture at 224 x 224. Both meet at a fusion layer that feeds the colorization
-network. 3x3 convolutions, batch normalisation and ReLU after each layer but the last.
+network. Batch normalisation and ReLU follow each layer but the last.
 doi 10.1145/2897824.2925974
 """
 
@@ -10,20 +10,12 @@ from keras import Model, layers, ops
 
 AB_SCALE = 100.0  # the last sigmoid, 0..1, spans a, b in -100..100, as in the released colorize.lua
 GLOBAL_SIZE = 224  # of the picture that the global features are made of
-SIZE_STEP = 8
-LOSS_LAYER = "color_up3"
-SLOW_PREFIXES = ()
+CLASSIFICATION_WEIGHT = 1 / 300  # alpha of the paper
 BRANCHES = {"global": "global_dense3", "mid": "mid_conv2"}
-RESIZABLE_ARGUMENTS = set()
-statistics = initialize = enlarge = ablate = None
-
-
-def arguments(config):
-    return {"width": config.width}
 
 
 def build(*, width=1.0, precision="float32"):
-    """L in, ab out, both in CIE units; `width` is a factor on filters and units, 1 in the paper."""
+    """L in, ab out, see `models`; `width` is a factor on filters and units, 1 in the paper."""
 
     def units(count):
         return max(1, round(count * width))
@@ -33,13 +25,11 @@ def build(*, width=1.0, precision="float32"):
         x = layers.BatchNormalization(momentum=0.9, dtype=precision, name=f"{name}_norm")(x)
         return layers.ReLU(dtype=precision, name=name)(x)
 
-    def conv(x, filters, name, stride=1):
-        options = {"use_bias": False, "dtype": precision, "name": f"{name}_kernel"}
-        return normal(layers.Conv2D(units(filters), 3, stride, "same", **options)(x), name)
+    plain = {"use_bias": False, "dtype": precision}
 
-    def dense(x, count, name):
-        options = {"use_bias": False, "dtype": precision, "name": f"{name}_kernel"}
-        return normal(layers.Dense(units(count), **options)(x), name)
+    def conv(x, filters, name, stride=1):
+        layer = layers.Conv2D(units(filters), 3, stride, "same", name=f"{name}_kernel", **plain)
+        return normal(layer(x), name)
 
     # Low-level features, one model for both pictures: (H, W, 1) -> (H/8, W/8, 512)
     picture = layers.Input((None, None, 1), name="picture")
@@ -63,13 +53,14 @@ def build(*, width=1.0, precision="float32"):
         x = conv(x, 512, f"global_conv{i}", stride)
     x = layers.Flatten(dtype=precision, name="global_flatten")(x)
     for i, count in enumerate((1024, 512, 256), start=1):
-        x = dense(x, count, f"global_dense{i}")
+        x = layers.Dense(units(count), name=f"global_dense{i}_kernel", **plain)(x)
+        x = normal(x, f"global_dense{i}")
 
     # Fusion layer, 1x1 over the mid-level features and the global vector repeated at every place.
     # Over a repeated vector a 1x1 convolution is one dense product added at every place.
     fan = units(256)
-    view = layers.Dense(fan, use_bias=False, dtype=precision, name="fusion_global")(x)
-    x = layers.Conv2D(fan, 1, use_bias=False, dtype=precision, name="fusion_mid")(mid)
+    view = layers.Dense(fan, name="fusion_global", **plain)(x)
+    x = layers.Conv2D(fan, 1, name="fusion_mid", **plain)(mid)
     view = layers.Reshape((1, 1, fan), name="fusion_repeat")(view)
     x = layers.Add(dtype=precision, name="fusion_add")([x, view])
     x = normal(x, "fusion")

@@ -19,11 +19,9 @@ BRANCHES = {  # by the number of layers that have weights
     3: [f"edn_conv{i}" for i in range(1, 4)],
 }
 # All that the description may ask Keras to make, and the largest numbers in it
-CLASSES = {
-    *("Model", "Functional", "InputLayer", "Conv2D", "Dense", "Flatten", "Concatenate", "Reshape"),
-    *("RepeatVector", "UpSampling2D"),
-    *("GlorotUniform", "RandomUniform", "VarianceScaling", "Zeros"),
-}
+CLASSES = {"Model", "Functional", "InputLayer", "Conv2D", "Dense", "Flatten", "Concatenate"}
+CLASSES |= {"Reshape", "RepeatVector", "UpSampling2D"}
+CLASSES |= {"GlorotUniform", "RandomUniform", "VarianceScaling", "Zeros"}
 MAX_NUMBER, MAX_KERNEL = 1500, 3
 
 
@@ -41,11 +39,9 @@ def load_keras2(path, precision):
     color, join = _chain(source.outputs[0])
     branches = {len(chain): chain for chain, _ in map(_chain, _joined(join))}
     names = [COLOR, *(BRANCHES.get(count, []) for count in branches)]
-    weights = {
-        name: layer.get_weights()
-        for names, chain in zip(names, [color, *branches.values()])
-        for name, layer in zip(names, chain)
-    }
+    weights = {}
+    for own, chain in zip(names, [color, *branches.values()]):
+        weights |= zip(own, (layer.get_weights() for layer in chain))
     # `build` has the 1x1 kernel over LFN, CN and EDN in two parts
     kernel, bias = weights["fusion_conv"]
     ends = np.cumsum([chain[-1].get_weights()[1].size for chain in branches.values()])
@@ -80,9 +76,9 @@ def _check_layer(item):
 
 
 def _check_number(text):
-    if abs(int(text)) > MAX_NUMBER:
+    if abs(number := int(text)) > MAX_NUMBER:
         raise BadModel(f"its description says {text}, the limit is {MAX_NUMBER}")
-    return int(text)
+    return number
 
 
 def _chain(tensor):

@@ -10,7 +10,7 @@ MAX_SIZE = 1024  # of the squares that a network sees
 
 
 class BadModel(ValueError):
-    """A model file that cannot be used. The message is one line with the file and the reason."""
+    """A model file that cannot be used; one line with the file and the reason."""
 
 
 def size_step(metadata):
@@ -53,8 +53,7 @@ def check_metadata(metadata):
 def sizes_of(metadata, asked=None):
     """The sides of the squares that the network sees: those asked for, or what its file says.
 
-    Raises:
-        ValueError: the network does not take a size that is asked for.
+    Raises ValueError if the network does not take a size that is asked for.
     """
     step = size_step(metadata)
     if wrong := [size for size in asked or () if size % step]:
@@ -70,8 +69,7 @@ def mirror_of(metadata, asked=None):
 def factor_of(saturation, metadata):
     """The factor on ab: a number from 0 to 10, a name of "saturations", or None, the default.
 
-    Raises:
-        ValueError: the file has no such name, or the number is out of range.
+    Raises ValueError if the file has no such name, or the number is out of range.
     """
     if saturation is None:
         return metadata.get("colorize_saturation", 1.0)

@@ -20,16 +20,7 @@ UNIFORM = 0.5  # lambda, the share of the uniform distribution in the smoothed p
 PATCHES = 1024  # of which the initial filters are made, at least
 COLOURLESS = 5  # |a| and |b| up to which a picture is left out of the loss (released network)
 TEMPERATURE = 0.38  # of the annealed mean (section 2.3)
-SIZE_STEP = 8
 LOSS_LAYER = "logits"
-SLOW_PREFIXES = ()
-BRANCHES = {}
-RESIZABLE_ARGUMENTS = set()
-enlarge = ablate = classifier = None
-
-
-def arguments(config):
-    return {"width": config.width}
 
 
 @functools.cache
@@ -37,8 +28,7 @@ def bins():
     """The centres of the bins, float32 (313, 2), in order of a, then b.
 
     The points of the grid that lie less than one step, in a and in b, from the convex hull of the
-    sRGB gamut in the ab plane: the 313 of the authors' file. The paper says "in gamut" alone (229
-    points of the grid are sRGB colours at some L, and 262 cells hold one).
+    sRGB gamut in the ab plane: the 313 of the authors' file. The paper says "in gamut" alone.
     """
     steps = np.linspace(0, 1, 33, dtype=np.float32)
     rgb = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)
@@ -51,7 +41,7 @@ def bins():
 
 
 def build(*, width=1.0, precision="float32"):
-    """L in, ab out, both in CIE units; `width` is a factor on the filters, 1 in the paper.
+    """L in, ab out, see `models`; `width` is a factor on the filters, 1 in the paper.
 
     The layer "ab" has a 4th of the sides, and so has "logits", (N, H/4, W/4, 313).
     """
@@ -59,10 +49,9 @@ def build(*, width=1.0, precision="float32"):
     def block(x, number, filters, strides, dilation=1):
         """A 3x3 convolution with ReLU for each stride, then batch normalisation as Caffe has it."""
         options = {"padding": "same", "activation": "relu", "dtype": precision}
-        options |= {"filters": max(1, round(filters * width)), "dilation_rate": dilation}
+        options["dilation_rate"], filters = dilation, max(1, round(filters * width))
         for i, stride in enumerate(strides, start=1):
-            name = f"conv{number}_{i}"
-            x = layers.Conv2D(kernel_size=3, strides=stride, name=name, **options)(x)
+            x = layers.Conv2D(filters, 3, stride, name=f"conv{number}_{i}", **options)(x)
         options = {"momentum": 0.9, "center": False, "scale": False, "dtype": precision}
         return layers.BatchNormalization(name=f"norm{number}", **options)(x)
 
@@ -153,9 +142,9 @@ def statistics(target):
 def rebalancing(counts):
     """The weight of each bin in the loss (section 2.2, equation 4): `statistics` -> float32 (313,).
 
-    Proportional to 1 / ((1 - lambda) p + lambda u), with p the empirical distribution smoothed by a
-    Gaussian in the ab plane and u uniform over the bins that occur, as in the released code; its
-    mean under p is 1.
+    Proportional to 1 / ((1 - lambda) p + lambda u), its mean under p 1, with p the distribution
+    smoothed by a Gaussian in the ab plane and u uniform over the bins that occur, as in the
+    released code.
     """
     apart = np.linalg.norm(bins()[:, None].astype("float64") - bins(), axis=-1)
     smoothing = np.exp(-(apart**2) / (2 * SIGMA**2))

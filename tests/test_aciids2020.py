@@ -1,4 +1,4 @@
-"""The network is the paper's: its table of layers, the fusion, the ablations."""
+"""The network is the paper's: its table of layers, the fusion, the ablations, other sizes."""
 
 import keras
 import numpy as np
@@ -41,8 +41,7 @@ def test_parameters_and_shapes_of_the_paper():
     }
     for branch, (filters, strides) in table.items():
         found = [network.get_layer(f"{branch}_conv{i + 1}") for i in range(len(filters))]
-        assert [layer.filters for layer in found] == filters
-        assert [layer.strides[0] for layer in found] == strides
+        assert [(layer.filters, layer.strides[0]) for layer in found] == [*zip(filters, strides)]
         assert all(layer.kernel_size == (3, 3) and layer.padding == "same" for layer in found)
         last = "tanh" if branch == "color" else "relu"
         names = [layer.activation.__name__ for layer in found]
@@ -50,23 +49,36 @@ def test_parameters_and_shapes_of_the_paper():
     assert [network.get_layer(f"cn_dense{i}").units for i in (1, 2)] == [1500, 1000]
     shapes = {k: tuple(x.shape) for k, x in branches_of(network)(inputs(256, 256, 256, 1)).items()}
     assert shapes == {"CN": (1, 1000), "LFN": (1, 32, 32, 256), "EDN": (1, 32, 32, 8)}
-    cn, lfn = (network.get_layer(f"{branch}_conv1").kernel for branch in ("cn", "lfn"))
-    assert not np.array_equal(cn, lfn)  # no shared weights
 
 
-def test_fusion_equals_the_literal_repeat_and_concatenation():
-    network, x = aciids2020.build(**SMALL), inputs()
-    parts = branches_of(network)(x)
-    repeated = ops.broadcast_to(parts["CN"][:, None, None], (2, 8, 8, parts["CN"].shape[-1]))
-    joined = ops.concatenate([parts["LFN"], repeated, parts["EDN"]], axis=-1)  # paper's order
-    kernel, _ = network.get_layer("fusion_conv").get_weights()
-    bias = np.random.default_rng(0).uniform(0, 0.2, 16).astype("float32")
-    network.get_layer("fusion_conv").set_weights([kernel, bias])
-    (of_cn,) = network.get_layer("fusion_cn").get_weights()
-    kernel = np.concatenate([kernel[0, 0, :16], of_cn, kernel[0, 0, 16:]])[None, None]
-    expected = ops.convert_to_numpy(ops.relu(ops.conv(joined, kernel) + bias))
-    found = run(keras.Model(network.inputs, network.get_layer("fusion").output), x)
-    assert found.std() > 0.1 and np.allclose(found, expected, atol=1e-5 * expected.max())
+def test_the_literal_network_of_the_papers_table():
+    """CN's vector repeated at all places, joined in the order LFN, CN, EDN, one 1x1 convolution."""
+    network, x = aciids2020.build(**SMALL), inputs(72, 104)
+    own = {layer.name: layer for layer in network.layers}
+    kernel, bias = own["fusion_conv"].get_weights()
+    bias = np.random.default_rng(0).uniform(0, 0.2, bias.shape).astype("float32")
+    own["fusion_conv"].set_weights([kernel, bias])
+
+    def chain(y, prefix, count):
+        for i in range(1, count + 1):
+            y = own[f"{prefix}_conv{i}"](y)
+        return y
+
+    lfn, edn = chain(x["lightness"], "lfn", 6), chain(x["edges"], "edn", 3)
+    cn = ops.reshape(chain(x["global_lightness"], "cn", 10), (2, -1))
+    cn = own["cn_dense2"](own["cn_dense1"](cn))[:, None, None]
+    assert not np.allclose(run(own["lfn_conv1"], x["lightness"]), own["cn_conv1"](x["lightness"]))
+    joined = [lfn, ops.broadcast_to(cn, (2, 9, 13, cn.shape[-1])), edn]
+    places, (of_cn,) = kernel[0, 0], own["fusion_cn"].get_weights()
+    count = lfn.shape[-1]
+    kernel = np.concatenate([places[:count], of_cn, places[count:]])[None, None]
+    y = ops.relu(ops.conv(ops.concatenate(joined, axis=-1), kernel) + bias)
+    up = layers.UpSampling2D(2)
+    y = up(own["color_conv2"](up(own["color_conv1"](y))))
+    for i in (3, 4, 5):
+        y = own[f"color_conv{i}"](y)
+    expected = 128 * ops.convert_to_numpy(up(y))
+    assert np.allclose(run(network, x), expected, atol=1e-3) and expected.std() > 0.1
 
 
 @pytest.mark.parametrize("initializer", ["glorot_uniform", "he_uniform"])
@@ -103,56 +115,25 @@ def test_scaling_is_inside():
     assert np.allclose(run(scaled, x), run(raw, by_hand), atol=1e-4)
 
 
-@pytest.mark.parametrize("factor", [1, 3])
-def test_an_enlarged_network_sees_the_same_at_more_pixels(factor):
-    """CN's vector of a feature map, and of that map with every place repeated."""
-    size = {"global_size": 64 * factor}
-    small, large = aciids2020.build(**SMALL), aciids2020.build(**SMALL | size)
-    large.set_weights(aciids2020.enlarge(small, size))
-    places = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 1)).astype("float32")
+def test_an_enlarged_network_sees_nearly_the_same_at_more_pixels():
+    """CN's vector of a smooth feature map; equal where the factor is an integer or the map even."""
+    small = aciids2020.build(**SMALL)
 
-    def vector(network, x):
+    def vector(network, ramp):
+        places = np.add.outer(ramp, ramp)[None, ..., None].astype("float32")
         for name in ("cn_flatten", "cn_dense1", "cn_dense2"):
-            x = network.get_layer(name)(x)
-        return ops.convert_to_numpy(x)
+            places = network.get_layer(name)(places)
+        return ops.convert_to_numpy(places)[0]
 
-    repeated = places.repeat(factor, axis=1).repeat(factor, axis=2)
-    assert np.ptp(vector(small, places)) > 0.1
-    assert np.allclose(vector(large, repeated), vector(small, places), atol=1e-5)
-
-
-def test_a_network_is_enlarged_by_a_factor_that_is_no_integer():
-    """CN's vector of an even feature map stays; a smooth one's nearly."""
-    small, large = (aciids2020.build(**SMALL | {"global_size": size}) for size in (64, 96))
-    large.set_weights(aciids2020.enlarge(small, {"global_size": 96}))
-    kernels = [network.get_layer("cn_dense1").get_weights()[0] for network in (small, large)]
-    assert np.allclose(*(kernel.sum(axis=0) for kernel in kernels), atol=1e-5)
-    ramps = [np.linspace(0, 1, n + 1)[1:] - 0.5 / n for n in (8, 12)]
-    maps = [np.add.outer(ramp, ramp).reshape(-1, 1) for ramp in ramps]
-    sums = [(x * kernel).sum(axis=0) for x, kernel in zip(maps, kernels)]
-    assert np.corrcoef(*sums)[0, 1] > 0.95
-    with pytest.raises(ValueError, match="was trained at size 96, larger than 64"):
+    steps = np.arange(8)
+    expected = vector(small, steps)
+    for side in (8, 12, 24):
+        large = aciids2020.build(**SMALL | {"global_size": 8 * side})
+        large.set_weights(aciids2020.enlarge(small, {"global_size": 8 * side}))
+        assert np.allclose(vector(large, np.ones(side)), vector(small, np.ones(8)), atol=1e-4)
+        smooth = vector(large, (np.arange(side) + 0.5) * 8 / side - 0.5)
+        assert np.corrcoef(smooth, expected)[0, 1] > 0.95 and np.ptp(expected) > 0.1
+        if side % 8 == 0:
+            assert np.allclose(vector(large, steps.repeat(side // 8)), expected, atol=1e-4)
+    with pytest.raises(ValueError, match="was trained at size 192, larger than 64"):
         aciids2020.enlarge(large, {"global_size": 64})
-
-
-def test_the_table_of_layers_is_checked_against_a_literal_network():
-    """Any size that 8 divides: the same network by the paper's rows, layers without names."""
-    network, x = aciids2020.build(**SMALL), inputs(72, 104)
-    weights = {layer.name: layer for layer in network.layers}
-
-    def chain(y, prefix, count):
-        for i in range(1, count + 1):
-            y = weights[f"{prefix}_conv{i}"](y)
-        return y
-
-    lfn, edn = chain(x["lightness"], "lfn", 6), chain(x["edges"], "edn", 3)
-    cn = chain(x["global_lightness"], "cn", 10)
-    cn = weights["cn_dense2"](weights["cn_dense1"](ops.reshape(cn, (2, -1))))
-    y = weights["fusion_conv"](ops.concatenate([lfn, edn], axis=-1))
-    y = ops.relu(y + weights["fusion_cn"](cn)[:, None, None])
-    up = layers.UpSampling2D(2)
-    y = up(weights["color_conv2"](up(weights["color_conv1"](y))))
-    for i in (3, 4, 5):
-        y = weights[f"color_conv{i}"](y)
-    expected = 128 * ops.convert_to_numpy(up(y))
-    assert np.allclose(run(network, x), expected, atol=1e-3) and expected.std() > 0.1

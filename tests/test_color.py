@@ -21,12 +21,12 @@ def boosted_reference(srgb, factor, clip):
 
 
 @pytest.mark.parametrize("clip", [False, True])
-@pytest.mark.parametrize("factor", FACTORS)
-def test_boosted_lab_of_random_colors(factor, clip):
-    expected = boosted_reference(RANDOM, factor, clip)
-    for library in (np.asarray, ops.convert_to_tensor):
-        found = color.lab_from_srgb(color.boost_saturation(library(RANDOM), factor, clip))
-        assert np.abs(ops.convert_to_numpy(found) - expected).max() < 2e-3
+def test_boosted_lab_of_random_colors(clip):
+    for factor in FACTORS:
+        expected = boosted_reference(RANDOM, factor, clip)
+        for library in (np.asarray, ops.convert_to_tensor):
+            found = color.lab_from_srgb(color.boost_saturation(library(RANDOM), factor, clip))
+            assert np.abs(ops.convert_to_numpy(found) - expected).max() < 2e-3
 
 
 def test_boosted_lab_of_photographs(color_photograph):
@@ -40,24 +40,13 @@ def test_round_trips():
     lab = color.lab_from_srgb(RANDOM)
     assert lab.dtype == np.float32
     linear = color.linear_from_lab(*np.moveaxis(lab, -1, 0)[..., None])[:, 0]
-    assert (
-        linear.dtype == np.float32 and np.abs(color.srgb_from_linear(linear) - RANDOM).max() < 1e-4
-    )
+    assert linear.dtype == np.float32
+    assert np.abs(color.srgb_from_linear(linear) - RANDOM).max() < 1e-4
     assert np.abs(color.srgb_from_linear(color.linear_from_srgb(RANDOM)) - RANDOM).max() < 1e-5
     assert np.abs(color.lightness_from_srgb(RANDOM) - lab[:, 0]).max() < 1e-4
-
-
-def test_lightness_of_a_gray_value_is_that_of_the_neutral_color():
     gray = np.linspace(0, 1, 256, dtype="float32")
     expected = reference.rgb2lab(np.repeat(gray[:, None], 3, axis=1).astype("float64"))[:, 0]
     assert np.abs(color.lightness_from_gray(gray) - expected).max() < 1e-3
-
-
-def test_boost_keeps_value_and_a_factor_of_one_keeps_all():
-    assert np.allclose(color.boost_saturation(RANDOM, 1), RANDOM, atol=1e-6)
-    assert np.allclose(color.boost_saturation(RANDOM, 1.8).max(-1), RANDOM.max(-1))
-    clipped = color.boost_saturation(RANDOM, 1.8, clip=True)
-    assert color.boost_saturation(RANDOM, 1.8).min() < 0 <= clipped.min() + 1e-6
 
 
 def test_codes_are_those_of_the_curve():

@@ -1,7 +1,7 @@
 """Faults of old photographs and scans, put into L."""
 
+import cv2
 import numpy as np
-import pytest
 from keras import ops
 from skimage import data
 
@@ -12,30 +12,24 @@ from data.preprocess import lightness_of, resize
 SIDE = 64
 
 
-def lightness(count=4):
+def lightness(count):
     names = ("astronaut", "chelsea", "coffee", "rocket")
-    pictures = [resize(getattr(data, names[i % 4])(), SIDE, SIDE) for i in range(count)]
-    return np.stack([lightness_of(picture) for picture in pictures])[..., None]
+    pictures = [resize(getattr(data, name)(), SIDE, SIDE) for name in names]
+    return np.stack([lightness_of(pictures[i % 4]) for i in range(count)])[..., None]
 
 
-def degraded(x, seed=0, share=1.0):
-    rng = np.random.default_rng(seed)
+def degraded(x, share):
+    rng = np.random.default_rng(0)
     draws = rng.random((len(x), DRAWS), np.float32)
     return ops.convert_to_numpy(degrade(x, draws, rng.standard_normal(x.shape, np.float32), share))
 
 
-def test_the_same_draws_give_the_same_faults_and_others_give_others():
-    x = lightness()
-    found = degraded(x)
-    assert np.array_equal(found, degraded(x)) and not np.array_equal(found, degraded(x, seed=1))
-    assert found.min() >= 0 and found.max() <= 100
-
-
 def test_a_share_of_the_pictures_is_left_alone():
     x = lightness(400)
-    clean = (degraded(x, share=0.5) == x).all(axis=(1, 2, 3)).mean()
+    found = degraded(x, share=0.5)
+    assert 0.45 < (found == x).all(axis=(1, 2, 3)).mean() < 0.6  # a few in which no fault came up
     assert np.array_equal(degraded(x, share=0.0), x)
-    assert 0.45 < clean < 0.6  # and a few in which no fault came up
+    assert found.min() >= 0 and found.max() <= 100
 
 
 def test_every_draw_is_used_and_only_of_its_own_picture():
@@ -52,8 +46,6 @@ def test_every_draw_is_used_and_only_of_its_own_picture():
 
 def test_blocks_are_jpegs():
     """Against OpenCV's encoder at quality 50, whose table is the standard's."""
-    import cv2
-
     x = lightness(1)
     found = faults._jpeg(ops.convert_to_tensor(x), ops.ones((1, 1, 1, 1)))
     found = np.clip(ops.convert_to_numpy(found)[0, ..., 0], 0, 100)
@@ -63,7 +55,6 @@ def test_blocks_are_jpegs():
     assert np.abs(found - expected).mean() < 0.5 < np.abs(x[0, ..., 0] - expected).mean()
 
 
-@pytest.mark.parametrize("sigma", [0.6, 2.0])
-def test_blur_keeps_an_even_picture(sigma):
+def test_blur_keeps_an_even_picture():
     even = np.full((1, SIDE, SIDE, 1), 40, np.float32)
-    assert np.allclose(faults._blurred(ops.convert_to_tensor(even), sigma), 40, atol=1e-3)
+    assert np.allclose(faults._blurred(ops.convert_to_tensor(even), 2.0), 40, atol=1e-3)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from skimage import data
 
+from configs import SIZE_STEPS
 from data.preprocess import colorize, lightness_of, network_inputs, resize
+from inference.export import main
 from inference.networks import open_network
 from inference.view import Predictor
 from models import NETWORKS
@@ -24,8 +26,6 @@ SMALL = {"width": 0.05, "global_size": 64}
 
 def export(folder, name, arguments, *options):
     """(the network, its ONNX file): random weights."""
-    from inference.export import main
-
     keras.utils.set_random_seed(0)
     network = NETWORKS[name].build(**arguments)
     weights = [w.astype("float16").astype("float32") for w in network.get_weights()]
@@ -58,14 +58,15 @@ def test_pictures_are_coloured_as_by_test_py(tmp_path, name, arguments):
 
 
 @pytest.mark.parametrize(
-    "name, arguments, step",
+    "name, arguments",
     [
-        ("aciids2020", SMALL, 8),
-        ("zhang2016", {"width": 1 / 8}, 8),
-        ("efficientnet_unet", {"width": 0.25}, 32),
+        ("aciids2020", SMALL),
+        ("zhang2016", {"width": 1 / 8}),
+        ("efficientnet_unet", {"width": 0.25}),
     ],
 )
-def test_the_bare_network(tmp_path, name, arguments, step):
+def test_the_bare_network(tmp_path, name, arguments):
+    step = SIZE_STEPS.get(name, 8)
     network, path = export(tmp_path, name, arguments, "--bare")
     exact, half = (tmp_path / "a.keras").stat().st_size, path.stat().st_size
     assert half < 0.8 * exact
@@ -99,8 +100,6 @@ def test_the_bare_network(tmp_path, name, arguments, step):
 
 
 def test_what_is_no_network_is_refused(tmp_path):
-    from inference.export import main
-
     (tmp_path / "a.keras").write_text("no network")
     with pytest.raises(SystemExit, match=r"^[^\n]*a\.keras: [^\n]*$"):
         main([str(tmp_path / "a.keras"), str(tmp_path / "a.onnx")])

@@ -21,6 +21,7 @@ from skimage import data
 from test_train import ROOT, SMALL, TUNED, refused, rows_of, start, step_of, train, weights_of
 
 import configs
+import test as colorizing
 import utils
 from data import manifest
 from data.batches import Batches, Order
@@ -28,27 +29,12 @@ from models import aciids2020
 from models import file as model_file
 from pictures import reader
 from training import callbacks, checkpoint
-from training.dataset import Dataset
 from training.model import TrainingModel, build_model
 from training.run import RunError
 
 pytestmark = pytest.mark.slow
 
 NO_DATA = SimpleNamespace(classes=[])  # what building a network without statistics needs of data
-
-
-@pytest.fixture(scope="module")
-def begun(photographs, tmp_path_factory):
-    """A run of one epoch of 5 steps."""
-    run = tmp_path_factory.mktemp("begun") / "run"
-    done = train("--data", photographs, *SMALL, "--epochs", 1, "--run", run)
-    assert done.status == 0, done.err
-    return run
-
-
-@pytest.fixture
-def copy(begun, tmp_path):
-    return shutil.copytree(begun, tmp_path / "run")
 
 
 def leftovers(folder):
@@ -92,7 +78,7 @@ def test_a_loss_that_is_no_number_ends_the_run(photographs, tmp_path, monkeypatc
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     """The loss may hide them: a ReLU can make 0 of NaN."""
     config = configs.make("tuned", {"width": 0.05, "size": 16})
-    model, _ = build_model(config, 10, NO_DATA, None)
+    model, _ = build_model(config, 10, NO_DATA)
     batches = Batches([f"{i}.png" for i in range(40)], 16, 4, order=Order(0, 0))
     interrupt = SimpleNamespace(asked=False, check=lambda step: None)
     arguments = ({"step": 0}, batches, (), 10, 1, interrupt)
@@ -115,49 +101,46 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path):
 # ---- what a run folder holds
 
 
-def test_a_second_run_in_the_folder_is_refused(begun):
-    with utils.lock(begun / "lock"):
-        line = refused("--run", begun, "--resume")
-    assert line == f"train.py: {begun}: another train.py is at work in it"
-    assert utils.lock(begun / "lock").close() is None  # it is free again
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("manifest.csv", lambda text: ""),
-        ("manifest.csv", lambda text: text.replace("train", "trane", 1)),
-        ("manifest.csv", lambda text: text[: len(text) // 2]),
-        ("manifest.csv", lambda text: "".join(text.splitlines(True)[:-3])),
-        ("manifest.csv", lambda text: text.replace("00.png", "01.png", 1)),
-        ("manifest.csv", lambda text: "".join(map(chr, range(256))) * 9),
-        ("manifest.csv", None),
-        ("config.json", lambda text: text[: len(text) // 2]),
-        ("config.json", lambda text: "[1, 2]"),
-        ("config.json", lambda text: text.replace('"batch": 4', '"batch": "many"')),
-        ("config.json", lambda text: text.replace('"batch": 4', '"batch": 0')),
-        ("config.json", lambda text: text.replace('"batch"', '"bach"')),
-        ("config.json", lambda text: text.replace('"data"', '"date"')),
+DAMAGE = {
+    "manifest.csv": [
+        lambda text: "",
+        lambda text: text.replace("train", "trane", 1),
+        lambda text: text[: len(text) // 2],
+        lambda text: "".join(text.splitlines(True)[:-3]),
+        lambda text: text.replace("00.png", "01.png", 1),
+        lambda text: "".join(map(chr, range(256))) * 9,
     ],
-)
-def test_a_damaged_run_folder_is_refused(copy, name, change):
-    path = copy / name
-    path.unlink() if change is None else path.write_text(change(path.read_text()))
-    line = refused("--run", copy, "--resume")
-    assert name in line and len(line) < 400
-    assert "put back those of this run, or start anew with another --run" in line
+    "config.json": [
+        lambda text: text[: len(text) // 2],
+        lambda text: "[1, 2]",
+        lambda text: text.replace('"batch": 4', '"batch": "many"'),
+        lambda text: text.replace('"batch": 4', '"batch": 0'),
+        lambda text: text.replace('"batch"', '"bach"'),
+        lambda text: text.replace('"data"', '"date"'),
+    ],
+}
 
 
-def test_damaged_statistics_say_what_to_do(tmp_path):
-    (tmp_path / "statistics.json").write_text("[1, 2")
-    with pytest.raises(RunError, match=r"statistics.json: damaged; .* when it is removed"):
-        Dataset(configs.make("zhang", {}), []).statistics(None, tmp_path)
-
-
-def test_the_checkpoint_of_another_network_is_refused(copy):
-    model, _ = build_model(configs.make("paper", {"width": 0.1, "size": 16}), 5, NO_DATA, None)
+def test_a_damaged_or_used_run_folder_is_refused(photographs, tmp_path):
+    copy = tmp_path / "run"
+    done = train("--data", photographs, *SMALL, "--steps", 1, "--run", copy)
+    assert done.status == 0, done.err
+    model, _ = build_model(configs.make("paper", {"width": 0.1, "size": 16}), 5, NO_DATA)
     with pytest.raises(RunError, match=r"is of another network than its config.json"):
         checkpoint.restore(copy, model)
+    with utils.lock(copy / "lock"):
+        line = refused("--run", copy, "--resume")
+    assert line == f"train.py: {copy}: another train.py is at work in it"
+    utils.lock(copy / "lock").close()  # it is free again
+    for name, changes in DAMAGE.items():
+        path = copy / name
+        whole = path.read_text()
+        for change in (*changes, None) if name == "manifest.csv" else changes:
+            path.write_text(change(whole)) if change else path.unlink()
+            line = refused("--run", copy, "--resume")
+            assert name in line and len(line) < 400
+            assert "put back those of this run, or start anew with another --run" in line
+        path.write_text(whole)
 
 
 def test_a_byte_changed_anywhere_in_a_checkpoint_is_found_out(tmp_path):
@@ -245,7 +228,7 @@ def test_thirty_kills_of_training_change_no_bit(photographs, tmp_path):
     assert weights_of(run)[0] == weights_of(whole)[0] and rows_of(run) == rows_of(whole)
 
 
-def test_kills_of_colorizing_leave_complete_pictures(tmp_path):
+def test_kills_of_colorizing_leave_complete_pictures(tmp_path, capsys):
     network, source, out = (tmp_path / name for name in ("n.keras", "in", "out"))
     keras.utils.set_random_seed(0)
     arguments = {"width": 1 / 16, "global_size": 64}
@@ -255,20 +238,16 @@ def test_kills_of_colorizing_leave_complete_pictures(tmp_path):
     for i in range(120):
         picture = Image.fromarray(np.roll(data.camera()[::2, ::2], i, axis=1))
         picture.save(source / f"{i:05}.png", compress_level=1)
-    command = [sys.executable, ROOT / "test.py", source, out, "--model", network]
-
-    def colorize():
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    process = colorize()
+    arguments = [str(word) for word in (source, out, "--model", network)]
+    process = subprocess.Popen([sys.executable, ROOT / "test.py", *arguments])
     while process.poll() is None and len([*out.glob("[!.]*.png")]) < 5:
         time.sleep(0.005)
     assert process.poll() is None
     process.kill()
-    process.communicate()
+    process.wait()
     seen = [*out.glob("[!.]*.png")]
     assert all(reader.read_picture(path).pixels.shape == (256, 256, 3) for path in seen)
-    process = colorize()
-    text, err = process.communicate()
-    assert f"{120 - len(seen)} done, {len(seen)} skipped, 0 failed" in text, err
+    assert colorizing.main(arguments) == 0
+    done = f"{120 - len(seen)} done, {len(seen)} skipped, 0 failed"
+    assert done in capsys.readouterr().out
     assert len([*out.glob("[!.]*.png")]) == 120 and not leftovers(out)

@@ -82,11 +82,11 @@ def test_code_in_a_file_is_not_run(copy, saved, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
     exchange(copy, model_file.WEIGHTS, content)
     refusal(copy)
-    for name in ("pickle.keras", "pickle.h5"):
+    names = ("pickle.keras", "pickle.h5")
+    for name in names:
         (tmp_path / name).write_bytes(content)
         refusal(tmp_path / name)
-    names = {"copy.keras", "pickle.keras", "pickle.h5"}
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert {*map(str, tmp_path.iterdir())} == {str(copy), *(f"{tmp_path}/{n}" for n in names)}
     assert not [*tmp_path.parent.glob("outside.py")]
 
 
@@ -119,17 +119,15 @@ def test_metadata_out_of_range(copy, change, words):
     assert words in refusal(copy)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000])
-def test_metadata_missing_or_of_another_kind(copy, content):
-    exchange(copy, model_file.METADATA, content)
-    assert "not a network that train.py saved" in refusal(copy)
-
-
-@pytest.mark.parametrize("name", [model_file.METADATA, model_file.WEIGHTS])
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_zip_bombs(copy, name, method):
-    exchange(copy, name, b" " * 60_000_000, compress_type=method)
-    assert f"{name} would take 60,000,000 bytes" in refusal(copy)
+def test_metadata_missing_or_of_another_kind_and_zip_bombs(saved, copy):
+    for content in (None, b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000):
+        exchange(copy, model_file.METADATA, content)
+        assert "not a network that train.py saved" in refusal(copy)
+    for name in (model_file.METADATA, model_file.WEIGHTS):
+        for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
+            shutil.copy(saved, copy)
+            exchange(copy, name, b" " * 60_000_000, compress_type=method)
+            assert f"{name} would take 60,000,000 bytes" in refusal(copy)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +169,6 @@ def test_damaged_files(saved, tmp_path):
             assert "\n" not in str(error)
         else:
             assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-    path.write_bytes(content)
-    model_file.checksum_of(path).write_text(f"{'0' * 64}  x.keras\n")
-    assert "its SHA-256 is not that in x.keras.sha256" in refusal(path)
 
 
 def literal_network(edges=True, activation="tanh", first_stride=2):
@@ -185,24 +180,19 @@ def literal_network(edges=True, activation="tanh", first_stride=2):
         filters = filters if filters < 3 else round(filters * WIDTH)
         return layers.Conv2D(filters, kernel, strides=stride, **options)(x)
 
-    def features(x, first_stride):
-        strides = (first_stride, 1, 2, 2, 1, 1)
-        for filters, stride in zip((64, 128, 128, 256, 512, 256), strides):
-            x = conv(x, filters, stride)
+    def stack(x, filters, strides):
+        for count, stride in zip(filters, strides):
+            x = conv(x, count, stride)
         return x
 
     inputs = [layers.Input((256, 256, 1)) for _ in range(2 + edges)]
-    lfn, cn = features(inputs[0], 2), features(inputs[1], first_stride)
-    for filters in (128, 32, 8, 1):
-        cn = conv(cn, filters)
+    table = (64, 128, 128, 256, 512, 256)
+    lfn = stack(inputs[0], table, (2, 1, 2, 2, 1, 1))
+    cn = stack(inputs[1], (*table, 128, 32, 8, 1), (first_stride, 1, 2, 2, *[1] * 6))
     cn = layers.Dense(round(1500 * WIDTH))(layers.Flatten()(cn))
     cn = layers.RepeatVector(32 * 32)(layers.Dense(round(1000 * WIDTH))(cn))
     joined = [lfn, layers.Reshape((32, 32, cn.shape[-1]))(cn)]
-    if edges:
-        edn = inputs[2]
-        for _ in range(3):
-            edn = conv(edn, 8, 2)
-        joined.append(edn)
+    joined += [stack(inputs[2], [8] * 3, [2] * 3)] if edges else []
     x = conv(layers.Concatenate()(joined), 256, kernel=1)
     x = layers.UpSampling2D(2)(conv(x, 128))
     x = layers.UpSampling2D(2)(conv(x, 64))

@@ -29,8 +29,9 @@ def test_on_a_matrix_muon_is_that_of_keras():
     assert np.abs(expected).max() > 1e-3 and np.allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("products", ["float32", "bfloat16"])
-@pytest.mark.parametrize("shape", [(3, 3, 16, 32), (3, 3, 32, 16)])
+@pytest.mark.parametrize(
+    "products, shape", [("float32", (3, 3, 16, 32)), ("bfloat16", (3, 3, 32, 16))]
+)
 def test_the_step_of_a_kernel_has_singular_values_near_one_another(shape, products):
     rate = 0.1
     gradient = gradients(shape, 1)[0]
@@ -70,25 +71,27 @@ def test_adam_with_decay_adds_it_to_the_gradient():
     assert np.allclose(*found, atol=1e-6) and not np.allclose(found[0], start, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "options, expected",
-    [
-        (
-            {"schedule": "steps", "milestones": (10, 30)},
-            {0: 0.1, 10: 0.1, 11: 0.01, 30: 0.01, 31: 0.001},
-        ),
+def test_schedules():
+    steps = {"schedule": "steps", "milestones": (10, 30)}
+    for options, expected in (
+        (steps, {0: 0.1, 10: 0.1, 11: 0.01, 30: 0.01, 31: 0.001}),
         ({"schedule": "cosine", "warmup": 10}, {0: 0, 5: 0.05, 10: 0.1, 55: 0.05, 100: 0}),
         ({"schedule": "cosine"}, {0: 0.1, 50: 0.05, 100: 0}),
-    ],
-)
-def test_schedules(options, expected):
-    rate = make_optimizer("sgd", 0.1, total_steps=100, **options)._learning_rate
-    assert [float(rate(s)) for s in expected] == pytest.approx([*expected.values()], abs=1e-6)
+    ):
+        optimizer = make_optimizer("adam", 0.1, total_steps=100, beta_2=0.99, **options)
+        rates = [float(optimizer._learning_rate(step)) for step in expected]
+        assert rates == pytest.approx([*expected.values()], abs=1e-6) and optimizer.beta_2 == 0.99
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw"])
-def test_beta_2_is_the_optimizers(name):
-    assert make_optimizer(name, 1e-3, total_steps=9, beta_2=0.99).beta_2 == 0.99
+def test_the_rate_of_the_slow_variables():
+    moved = []
+    for factor in (1, 0.5):
+        optimizer = make_optimizer("sgd", 1.0, total_steps=9, slow_prefixes="b", slow_rate=factor)
+        variables = [keras.Variable(np.zeros(3, "float32"), name=name) for name in ("ab", "ba")]
+        optimizer.build(variables)
+        optimizer.apply([ops.ones(3)] * 2, variables)
+        moved.append([float(variable[0]) for variable in variables])
+    assert moved == [[-1, -1], [-1, -0.5]]
 
 
 def test_a_plateau_is_that_of_keras():

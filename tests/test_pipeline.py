@@ -113,12 +113,12 @@ def test_crop_and_mirror():
     picture = np.dstack(np.indices((60, 90), np.uint8))[..., [0, 1, 1]]  # places of the pixels
     turned, rng = [], np.random.default_rng(0)
     for draws in rng.random((200, batches.DRAWS)):
-        out = batches.crop_and_mirror(picture, 60, draws, crop=0.5, mirror=True).astype(int)
+        out = Order(0, 0, crop=0.5, mirror=True).crop_and_mirror(picture, 60, draws).astype(int)
         rows, columns = out[..., 0], out[..., 1]
         turned.append(columns[0, -1] < columns[0, 0])
         assert 28 <= np.ptp(rows) <= 59 and 42 <= np.ptp(columns) <= 89
     assert 60 < sum(turned) < 140
-    whole = batches.crop_and_mirror(picture, 60, rng.random(batches.DRAWS))
+    whole = Order(0, 0).crop_and_mirror(picture, 60, rng.random(batches.DRAWS))
     assert np.array_equal(whole, resize(picture, 60, 60))
 
 

@@ -64,13 +64,13 @@ def test_lightness_survives_any_chroma(saturation):
         assert np.ptp(rgb, axis=-1).max() <= 1
 
 
-@pytest.mark.parametrize("dtype, peak", [("uint8", 255), ("uint16", 65535), ("float32", 1)])
-def test_resize(dtype, peak):
-    picture = (to_float(data.coffee()) * peak).astype(dtype)
-    for shape in ((400, 600), (256, 256), (100, 700), (800, 100)):
-        out = resize(picture, *shape)
-        assert out.shape == (*shape, 3) and out.dtype == dtype
-        assert to_float(out).mean() == pytest.approx(to_float(picture).mean(), rel=0.01)
+def test_resize():
+    for dtype, peak in (("uint8", 255), ("uint16", 65535), ("float32", 1)):
+        picture = (to_float(data.coffee()) * peak).astype(dtype)
+        for shape in ((400, 600), (256, 256), (100, 700), (800, 100)):
+            out = resize(picture, *shape)
+            assert out.shape == (*shape, 3) and out.dtype == dtype
+            assert to_float(out).mean() == pytest.approx(to_float(picture).mean(), rel=0.01)
     checker = (np.indices((64, 64)).sum(0) % 2 * 200).astype(np.uint8)
     assert (resize(checker, 16, 16) == 100).all()  # averaged, nothing aliases
 

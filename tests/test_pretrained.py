@@ -28,15 +28,11 @@ def outputs(network, pictures, layer="ab"):
     return predictor.ab([predictor.views(picture) for picture in pictures])
 
 
-def test_it_colours_better_than_gray(bundled):
-    _, network, metadata, pictures = bundled
+def test_it_is_the_file_of_its_page_and_colours_better_than_gray(bundled):
+    path, network, metadata, pictures = bundled
     ab = outputs(network, pictures).repeat(2, axis=1).repeat(2, axis=2)
     target = keras.ops.convert_to_numpy(preprocess.target(pictures, metadata["saturation"]))
     assert np.square(ab - target).mean() < 0.95 * np.square(target).mean()
-
-
-def test_its_page_names_the_file_that_is_there(bundled):
-    path, _, metadata, _ = bundled
     assert path.stat().st_size < 25e6
     assert model_file.checksum_of(path).read_text().split()[0] in PAGE
     assert f"{metadata['colorize_saturation']:g}, natural" in PAGE

@@ -1,6 +1,5 @@
-"""Where the pictures of a run come from: run folders in the data, moved folders, copies."""
+"""Where the pictures of a run come from: run folders in the data, missing folders, copies."""
 
-import json
 import os
 import shutil
 
@@ -10,8 +9,11 @@ from PIL import Image
 from skimage import data
 from test_train import SMALL, refused, train
 
+import configs
 from data import manifest
 from data.batches import NAMED, Batches
+from training import run as runs
+from training.devices import Devices
 
 
 def test_folders_of_runs_are_left_out(photographs, tmp_path, capsys):
@@ -56,50 +58,29 @@ def test_pictures_that_are_gone_are_one_line(tmp_path, capsys, photographs):
     with pytest.raises(OSError, match=gone):
         Batches([f"{tmp_path}/gone/{i}.jpg" for i in range(2000)], 64, 64)[0]
     assert capsys.readouterr().out == ""
-    good = sorted(photographs.rglob("*.png"))[0]
-    batch = Batches([*(tmp_path / f"{i}.png" for i in range(20)), good], 64, 21)[0][0]
+    files = [*(tmp_path / f"{i}.png" for i in range(20)), min(photographs.rglob("*.png"))]
+    batch = Batches(files, 64, 21)[0][0]
     assert all(np.array_equal(rgb, batch[-1]) for rgb in batch)
     capsys.readouterr()
-    Batches([*(tmp_path / f"{i}.png" for i in range(20)), good], 64, 1)[0]
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == NAMED
+    Batches(files, 64, 1)[0]
+    assert len(capsys.readouterr().out.splitlines()) == NAMED
 
 
 @pytest.mark.slow
-def test_a_moved_folder_is_named_on_resume(photographs, tmp_path):
-    """One line where it is gone; --data NEW goes on there, and the run remembers it."""
-    old, new = tmp_path / "old", tmp_path / "new"
-    run, places = ("--run", tmp_path / "run"), ("--data", old / "1", old / "2", "--val", old / "0")
-    shutil.copytree(photographs, old)
-    assert train(*places, *SMALL, "--epochs", 2, *run, "--steps", 3).status == 0
-    path = tmp_path / "run/config.json"
-    path.write_text(path.read_text().replace('"steps": 3', '"steps": 4'))  # as if it was stopped
-
-    def data_of():
-        return [json.loads(path.read_text())[name] for name in ("data", "val")]
-
-    before = data_of()
-    old.rename(new)
-    line = refused(*run, "--resume")
-    assert f"{old}/1: no such folder" in line and "--data NEW" in line
-    moved = ("--data", new / "1", new / "2", "--val", new / "0")
-    assert "8 of 24 pictures are not there" in refused(*run, "--resume", *moved[:4], new / "2")
-    assert "name all, in the order of" in refused(*run, "--resume", "--data", new)
-    done = train(*run, "--resume", *moved, "--dry-run")
-    assert done.status == 0 and data_of() == before
-    done = train(*run, "--resume", *moved)
-    assert done.status == 0 and "resumed after step 3" in done.out
-    assert data_of() == [[f"{new}/1", f"{new}/2"], [f"{new}/0"]]
-    assert train(*run, "--resume").status == 0
-
-
-@pytest.mark.slow
-def test_a_refused_run_does_not_block_its_folder(tmp_path):
-    folder, run = tmp_path / "data", tmp_path / "run"
-    folder.mkdir()
-    options = ("--data", folder, "--run", run, *SMALL, "--batch", 1, "--steps", 1)
-    Image.fromarray(data.coffee()[:96, :96]).save(folder / "0.png")
-    assert "too few pictures" in refused(*options) and not run.exists()
-    for i in range(1, 12):
-        Image.fromarray(data.coffee()[10 * i : 10 * i + 96, :96]).save(folder / f"{i}.png")
-    assert train(*options).status == 0
+def test_a_missing_folder_and_too_few_pictures_are_one_line(photographs, tmp_path):
+    """A refused run does not block its folder."""
+    few, folder, run = tmp_path / "few", tmp_path / "data", tmp_path / "run"
+    few.mkdir()
+    shutil.copy(photographs / "0/00.png", few)
+    shutil.copytree(photographs, folder)
+    options = ("--run", run, *SMALL, "--steps", 1)
+    assert "too few pictures" in refused("--data", few, *options) and not run.exists()
+    words = [str(word) for word in ("--data", folder, *options, "--batch", 3)]
+    with pytest.raises(runs.RunError, match="--batch 3: not divisible by 2 devices"):
+        runs.prepare(configs.parse_training(words), Devices(["cpu:0", "cpu:1"]))
+    assert train("--data", folder, *options).status == 0
+    folder.rename(tmp_path / "new")
+    assert f"{folder}: no such folder" in refused("--run", run, "--resume")
+    folder.symlink_to(tmp_path / "new")
+    done = train("--run", run, "--resume")
+    assert done.status == 0 and "resumed after step 1" in done.out

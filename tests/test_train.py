@@ -1,4 +1,4 @@
-"""The trainer: the step that is compiled, the command line, runs that are stopped and resumed."""
+"""The trainer: the log, the command line, runs that are stopped, killed and resumed."""
 
 import contextlib
 import csv
@@ -13,24 +13,20 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
-from keras import ops
 from PIL import Image
 from skimage import data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import configs
 import train as script
-from data.preprocess import target, training_inputs
 from evaluation import methods
 from models import aciids2020
 from models import file as model_file
 from training import callbacks, checkpoint
-from training.logging import Log, Samples, variation
+from training.logging import Log, variation
 from training.model import TrainingModel
-from training.optimizer import make_optimizer
 
 pytestmark = pytest.mark.slow
 
@@ -88,83 +84,24 @@ def step_of(run):
         return 0
 
 
-def pictures(count=4, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3)).astype(np.uint8)
-
-
-def small_model(optimizer=None, **arguments):
-    keras.utils.set_random_seed(0)
-    network = aciids2020.build(width=1 / 16, global_size=64, **arguments)
-    model = TrainingModel(network, aciids2020.make_loss(), 1.8)
-    optimizer = optimizer or make_optimizer("sgd", 0.01, total_steps=10)
-    model.compile(optimizer=optimizer, jit_compile=False)
-    return model
-
-
-# --- the step
-
-
-@pytest.mark.parametrize("preset", ["paper", "tuned"])
-def test_one_step_changes_every_weight(preset):
-    config = configs.PRESETS[preset]
-    optimizer = make_optimizer(config.optimizer, config.learning_rate, total_steps=10)
-    scaling = {"input_scale": config.input_scale, "input_offset": config.input_offset}
-    # With "he_gentle" CN starts at the second step; a layer of one filter may be dead by chance.
-    model = small_model(optimizer, **scaling)
-    for layer in map(model.network.get_layer, ("cn_conv10", "color_conv5")):
-        layer.set_weights([np.abs(layer.get_weights()[0]), layer.get_weights()[1] + 0.1])
-    before = model.network.get_weights()
-    model.train_on_batch(pictures())
-    for variable, old in zip(model.network.variables, before):
-        assert not np.array_equal(ops.convert_to_numpy(variable), old), variable.path
-
-
-def test_the_compiled_loss_and_relative_mse_are_the_papers():
-    model, rgb = small_model(), pictures()
-    output = ops.convert_to_numpy(model.network(training_inputs(rgb, model.network.input))) / 128
-    truth = ops.convert_to_numpy(target(rgb, 1.8)) / 128
-    mse = ((output - truth) ** 2).mean()
-    found = model.evaluate(rgb, batch_size=3, return_dict=True, verbose=0)  # an uneven last batch
-    assert found["loss"] == pytest.approx(mse, rel=1e-4)
-    assert found["relative_mse"] == pytest.approx(mse / (truth**2).mean(), rel=1e-4)
-    assert model.train_on_batch(rgb, return_dict=True)["loss"] == pytest.approx(mse, rel=1e-4)
-
-
-def test_the_rate_of_the_slow_variables():
-    before, moved = small_model().network.get_weights(), []
-    for factor in (1, 0.5):
-        slow = {"slow_prefixes": aciids2020.SLOW_PREFIXES, "slow_rate": factor}
-        model = small_model(make_optimizer("sgd", 10.0, total_steps=10, **slow))
-        model.train_on_batch(pictures())
-        moved.append([new - old for new, old in zip(model.network.get_weights(), before)])
-    for variable, full, slow in zip(model.network.variables, *moved):
-        factor = 0.5 if variable.path.startswith(("cn_", "fusion_cn")) else 1
-        assert np.allclose(slow, factor * full, rtol=1e-2, atol=2e-7), variable.path
-        if variable.path in ("fusion_cn/kernel", "lfn_conv1/kernel"):
-            assert np.abs(full).max() > 1e-4
-
-
-def test_variation():
-    rng = np.random.default_rng(0)
-    assert variation(np.ones((10, 5))) == 0 and variation(np.zeros((10, 5))) == 0
-    assert variation(rng.standard_normal((2000, 50))) == pytest.approx(1, rel=0.01)
-    assert variation(1e6 + rng.standard_normal((2000, 50))) == pytest.approx(1e-6, rel=0.01)
-
-
 def test_a_dead_classification_network_is_reported(tmp_path, capsys):
+    draws = np.random.default_rng(0).standard_normal((2000, 50))
+    for features, expected in ((np.ones((10, 5)), 0), (draws, 1), (1e6 + draws, 1e-6)):
+        assert variation(features) == pytest.approx(expected, rel=0.01)
     arguments = {"width": 1 / 16, "global_size": 64, "input_scale": 0.01}
     network = aciids2020.build(**arguments, initializer="he_gentle")
-    samples = Samples(network, aciids2020.BRANCHES, pictures(20))
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3)).astype(np.uint8)
+    log = Log(tmp_path, network, aciids2020.BRANCHES, pictures)
     row = dict.fromkeys(("loss", "relative_mse", "val_loss", "val_relative_mse"), 0.5)
     row |= {"epoch": 1, "pictures_per_second": 1.0}
     for dead in (False, True):
         if dead:
             layer = network.get_layer("cn_conv10")
             layer.set_weights([layer.get_weights()[0], np.array([-1e6])])
-        found = samples.variation(network.get_weights())
+        found = log.variation(network.get_weights())
         assert (found["variation_CN"] == 0) == dead
         assert found["variation_LFN"] > 0.01 and found["variation_EDN"] > 0.01
-        Log(tmp_path).write([row | found], pictures(1)[0])
+        log.write([row | found], network.get_weights())
         assert ("branch CN is dead" in capsys.readouterr().out) == dead
 
 
@@ -179,43 +116,41 @@ def test_the_defaults_are_the_papers():
     assert (c.input_scale, c.input_offset, c.clip_saturation, c.crop) == (1, 0, False, 1)
 
 
-@pytest.mark.parametrize(
-    "arguments, reason",
-    [
-        ("--run r", "--data DIR is needed"),
-        ("--data .", "--run DIR is needed"),
-        ("--data nowhere --run r", "nowhere: no such folder"),
-        ("--data . --run r --epoch 3", "unrecognized arguments: --epoch"),
-        ("--data . --run r --batch many", "invalid int value: 'many'"),
-        ("--data . --run r --batch 0", "--batch 0: 1 or more"),
-        ("--data . --run r --saturation nan", "--saturation nan: 0 or more"),
-        ("--data . --run r --size 100", "--size 100: a multiple of 8"),
-        ("--data . --run r --size 2048", "--size 2048: 16 to 1024"),
-        ("--data . --run r --size 72 --network efficientnet_unet", "a multiple of 32 for"),
-        ("--data . --run r --width 3", "--width 3.0: 0.001 to 2"),
-        ("--data . --run r --network zhang2016 --no-edges", "--no-edges: zhang2016 has no edge"),
-        ("--data . --run r --network zhang2016 --labels-from-folders", "has no classifier"),
-        ("--data . --run r --labels-from-folders", "--classification-weight must be above 0"),
-        ("--data . --run r --classification-weight 1", "goes with --labels-from-folders"),
-        ("--data . --run r --as-published --mirror", "--as-published: goes without"),
-        ("--data . --run r --warmup 3", "--warmup: goes with --schedule cosine"),
-        ("--data . --run r --milestones 5", "--milestones: goes with --schedule steps"),
-        ("--data . --run r --schedule steps --milestones 9,5", "whole numbers that rise"),
-        ("--data . --run r --load-size 128", "--load-size 128: below --size"),
-        ("--data . --run r --init-from nothing.keras", "nothing.keras: no such file"),
-        ("--data . --run r --coordinator localhost:1", "--coordinator and --process go together"),
-        ("--data . --run r --coordinator localhost:1 --process 2/2", "'2/2' is no I/N"),
-        ("--data . --coordinator localhost:1 --process 0/2 --dry-run", "without --dry-run"),
-        ("--data . --run r", "too few pictures: 0 to train on at batch 16"),
-        ("--data . --run r --devices 99", "--devices 99: there are "),
-        ("--data . --run r --init-from 0.png", "0.png: "),
-    ],
-)
-def test_refusals_are_one_clear_line_and_leave_nothing(arguments, reason, tmp_path, monkeypatch):
+REFUSALS = """
+--run r | --data DIR is needed
+--data . | the following arguments are required: --run
+--data nowhere --run r | nowhere: no such folder
+--data . --run r --epoch 3 | unrecognized arguments: --epoch
+--data . --run r --batch many | invalid int value: 'many'
+--data . --run r --batch 0 | --batch 0: 1 or more
+--data . --run r --saturation nan | --saturation nan: 0 or more
+--data . --run r --size 100 | --size 100: a multiple of 8
+--data . --run r --size 2048 | --size 2048: 16 to 1024
+--data . --run r --size 72 --network efficientnet_unet | a multiple of 32 for
+--data . --run r --width 3 | --width 3.0: 0.001 to 2
+--data . --run r --network zhang2016 --no-edges | --no-edges: zhang2016 has no edge
+--data . --run r --labels-from-folders | aciids2020 has no classifier
+--data . --run r --as-published --mirror | --as-published: goes without
+--data . --run r --warmup 3 | --warmup: goes with --schedule cosine
+--data . --run r --milestones 5 | --milestones: goes with --schedule steps
+--data . --run r --schedule steps --milestones 9,5 | whole numbers that rise
+--data . --run r --load-size 128 | --load-size 128: below --size
+--data . --run r --load-size 300 --crop 0.5 | --load-size: goes without --crop
+--data . --run r --init-from nothing.keras | nothing.keras: no such file
+--data . --run r --coordinator localhost:1 | --coordinator and --process go together
+--data . --run r --coordinator localhost:1 --process 2/2 | '2/2' is no I/N
+--data . --run r | too few pictures: 0 to train on at batch 16
+--data . --run r --init-from 0.png | 0.png:
+"""
+
+
+def test_refusals_are_one_clear_line_and_leave_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(data.camera()).save("0.png")
-    assert reason in refused(*arguments.split())
-    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+    for line in REFUSALS.strip().splitlines():
+        arguments, reason = line.split(" | ")
+        assert reason in refused(*arguments.split()), line
+        assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
 
 
 @pytest.mark.parametrize("text", ["RESOURCE_EXHAUSTED: ...", "CUDA out of memory", None])
@@ -259,12 +194,10 @@ def test_a_run_leaves_all_that_is_promised(finished):
     assert not any(name.startswith(".partial") for name in names)
     network, metadata = model_file.load(run / "best.keras")
     assert metadata["saturation"] == 1.8 and metadata["size"] == 16
-    best = min(rows, key=lambda row: float(row["val_loss"]))
-    logged = metadata["training"]["log"]["val_loss"]
-    assert logged == pytest.approx(float(best["val_loss"]))
+    losses = [float(row["val_loss"]) for row in rows]
+    assert metadata["training"]["log"]["val_loss"] == pytest.approx(min(losses))
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
-    losses = [float(row["val_loss"]) for row in rows]
     assert [e.value for e in events.Scalars("val_loss")] == pytest.approx(losses)
     assert events.Images("samples")[0].width == 6 * 16
     # what is saved is the moving average
@@ -289,14 +222,18 @@ def test_killed_a_run_goes_on_bit_for_bit(finished, photographs, tmp_path):
         assert weights_of(run)[0] == weights_of(whole)[0] and rows_of(run) == rows_of(whole)
 
 
+def stop_at(step):
+    """In place of Interrupt.check: ask for a stop at this step."""
+    return lambda self, now: setattr(self, "asked", now == step)
+
+
 def test_the_papers_preset_goes_on_bit_for_bit(photographs, tmp_path, monkeypatch):
     options = ("--data", photographs, *SMALL, "--epochs", 2)
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert train(*options, "--run", whole).status == 0
     for step, where in ((5, "after epoch 1"), (8, "at step 8")):
         with monkeypatch.context() as patch:
-            asked = lambda self, now, step=step: setattr(self, "asked", now == step)  # noqa: E731
-            patch.setattr(callbacks.Interrupt, "check", asked)
+            patch.setattr(callbacks.Interrupt, "check", stop_at(step))
             done = train(*options, "--run", run, "--resume")
         assert done.status == 130 and f"stopped and saved {where}: " in done.err
         assert step_of(run) == step
@@ -322,10 +259,16 @@ def test_a_run_begins_with_the_weights_of_another(finished, photographs, tmp_pat
     source_file.write_bytes((finished[0] / "best.keras").read_bytes())
     monkeypatch.chdir(tmp_path)  # the path is kept as an absolute one
     options = ("--data", photographs, *SMALL, "--preset", "tuned", "--warmup", 0, "--size", 32)
-    options += ("--epochs", 2, "--learning-rate", 1e-12, "--run", run)
+    options += ("--init-from", "first.keras", "--run", run)
+    for flags, reason in (
+        (("--no-edges",), "has edges True, the new network False"),
+        (("--input-offset", 0), "has input_offset -0.5, the new network 0.0"),
+        (("--network", "zhang2016"), "has network aciids2020, the new network zhang2016"),
+    ):
+        assert reason in refused(*options, *flags)
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Interrupt, "check", lambda self, step: setattr(self, "asked", True))
-        done = train(*options, "--init-from", "first.keras")
+        patch.setattr(callbacks.Interrupt, "check", stop_at(1))
+        done = train(*options, "--epochs", 2, "--learning-rate", 1e-12)
     assert done.status == 130, done.err
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["init_from"] == str(source_file)
@@ -343,34 +286,30 @@ def test_a_run_begins_with_the_weights_of_another(finished, photographs, tmp_pat
     assert methods.load(run / "best.keras").pictures == seen
 
 
-@pytest.mark.parametrize(
-    "flags, reason",
-    [
-        (("--no-edges",), "has edges True, the new network False"),
-        (("--input-offset", 0), "has input_offset -0.5, the new network 0.0"),
-        (("--network", "zhang2016"), "has network aciids2020, the new network zhang2016"),
-    ],
-)
-def test_only_the_same_network_is_a_start(flags, reason, finished, photographs, tmp_path):
-    first = ("--init-from", finished[0] / "best.keras")
-    options = ("--data", photographs, *SMALL, "--preset", "tuned", *flags, *first)
-    assert reason in refused(*options, "--run", tmp_path / "run")
-
-
-def test_a_run_folder_is_not_trained_over_and_not_contradicted(finished, photographs):
+def test_a_run_folder_is_not_trained_over_and_not_contradicted(finished, photographs, tmp_path):
     run, before = finished[0], weights_of(finished[0])
     options = ("--data", photographs, *TUNED, "--run", run)
     assert "holds a run: --resume goes on with it" in refused(*options)
     line = refused(*options, "--resume", "--saturation", 1.4)
     assert "--saturation 1.4: the run in" in line and "has 1.8" in line
+    line = refused("--data", tmp_path, "--run", run, "--resume")
+    assert f"{tmp_path}" in line and f"has ['{photographs}']; leave it out" in line
     assert weights_of(run) == before
 
 
 def test_as_published_trains_on_the_short_batch_and_keeps_every_network(photographs, tmp_path):
-    run = tmp_path / "run"
+    """On pictures beside damaged, gray and hidden files, which are left out."""
+    run, folder = tmp_path / "run", tmp_path / "data"
+    (folder / "@eaDir").mkdir(parents=True)
+    (folder / "good").symlink_to(photographs, target_is_directory=True)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    for name in ("gray.png", "@eaDir/thumb.png"):
+        Image.fromarray(data.camera()).save(folder / name)
     options = ("--as-published", "--epochs", 2, "--precision", "mixed_bfloat16", "--run", run)
-    done = train("--data", photographs, *SMALL, *options)
+    done = train("--data", folder, *SMALL, *options)
     assert done.status == 0, done.err
+    assert "22 train, 2 val, 1 gray, 1 broken" in done.out and "plan: 12 steps of 4" in done.out
+    assert "left out: " in done.err and "@eaDir, hidden or of the system" in done.err
     rows = rows_of(run)  # 22 pictures: 5 batches of 4 and one of 2
     assert [(row["step"], row["pictures"]) for row in rows] == [("6", "22"), ("12", "44")]
     losses = [[f"{float(row[name]):.5f}" for name in ("loss", "val_loss")] for row in rows]
@@ -379,20 +318,3 @@ def test_as_published_trains_on_the_short_batch_and_keeps_every_network(photogra
     network, metadata = model_file.load(run / names[1])
     assert metadata["training"]["pictures"] == 44
     assert network.get_layer("lfn_conv1").compute_dtype == "float32"  # however it was trained
-
-
-def test_a_dry_run_of_damaged_gray_and_hidden_files_writes_nothing(
-    photographs, tmp_path, monkeypatch
-):
-    folder = tmp_path / "data"
-    (folder / "@eaDir").mkdir(parents=True)
-    (folder / "good").symlink_to(photographs, target_is_directory=True)
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
-    for name in ("gray.png", "@eaDir/thumb.png"):
-        Image.fromarray(data.camera()).save(folder / name)
-    monkeypatch.chdir(tmp_path)
-    done = train("--data", folder, *SMALL, "--dry-run")
-    assert done.status == 0 and [path.name for path in tmp_path.iterdir()] == ["data"]
-    for text in ("22 train, 2 val, 1 gray, 1 broken", "200 steps of 4", "lfn_conv1", "expected"):
-        assert text in done.out
-    assert "left out: " in done.err and "@eaDir, hidden or of the system" in done.err

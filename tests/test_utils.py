@@ -137,21 +137,19 @@ def test_memory_left_keeps_to_the_limit_of_the_process():
     assert 0 < limited <= 50_000_000 < free
 
 
-@pytest.mark.parametrize(
-    "files, count",
-    [
+def test_the_quota_of_a_container(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    old, period = "cpu/cpu.cfs_quota_us", {"cpu/cpu.cfs_period_us": [100_000]}
+    for files, count in (
         ({"cpu.max": [250_000, 100_000]}, 3),
         ({"cpu.max": [50_000, 100_000]}, 1),
         ({"cpu.max": [math.inf, 100_000]}, 64),
-        ({"cpu/cpu.cfs_quota_us": [200_000], "cpu/cpu.cfs_period_us": [100_000]}, 2),
-        ({"cpu/cpu.cfs_quota_us": [-1], "cpu/cpu.cfs_period_us": [100_000]}, 64),
+        ({old: [200_000]} | period, 2),
+        ({old: [-1]} | period, 64),
         ({}, 64),
-    ],
-)
-def test_the_quota_of_a_container(files, count, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
-    monkeypatch.setattr(utils, "_control", lambda name: files.get(name, []))
-    assert utils.cpu_count() == count
+    ):
+        monkeypatch.setattr(utils, "_control", lambda name, files=files: files.get(name, []))
+        assert utils.cpu_count() == count
 
 
 @pytest.mark.parametrize("name", ["utils.py", "models/__init__.py"])

@@ -18,7 +18,7 @@ CHECK_STEPS = 100  # steps, at most, after which a loss that is not finite is fo
 
 
 def diverged(reason, progress):
-    """The error of a loss or a weight that is no finite number; it names the checkpoint left."""
+    """The RunError of a loss or weight that is not finite; it names the checkpoint left."""
     step = progress["step"]
     kept = f"the last checkpoint is of step {step}" if step else "there is no checkpoint yet"
     advice = "a new run with a smaller --learning-rate or other pictures may go further"
@@ -26,15 +26,15 @@ def diverged(reason, progress):
 
 
 def stopped(where):
-    """The error that ends a run which was asked to stop, and is saved."""
+    """The RunError that ends a run which was asked to stop, and is saved."""
     return RunError(f"stopped and saved {where}: the same command with --resume goes on", STOPPED)
 
 
 class Interrupt:
     """The first Ctrl-C or SIGTERM asks for a stop after this step, the second stops at once.
 
-    Several processes stop after the same step: JAX's preemption service agrees on it when one of
-    them gets a SIGTERM.
+    Several processes stop after the same step, on which JAX's preemption service agrees after a
+    SIGTERM to one of them.
     """
 
     def __init__(self, processes=1):
@@ -60,19 +60,19 @@ class Interrupt:
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Checkpoints in an epoch, and the raw weights at its end, before `fit` puts EMA's there."""
+    """Checkpoints in an epoch, and the raw weights at its end, before `fit` puts EMA's there.
+
+    Args:
+        folder: of the run; None: this process writes nothing.
+        progress: dict, whose "step" is that of the last checkpoint.
+        batches: of the epoch, from the next step on.
+        means: the state of the metrics of an epoch that is resumed in its middle.
+        last: the epoch's last step.
+        every: steps between checkpoints.
+        interrupt: an Interrupt.
+    """
 
     def __init__(self, folder, progress, batches, means, last, every, interrupt):
-        """
-        Args:
-            folder: of the run; None: this process writes nothing.
-            progress: dict, whose "step" is that of the last checkpoint.
-            batches: of the epoch, from the next step on.
-            means: the state of the metrics of an epoch that is resumed in its middle.
-            last: the epoch's last step.
-            every: steps between checkpoints.
-            interrupt: an Interrupt.
-        """
         super().__init__()
         self.folder, self.progress, self.batches, self.means = folder, progress, batches, means
         self.last, self.every, self.interrupt = last, every, interrupt
@@ -128,15 +128,10 @@ class ProgressBar(keras.callbacks.Callback):
     def __init__(self, title, steps, batch, visible):
         super().__init__()
         self.batch = batch
-        self.bar = tqdm(
-            desc=title,
-            total=steps.stop * batch,
-            initial=steps.start * batch,
-            unit="picture",
-            unit_scale=True,
-            disable=not visible,
-            mininterval=0.5 if sys.stderr and sys.stderr.isatty() else 60,
-        )
+        often = 0.5 if sys.stderr and sys.stderr.isatty() else 60
+        options = {"unit": "picture", "unit_scale": True, "mininterval": often}
+        done, total = steps.start * batch, steps.stop * batch
+        self.bar = tqdm(desc=title, total=total, initial=done, disable=not visible, **options)
 
     def on_train_batch_end(self, batch, logs=None):
         if self.bar.update(self.batch):  # drawn just now: only then fetch numbers from the device

@@ -19,12 +19,8 @@ NAMES = ("last.checkpoint", "previous.checkpoint")
 def write(folder, arrays, progress):
     """Write a checkpoint; the last one becomes the previous one.
 
-    The file is the SHA-256 of the rest, then an .npz of the arrays and of `progress` as JSON.
-
-    Args:
-        folder: that exists.
-        arrays: {kind: list of NumPy arrays}, of `state_of`.
-        progress: JSON-serialisable dict.
+    The file is the SHA-256 of the rest, then an .npz of `arrays` (of `state_of`) and of the dict
+    `progress` as JSON.
     """
     flat = {f"{kind}/{i}": a for kind, group in arrays.items() for i, a in enumerate(group)}
     flat["progress"] = np.frombuffer(json.dumps(progress).encode(), np.uint8)
@@ -33,18 +29,15 @@ def write(folder, arrays, progress):
     last, previous = (Path(folder, name) for name in NAMES)
     with atomic(last, flush=True) as temporary:
         with open(temporary, "wb") as file:
-            file.write(hashlib.sha256(buffer.getbuffer()).digest())
-            file.write(buffer.getbuffer())
+            file.writelines((hashlib.sha256(buffer.getbuffer()).digest(), buffer.getbuffer()))
         if last.exists():
             os.replace(last, previous)
 
 
 def read(folder):
-    """The newest undamaged checkpoint of a folder.
+    """The newest undamaged checkpoint of a folder: (arrays, progress, names of damaged files).
 
-    Returns:
-        (arrays, progress, damaged): what `write` was given, or None twice if there is none, and the
-        names of the damaged files that were passed over.
+    Arrays and progress are what `write` was given, or None if there is none.
     """
     damaged = []
     for path in (Path(folder, name) for name in NAMES):
@@ -65,7 +58,7 @@ def read(folder):
 
 
 def _variables_of(model):
-    """{kind: variables} of a compiled TrainingModel that a step changes."""
+    """{kind: variables} of a compiled TrainingModel, all that a step changes."""
     return {
         "weights": model.trained.variables,
         "optimizer": model.optimizer.variables,
@@ -75,7 +68,7 @@ def _variables_of(model):
 
 
 def state_of(model):
-    """All numbers of a compiled TrainingModel that a step changes: what `write` takes."""
+    """The values of all that a step changes in a compiled TrainingModel, {kind: arrays}."""
     to_numpy = keras.ops.convert_to_numpy
     return {kind: [to_numpy(v) for v in found] for kind, found in _variables_of(model).items()}
 
@@ -83,11 +76,8 @@ def state_of(model):
 def restore(folder, model):
     """Give a compiled TrainingModel the state of the newest undamaged checkpoint.
 
-    Returns:
-        Its progress with "means", the state of the metrics; None if there is no checkpoint yet.
-
-    Raises:
-        RunError: all checkpoints are damaged, or it is of another model.
+    Returns its progress with "means", the state of the metrics; None if there is no checkpoint yet.
+    Raises RunError if all checkpoints are damaged, or it is of another model.
     """
     arrays, progress, damaged = read(folder)
     for name in damaged:

@@ -1,6 +1,5 @@
-"""The pictures of a run, by its manifest: to train on, to validate on, a fixed few to look at."""
+"""The pictures of a run: to train on, to validate on, a fixed few to look at."""
 
-import json
 from collections import Counter
 
 import numpy as np
@@ -9,8 +8,6 @@ from tqdm import tqdm
 from data import manifest
 from data.batches import Batches, Order, Validation, steps_of
 from data.preprocess import target
-from training.run import RunError
-from utils import atomic
 
 MONITORED = 64  # validation pictures, at most, that are looked at after every epoch
 COUNTED = 4096  # training pictures, at most, that a network's statistics are made of
@@ -25,9 +22,8 @@ class Dataset:
         self.summary = ", ".join(f"{counts[split]} {split}" for split in manifest.SPLITS)
         self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
         self.classes = manifest.class_names(rows) if config.labels_from_folders else []
-        self.labels = dict.fromkeys(("train", "val"))
-        if self.classes:
-            self.labels = {s: manifest.labels(rows, s, self.classes) for s in self.labels}
+        of = manifest.labels if self.classes else lambda *_: None
+        self.labels = {split: of(rows, split, self.classes) for split in ("train", "val")}
         self.steps_per_epoch = steps_of(len(self.train), config.batch, config.as_published)
 
     def _options(self, split):
@@ -54,23 +50,11 @@ class Dataset:
         chosen = np.random.default_rng(self.config.seed).permutation(len(self.val))[:MONITORED]
         return Batches([self.val[i] for i in chosen], self.config.size, len(chosen))[0][0]
 
-    def statistics(self, function, folder=None):
-        """The sum of `function` of target ab (N, S, S, 2) over some training pictures: a list.
-
-        It is kept in the folder of the run. Raises RunError if the file there is damaged.
-        """
-        path = folder / "statistics.json" if folder else None
-        if path and path.exists():
-            try:
-                return json.loads(path.read_text())
-            except ValueError as error:
-                raise RunError(f"{path}: damaged; it is made anew when it is removed") from error
+    def statistics(self, function):
+        """The sum of `function` of target ab (N, S, S, 2) over some training pictures: a list."""
         c = self.config
         chosen = np.random.default_rng([c.seed, 4]).permutation(len(self.train))[:COUNTED]
         batches, total = Batches([self.train[i] for i in chosen], c.size, 16), 0
         for i in tqdm(range(len(batches)), "statistics of the training pictures", leave=False):
             total = total + function(target(batches[i][0], c.saturation, c.clip_saturation))
-        if path:
-            with atomic(path) as temporary:
-                temporary.write_text(json.dumps(total.tolist()))
         return total.tolist()

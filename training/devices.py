@@ -65,16 +65,11 @@ def single_device():
         keras.distribution.set_distribution(kept)
 
 
-def use(count=None, coordinator=None, process=None):
-    """Take the devices for all that is made from now on.
+def use(coordinator=None, process=None):
+    """Take all GPUs, or whatever else the backend finds, for all that is made from now on.
 
-    Args:
-        count: of the devices of this process; None: all GPUs, or whatever else the backend finds.
-        coordinator: "HOST:PORT" of process 0, for a training by several processes.
-        process: (number of this process, number of processes).
-
-    Raises:
-        ValueError: that cannot be had; the message is one line.
+    For a training by several processes `coordinator` is "HOST:PORT" of process 0, and `process`
+    (number of this process, number of processes). Raises ValueError, of one line, if that fails.
     """
     backend, strategy = keras.backend.backend(), None
     number, processes = process or (0, 1)
@@ -95,9 +90,6 @@ def use(count=None, coordinator=None, process=None):
         names = ["cuda:0" if torch.cuda.is_available() else "cpu:0"]
     else:
         names = keras.distribution.list_devices()
-    if count is not None and not 1 <= count <= len(names):
-        raise ValueError(f"--devices {count}: there are {len(names)} for {backend}")
-    names = names[:count]
     if len(names) > 1 and backend == "tensorflow":
         import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The log after every epoch: metrics, sample pictures, and whether all branches are alive."""
+"""After every epoch: metrics, sample pictures, and whether all branches are alive."""
 
 import csv
 import time
@@ -17,32 +17,34 @@ SAMPLES = 8  # validation pictures on a sheet
 DEAD = 1e-3  # variation of a branch below which its output is the same for every picture
 
 
-class Samples:
-    """A copy of the network that is trained, and the pictures that it sees after every epoch.
+class Log:
+    """For every epoch: log.csv, TensorBoard's events, a line on the screen, sample pictures.
 
     Args:
-        network: from the `build` of a module of models/.
-        branches: that module's BRANCHES.
-        rgb: validation pictures, uint8 (N, S, S, 3), the first of them for the sheet.
+        run: the folder.
+        network, branches: a copy of the network that is trained, and its module's BRANCHES.
+        pictures: of the validation, uint8 (N, S, S, 3), the first of them for the sheet.
     """
 
-    def __init__(self, network, branches, rgb):
-        self.network, self.pictures = network, rgb
+    def __init__(self, run, network, branches, pictures):
+        self.run, self.network, self.pictures = run, network, pictures
         present = {layer.name: layer.output for layer in network.layers}
         outputs = {name: present[at] for name, at in branches.items() if at in present}
         self.branches = keras.Model(network.input, outputs) if outputs else None
+        for name in ("samples", "tensorboard"):
+            (run / name).mkdir(exist_ok=True)
+        # a file of its own for each start
+        self.events = run / f"tensorboard/events.out.tfevents.{time.time():.6f}"
+        self.add(Event(file_version="brain.Event:2"))
 
     def variation(self, weights):
         """`variation` of each branch: {"variation_CN": ...}; {} without branches or pictures."""
         if self.branches is None or len(self.pictures) < 2:
             return {}
         self.network.set_weights(weights)
-        parts = []
-        for i in range(0, len(self.pictures), SAMPLES):
-            inputs = training_inputs(self.pictures[i : i + SAMPLES], self.branches.input)
-            parts.append(self.branches.predict_on_batch(inputs))
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return {f"variation_{name}": variation(features) for name, features in joined.items()}
+        inputs = training_inputs(self.pictures, self.branches.input)
+        outputs = self.branches.predict(inputs, SAMPLES, verbose=0)
+        return {f"variation_{name}": variation(features) for name, features in outputs.items()}
 
     def sheet(self, weights):
         """Pictures in two columns of three: gray, colorized, photograph. uint8 (H, W, 3)."""
@@ -56,41 +58,26 @@ class Samples:
         tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)
         return np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)])
 
-
-class Log:
-    """For every epoch: log.csv, TensorBoard's events, a line on the screen, sample pictures."""
-
-    def __init__(self, run):
-        self.run = run
-        for name in ("samples", "tensorboard"):
-            (run / name).mkdir(exist_ok=True)
-        # a file of its own for each start
-        self.events = run / f"tensorboard/events.out.tfevents.{time.time():.6f}"
-        self.add(Event(file_version="brain.Event:2"))
-
     def add(self, event):
         """Append to the events. TensorBoard's own writer, a thread, hides that a disk is full."""
         event.wall_time = time.time()
         with open(self.events, "ab") as file:
             RecordWriter(file).write(event.SerializeToString())
 
-    def write(self, history, picture):
-        """Log the last of the rows of `history`, with its sheet of pictures, uint8 (H, W, 3)."""
-        row = history[-1]
+    def write(self, history, weights):
+        """Log the last of the rows of `history`, with the sheet of the network's weights."""
+        row, picture = history[-1], self.sheet(weights)
         with atomic(self.run / "log.csv") as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
             writer.writerows(history)
-        sheet, (height, width) = (
-            self.run / f"samples/epoch-{row['epoch']:03d}.png",
-            picture.shape[:2],
-        )
+        sheet = self.run / f"samples/epoch-{row['epoch']:03d}.png"
         with atomic(sheet) as temporary:
             Image.fromarray(picture).save(temporary)
-        png = sheet.read_bytes()
-        image = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": png}
+        image = dict(zip(("height", "width", "colorspace"), picture.shape))
+        image = Summary.Image(encoded_image_string=sheet.read_bytes(), **image)
         values = [Summary.Value(tag=k, simple_value=v) for k, v in row.items() if k != "epoch"]
-        values.append(Summary.Value(tag="samples", image=Summary.Image(**image)))
+        values.append(Summary.Value(tag="samples", image=image))
         self.add(Event(step=row["epoch"], summary=Summary(value=values)))
 
         branches = {k.partition("_")[2]: v for k, v in row.items() if k.startswith("variation_")}
@@ -107,9 +94,6 @@ class Log:
 
 
 def variation(features):
-    """How much features (N, ...) differ between N pictures, relative to their size.
-
-    The standard deviation over the pictures by the root mean square, each pooled over all features.
-    """
+    """The standard deviation of features (N, ...) over N pictures by their root mean square."""
     size = (features.astype("float64") ** 2).mean()
     return float((features.var(axis=0, dtype="float64").mean() / size) ** 0.5) if size else 0.0

@@ -9,9 +9,9 @@ from configs import milestones
 from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
 from models import NETWORKS
+from models import file as model_file
 from training.devices import compiles, replicas
 from training.optimizer import make_optimizer
-from training.run import initial_weights
 
 BATCH_NORM_BATCHES = 50  # at most, for the statistics of averaged weights
 
@@ -45,10 +45,9 @@ class TrainingModel(keras.Model):
     losses and metrics, whose mean over an epoch is 1, may come beside the pictures.
 
     Args:
-        network: from the `build` of a module of models/.
-        loss: of that module's `make_loss`: (output, target) -> (N,), one value a picture.
+        network, loss: of a module's `build` and `make_loss`, see `models`.
         saturation, clip_saturation: of `data.preprocess.target`.
-        loss_layer: the layer whose output the loss takes; None: the network's own output.
+        loss_layer: LOSS_LAYER of that module.
         classifier: logits (N, classes) of a classifier that is trained along; None: none.
         classification_weight: of the classifier's cross-entropy in the loss.
         degraded_share: of the training pictures whose L gets faults; the target stays clean.
@@ -73,8 +72,7 @@ class TrainingModel(keras.Model):
         self.classification_weight = classification_weight
         compared = network.get_layer(loss_layer).output if loss_layer else network.output
         outputs = {"ab": network.output, "compared": compared}
-        if classifier is not None:
-            outputs["classes"] = classifier
+        outputs |= {} if classifier is None else {"classes": classifier}
         self.trained = keras.Model(network.input, outputs)  # the network and the classifier
         self.saturation, self.clip_saturation = saturation, clip_saturation
         self.degraded_share, self.seeds = degraded_share, keras.random.SeedGenerator(seed)
@@ -108,21 +106,19 @@ class TrainingModel(keras.Model):
         return self.get_metrics_result()
 
 
-def build_model(config, total_steps, dataset, folder):
+def build_model(config, total_steps, dataset):
     """What train.py trains: (the compiled TrainingModel, metadata of the saved network).
 
     Args:
-        config: configs.Config.
+        config, dataset: configs.Config, training.dataset.Dataset.
         total_steps: of the run, for the schedule of the learning rate.
-        dataset: training.dataset.Dataset.
-        folder: of the run; None for a dry run.
     """
     keras.utils.set_random_seed(config.seed)
     module = NETWORKS[config.network]
     arguments = module.arguments(config)
     network = module.build(**arguments, precision=config.precision)
     print(f"network: {config.network}, {network.count_params():,} parameters, {config.precision}")
-    statistics = dataset.statistics(module.statistics, folder) if module.statistics else None
+    statistics = dataset.statistics(module.statistics) if module.statistics else None
     classes = dataset.classes
     model = TrainingModel(
         network,
@@ -131,7 +127,7 @@ def build_model(config, total_steps, dataset, folder):
         config.clip_saturation,
         loss_layer=module.LOSS_LAYER,
         classifier=module.classifier(network, len(classes)) if classes else None,
-        classification_weight=config.classification_weight,
+        classification_weight=module.CLASSIFICATION_WEIGHT,
         degraded_share=config.degrade,
         seed=config.seed,
     )
@@ -155,13 +151,13 @@ def build_model(config, total_steps, dataset, folder):
 
 
 def set_initial_weights(model, config, dataset):
-    """Give a new run's model its initial weights, where those of `build` are not the ones.
+    """Set a new run's initial weights, where those of `build` are not the ones.
 
     Returns what the file of --init-from says of its own training, or None.
     """
     initialize = NETWORKS[config.network].initialize
     if config.init_from:
-        weights, before = initial_weights(config)
+        weights, before = model_file.initial_weights(config)
         model.network.set_weights(weights)
         return before
     if initialize:
@@ -179,8 +175,7 @@ def batch_norms(model):
 def update_batch_norm(model, batches):
     """Set batch normalisation's moving statistics to means over batches of uint8 pictures.
 
-    The optimizer averages trainable weights alone, and statistics that were gathered under other
-    weights do not fit the average.
+    The optimizer averages trainable weights alone, and those gathered on the way do not fit them.
     """
     norms = batch_norms(model.trained)
     momenta = [norm.momentum for norm in norms]

@@ -15,10 +15,7 @@ class Muon(optimizers.Muon):
     K. Jordan, Muon (2024); Liu et al., arXiv 2502.16982, for the scale of its steps (`rms_rate`),
     by which a rate for AdamW serves. AdamW keeps biases, 1 x 1 kernels, kernels with fewer than
     NARROW channels on either side, and the variables whose path matches `exclude_layers`.
-
-    Args:
-        products: dtype of the products in the Newton-Schulz iteration, such as "bfloat16".
-        options: of keras.optimizers.Muon.
+    `products` is the dtype of the products in the Newton-Schulz iteration.
     """
 
     def __init__(self, learning_rate, *, products="float32", **options):
@@ -72,9 +69,8 @@ def make_optimizer(
         beta_2: of "adam" and "adamw".
         ema_decay: of the moving average of the weights, 0 for none.
         slow_prefixes: of the paths of variables whose rate is multiplied by `slow_rate`, and which
-            Muon leaves to AdamW. Dense layers take up to 1,500 inputs, so that an Adam step of a
-            given size changes their output far more than a 3x3 convolution's.
-        precision: a Keras dtype policy; float16, whose gradients underflow, scales the loss.
+            Muon leaves to AdamW.
+        precision: a Keras dtype policy, for Muon's products.
     """
     penalty = weight_decay if name == "adam" else 0.0
 
@@ -104,12 +100,11 @@ def make_optimizer(
         options["exclude_layers"] = ["dense", *(f"^{prefix}" for prefix in slow_prefixes)]
         options["adam_weight_decay"] = weight_decay
         options["products"] = keras.DTypePolicy(precision).compute_dtype
-    optimizer = PerBranch(rate, weight_decay=None if penalty else weight_decay, **options)
-    return optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+    return PerBranch(rate, weight_decay=None if penalty else weight_decay, **options)
 
 
 def on_plateau(losses, patience=10, least=1e-4):
-    """Whether the last of the epochs' losses makes the rate fall, as in ReduceLROnPlateau.
+    """Whether the last of the epochs' losses makes the rate fall, as Keras' ReduceLROnPlateau.
 
     It does when for `patience` epochs none was lower than the lowest before by more than `least`.
     """

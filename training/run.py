@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import configs
 from data import manifest
-from models import NETWORKS
 from models import file as model_file
-from utils import atomic, lock, printable, remove_leftovers
+from utils import atomic, lock, remove_leftovers
 
 
 class RunError(Exception):
@@ -25,9 +23,9 @@ class RunError(Exception):
 class Run:
     """What config.json and manifest.csv of a run hold."""
 
-    folder: Path | None  # None: a dry run of a run that is not there
+    folder: Path
     preset: str
-    data: list[str]
+    data: list[str]  # absolute paths, as `val`
     val: list[str]
     config: configs.Config
     rows: list[dict]  # of the manifest
@@ -35,13 +33,12 @@ class Run:
 
 
 def prepare(options, devices):
-    """The run that the options ask for, its folder written and locked; a dry run writes nothing.
+    """The run that the options ask for, its folder written and locked.
 
     Process 0 scans the pictures, the others read what it wrote.
 
     Args:
-        options: of `configs.parse_training`.
-        devices: training.devices.Devices.
+        options, devices: of `configs.parse_training`, training.devices.Devices.
 
     Raises:
         RunError: the options contradict the folder's run or their pictures, or the folder is
@@ -50,60 +47,57 @@ def prepare(options, devices):
     if devices.process:
         devices.barrier("prepared")
         return read(options.run)
-    is_new = not (options.run and (options.run / "config.json").exists())
+    is_new = not (options.run / "config.json").exists()
     run = _new_run(options) if is_new else _resumed(options)
     batch, count = run.config.batch, len(devices.names)
     if batch % count:
-        raise RunError(f"--batch {batch}: not divisible by {count} devices; see --devices")
+        raise RunError(f"--batch {batch}: not divisible by {count} devices")
     trained, validated = (len(manifest.paths(run.rows, split)) for split in ("train", "val"))
     if trained < batch or not validated:
         found = f"{trained} to train on at batch {batch}, {validated} to validate on"
         raise RunError(f"too few pictures: {found}")
-    if not options.dry_run:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        run.lock = lock(run.folder / "lock")
-        if not run.lock:
-            raise RunError(f"{run.folder}: another train.py is at work in it")
-        if is_new and (run.folder / "config.json").exists():
-            raise RunError(f"{run.folder}: another train.py has begun a run in it")
-        for folder in (run.folder, run.folder / "samples"):
-            remove_leftovers(folder)
-        _store(run)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.lock = lock(run.folder / "lock")
+    if not run.lock:
+        raise RunError(f"{run.folder}: another train.py is at work in it")
+    if is_new and (run.folder / "config.json").exists():
+        raise RunError(f"{run.folder}: another train.py has begun a run in it")
+    for folder in (run.folder, run.folder / "samples"):
+        remove_leftovers(folder)
+    _store(run)
     devices.barrier("prepared")
     return run
 
 
 def _new_run(options):
-    data, val = _folders(options)
     preset = options.preset or "paper"
     try:
         c = configs.make(preset, configs.given(options))
         if c.init_from:  # refused before the pictures are scanned
-            initial_weights(c)
-        rows = manifest.scan_dataset(data, val, c.validation, c.seed, c.limit, c.places2_natural)
+            model_file.initial_weights(c)
+        folders = _folders(options)
+        rows = manifest.scan_dataset(*folders, c.validation, c.seed, c.limit, c.places2_natural)
         if c.labels_from_folders:
             manifest.class_names(rows)
     except ValueError as error:
         raise RunError(error) from error
-    return Run(options.run, preset, data, val, c, rows)
+    return Run(options.run, preset, *folders, c, rows)
 
 
 def _resumed(options):
-    if not options.resume and not options.dry_run:
+    if not options.resume:
         advice = "--resume goes on with it, another --run starts a new one"
         raise RunError(f"{options.run} holds a run: {advice}")
     run = read(options.run)
-    held = asdict(run.config) | {"preset": run.preset}
-    for name, value in ({"preset": options.preset} | configs.given(options)).items():
-        if value not in (None, held[name]):
+    asked = dict(zip(("data", "val"), _folders(options))) | {"preset": options.preset}
+    for name, value in (asked | configs.given(options)).items():
+        held = getattr(run, name, None) or getattr(run.config, name, None)
+        if value not in (None, [], held):
             flag = f"--{name.replace('_', '-')} {value}"
-            raise RunError(f"{flag}: the run in {options.run} has {held[name]}; leave it out")
-    data, val = (new or old for new, old in zip(_folders(options), (run.data, run.val)))
-    if (data, val) != (run.data, run.val):
-        _move(run, data, val)
-    for folder in data + val:
+            raise RunError(f"{flag}: the run in {options.run} has {held}; leave it out")
+    for folder in run.data + run.val:
         if not Path(folder).is_dir():
-            advice = "If it was moved, --data NEW (or --val) names the new place"
+            advice = "If it was moved, put a link to the new place there"
             raise RunError(f"{folder}: no such folder, of the run in {options.run}. {advice}")
     return run
 
@@ -111,28 +105,6 @@ def _resumed(options):
 def _folders(options):
     """--data and --val as lists of absolute paths."""
     return [[str(f.resolve()) for f in found or []] for found in (options.data, options.val)]
-
-
-def _move(run, data, val):
-    """Take the run's pictures from other folders, which must hold all of them."""
-    if (len(data), len(val)) != (len(run.data), len(run.val)):
-        raise RunError(f"--data, --val: name all, in the order of {run.data + run.val}")
-    places = dict(zip(run.data + run.val, data + val))
-    rows = [row | {"folder": places.get(row["folder"], row["folder"])} for row in run.rows]
-    used = manifest.paths(rows, "train") + manifest.paths(rows, "val")
-    if missing := [path for path in used if not os.path.isfile(path)]:
-        found = f"{len(missing)} of {len(used)} pictures are not there, such as"
-        raise RunError(f"--data, --val: {found} {printable(missing[0])}")
-    run.data, run.val, run.rows = data, val, rows
-
-
-def initial_weights(config):
-    """Of --init-from: (weights, what its metadata says of its training). Raises RunError."""
-    arguments = NETWORKS[config.network].arguments(config)
-    try:
-        return model_file.initial_weights(config.init_from, config.network, arguments)
-    except model_file.BadModel as error:
-        raise RunError(error) from error
 
 
 def _store(run):
@@ -144,7 +116,7 @@ def _store(run):
 
 
 def _digest(rows):
-    """Of which picture is for what; not of the folders, which may move."""
+    """Of which picture is for what."""
     pairs = json.dumps([(row["path"], row["split"]) for row in rows])
     return hashlib.sha256(pairs.encode()).hexdigest()
 
