@@ -111,7 +111,10 @@ def _upright_exif(exif, width, height):
 
 # Properties of XMP that describe what lies beside the pixels and is not kept: (namespace, names)
 _GONE = (
-    (rb"ns.google.com/photos/1.0/camera/", rb"(?:Motion|Micro)\w*"),
+    (
+        rb"ns.[\w.]+/photos/1.0/camera/",
+        rb"(?:Motion|Micro|OLive|Video|XMPMeta)\w*",
+    ),  # motion photos
     (rb"ns.google.com/photos/(?:1.0/(?:container|depthmap|image|audio)|dd/1.0)/[\w/]*", rb"\w+"),
     (rb"ns.(?:adobe.com/hdr-gain-map|apple.com/(?:HDRGainMap|pixeldatainfo))/1.0/", rb"\w+"),
     (rb"ns.adobe.com/xmp/note/", rb"HasExtendedXMP"),
