@@ -147,7 +147,8 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
             pixels, alpha = _upright(pixels, orientation), _upright(alpha, orientation)
         kept = {}
         if metadata:
-            content = _content(file) if image.format == "PNG" else b""
+            has_parts = image.format in ("PNG", "GIF", "PSD", "JPEG2000")
+            content = _content(file) if has_parts else b""
             kept = read_metadata(image, content, orientation, pixels.shape[1::-1], notes)
     return Picture(pixels, alpha, icc=icc, note=", ".join(notes), **kept)
 

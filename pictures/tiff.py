@@ -101,6 +101,8 @@ def _choose(tif, notes):
         raise BadPicture(RAW)
     full = [page for page in pages if not (page.subfiletype & 5 or page.tags.valueof(255) == 2)]
     full = full or pages
+    if not full:
+        raise BadPicture("broken or cut short: it has no page")
     page = max(full, key=lambda page: page.imagewidth * page.imagelength)  # the first of equal ones
     if len(full) > 1:
         place = full.index(page) + 1
@@ -118,7 +120,7 @@ def _damage(page):
                 start = page.jpegtables[:-2] if page.jpegtables else b"\xff\xd8"
                 for strip, _ in file.read_segments(page.dataoffsets, page.databytecounts):
                     simplejpeg.decode_jpeg(start + strip[2:])
-            elif page.compression in (2, 3, 4):
+            elif page.compression in (2, 3, 4) and not page.parent.is_bigtiff:
                 import av
 
                 file.seek(0)
