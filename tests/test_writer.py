@@ -187,6 +187,8 @@ BESIDE = "a video, gain map or the like beside the pixels is left out"
          b"Directory|Item:Mime", BESIDE),
         (b'xmpNote:HasExtendedXMP="0123"', b"", b"HasExtended",
          "its XMP beyond 64 KiB is left out"),
+        (b'xmlns:O="http://ns.oplus.com/photos/1.0/camera/" O:OLivePhotoVersion="2"', b"",
+         b"OLivePhoto", BESIDE),
         (b'C:BurstID="7" tiff:Orientation="1"', b"", b"nothing", ""),
     ],
 )  # fmt: skip
