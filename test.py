@@ -59,7 +59,6 @@ def colorize(options, jobs, colorizer, settings, report):
     from inference.folder import colorize_all, left_to_do
     from inference.jobs import FILM
     from inference.settings import Record, digest, recorded
-    from inference.sheet import write_sheet
     from utils import is_out_of_memory, printable
 
     made_by = recorded(colorizer, settings, format=options.format, quality=options.quality)
@@ -77,7 +76,7 @@ def colorize(options, jobs, colorizer, settings, report):
     if passed := [printable(path) for path, why in jobs.passed_over if why == FILM]:
         others = f" and {len(passed) - 3} more" * (len(passed) > 3)
         report.note(f"{', '.join(passed[:3])}{others}: films, passed over (--films takes them)")
-    started, place = time.monotonic(), options.output
+    started = time.monotonic()
     again = f"the same command {'begins anew' if options.overwrite else 'goes on from here'}"
     try:
         pictures = [pair for pair in todo if pair[0] not in jobs.films]
@@ -91,15 +90,11 @@ def colorize(options, jobs, colorizer, settings, report):
             colorize_films(films, colorizer, settings, report, **how)
         if not options.shard:
             record.end()
-        seconds, place = time.monotonic() - started, options.sheet
-        if options.sheet:
-            made = [p for p in jobs.pairs if p[0] not in jobs.films and p[1].exists()]
-            for line in write_sheet(made, options.sheet):
-                report.note(line)
+        seconds = time.monotonic() - started
     except KeyboardInterrupt:
         raise Stop(130, f"stopped: {report}; {again}") from None
     except OSError as error:  # those of single pictures are counted
-        reason = f"{printable(place)}: {error.strerror or error}"
+        reason = f"{printable(options.output)}: {error.strerror or error}"
         raise Stop(1, f"{report}; {reason}; {again}") from None
     except Exception as error:
         if not is_out_of_memory(error):

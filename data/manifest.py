@@ -24,9 +24,12 @@ ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # any name of a f
 
 def is_gray(rgb):
     """Whether at most 1 pixel in 1,000 has channels that differ by more than 8. uint8 (H, W, 3)."""
-    red, green, blue = cv2.split(rgb)  # several times as fast as NumPy over the last axis
-    highest, lowest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    return np.count_nonzero(cv2.subtract(highest, lowest) > 8) <= red.size / 1000
+    colourful = 0
+    for rows in np.array_split(rgb, rgb.size // 2**22 + 1):  # or a large one takes much memory
+        planes = cv2.split(rows)  # several times as fast as NumPy over the last axis
+        highest, lowest = (f(f(*planes[:2]), planes[2]) for f in (cv2.max, cv2.min))
+        colourful += np.count_nonzero(cv2.subtract(highest, lowest) > 8)
+    return colourful <= rgb.size / 3000
 
 
 def scan_dataset(

@@ -54,8 +54,6 @@ def parse(arguments=None):
     add("--shard", type=share, metavar="I/N", text=text)
     text = "print one JSON object on stdout: counts, and each file's status, note and result"
     add("--json", action="store_true", text=text)
-    text = "also write a contact sheet of inputs and results"
-    add("--sheet", type=Path, metavar="FILE", text=text)
 
     add = group("colours")
     text = (
@@ -139,8 +137,6 @@ def _check(options, default):
     if not jobs.pairs and not jobs.unreadable and not options.shard:
         films = ", but films (--films takes them)" * any(why == FILM for _, why in jobs.passed_over)
         raise BadPath(f"{printable(options.input[0])}: no pictures in it{films}")
-    if options.sheet:
-        _check_sheet(options.sheet, options.shard, jobs)
     options.hints_of = {}  # input -> hints
     if options.hints:
         from inference.hints import read_hints  # it imports what reads pictures
@@ -151,18 +147,6 @@ def _check(options, default):
         except ValueError as error:
             raise BadPath(f"--hints {error}") from error
     return options, jobs
-
-
-def _check_sheet(sheet, shard, jobs):
-    if shard:
-        again = "the same command without --shard writes it afterwards"
-        raise BadPath(f"--sheet: the shards would overwrite it; {again}")
-    name = f"--sheet {printable(sheet)}"
-    if sheet.suffix.lower() not in FORMATS:
-        raise BadPath(f"{name}: must end in one of {', '.join(FORMATS)}")
-    namesakes = (path for pair in jobs.pairs for path in pair if path.name == sheet.name)
-    if sheet.is_dir() or any(path.resolve() == sheet.resolve() for path in namesakes):
-        raise BadPath(f"{name}: is a folder, an input or a result")
 
 
 def quality(text):

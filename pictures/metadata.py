@@ -12,19 +12,22 @@ ORIENTATION, XMP, IPTC, EXIF_IFD, GPS_IFD, INTEROP_IFD = 274, 700, 33723, 34665,
 DESCRIPTIVE = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096)}
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+# XMP in GIF and JPEG 2000; IPTC, EXIF and XMP in PSD
+_UNREAD = re.compile(rb"XMP DataXMP|\xbe\x7a\xcf\xcb\x97\xa9\x42\xe8|8BIM\x04[\x04\x22\x24]")
 
 
 def read_metadata(image, content, orientation, size, notes):
     """EXIF, XMP, text and resolution of an open image, as `Picture` has them.
 
-    `content` are the bytes of a PNG, `size` is (width, height) upright. `notes` takes remarks on
-    what is left out.
+    `content` are the bytes of a PNG, GIF, PSD or JPEG 2000, `size` is (width, height) upright.
+    `notes` takes remarks on what is left out.
     """
     info, found = image.info, {}
     with contextlib.suppress(Exception):  # of any type, here and below; the pixels are fine
         in_text = {"Raw profile type exif", "Raw profile type iptc"}  # of PNG, by ImageMagick
-        if "iptc" in info or 0x0404 in info.get("photoshop", ()) or in_text & info.keys():
-            notes.append("its IPTC, or EXIF in text, is left out")
+        is_unread = "iptc" in info or 0x0404 in info.get("photoshop", ()) or in_text & info.keys()
+        if is_unread or (image.format != "PNG" and _UNREAD.search(content)):
+            notes.append("its IPTC, or EXIF or XMP that is stored in a rare way, is left out")
     try:
         if exif := info.get("exif"):
             found["exif"] = _upright_exif(exif, *size)
@@ -111,7 +114,10 @@ def _upright_exif(exif, width, height):
 
 # Properties of XMP that describe what lies beside the pixels and is not kept: (namespace, names)
 _GONE = (
-    (rb"ns.google.com/photos/1.0/camera/", rb"(?:Motion|Micro)\w*"),
+    (
+        rb"ns.[\w.]+/photos/1.0/camera/",
+        rb"(?:Motion|Micro|OLive|Video|XMPMeta)\w*",
+    ),  # motion photos
     (rb"ns.google.com/photos/(?:1.0/(?:container|depthmap|image|audio)|dd/1.0)/[\w/]*", rb"\w+"),
     (rb"ns.(?:adobe.com/hdr-gain-map|apple.com/(?:HDRGainMap|pixeldatainfo))/1.0/", rb"\w+"),
     (rb"ns.adobe.com/xmp/note/", rb"HasExtendedXMP"),

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import stat
+import threading
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from pictures.metadata import EXIF_IFD, INTEROP_IFD, ORIENTATION, png_chunks, re
 from utils import one_line
 
 MAX_PIXELS = 200_000_000  # 10,000 x 20,000; larger ones are refused before anything is decoded
+TOGETHER = 50_000_000  # pixels that all threads decode at a time, or one larger picture
+_turn, _decoding = threading.Condition(), []
 
 # Pillow's own limit still guards pictures inside pictures (icons). Its warnings are silenced: this
 # module either reads such a file or refuses it in one line. So are OpenCV's.
@@ -82,6 +85,21 @@ def _open(path, max_pixels, notes):
         raise BadPicture(f"{why}{one_line(error)}"[:200]) from None
 
 
+@contextlib.contextmanager
+def _room_for(pixels):
+    """Wait until what other threads decode leaves room for so many pixels, see TOGETHER."""
+    pixels = min(pixels, TOGETHER)
+    with _turn:
+        _turn.wait_for(lambda: sum(_decoding) + pixels <= TOGETHER)
+        _decoding.append(pixels)
+    try:
+        yield
+    finally:
+        with _turn:
+            _decoding.remove(pixels)
+            _turn.notify_all()
+
+
 def picture_size(path, max_pixels=MAX_PIXELS):
     """(width, height) from the header alone, before orientation. Raises as `read_picture`."""
     with _open(path, max_pixels, []) as (image, _):
@@ -108,11 +126,14 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
         BadPicture: the file is missing, empty, broken, cut short, too large, or no picture.
     """
     notes = []
-    with _open(path, max_pixels, notes) as (image, file):
-        one = image.format in ("MPO", "PSD")  # with a preview, with its layers
-        if (frames := 1 if one else getattr(image, "n_frames", 1)) > 1:
+    with contextlib.ExitStack() as stack:
+        image, file = stack.enter_context(_open(path, max_pixels, notes))
+        if (frames := _frames(image)) > 1:
             notes.append(f"first of {frames} frames")
-        pixels, alpha = _decode(image, file, at_least, notes)
+        share = min(image.size) // at_least if at_least and image.format in ("JPEG", "MPO") else 1
+        factor = next((n for n in (8, 4, 2) if share >= n), 1)
+        stack.enter_context(_room_for(image.width * image.height // factor**2))
+        pixels, alpha = _decode(image, file, factor, notes)
         icc, orientation = _profile(image, file, notes), 1
         with contextlib.suppress(Exception):  # of any type, for broken EXIF
             orientation = image.getexif().get(ORIENTATION, 1)
@@ -126,9 +147,18 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
             pixels, alpha = _upright(pixels, orientation), _upright(alpha, orientation)
         kept = {}
         if metadata:
-            content = _content(file) if image.format == "PNG" else b""
+            has_parts = image.format in ("PNG", "GIF", "PSD", "JPEG2000")
+            content = _content(file) if has_parts else b""
             kept = read_metadata(image, content, orientation, pixels.shape[1::-1], notes)
     return Picture(pixels, alpha, icc=icc, note=", ".join(notes), **kept)
+
+
+def _frames(image):
+    """How many pictures the file holds, without previews and layers."""
+    if image.format == "MPO":
+        kinds = [entry["Attribute"]["MPType"] for entry in image.mpinfo[0xB002][1:]]
+        return 1 + sum("Thumbnail" not in kind for kind in kinds)
+    return 1 if image.format == "PSD" else getattr(image, "n_frames", 1)
 
 
 def _upright(array, orientation):
@@ -147,18 +177,21 @@ _DEEP = re.compile(
     rb"P[36]\s+\d+\s+\d+\s+\d{4}|pixi.{5}[\x09-\x10]|\xff\x4f\xff\x51.{38}[\x08-\x0f]", re.DOTALL
 )
 
+# Its decoder notices wrong codes, that of Pillow does not
+_KNOWS_AVIF = re.search("AVIF: +avif", cv2.getBuildInformation()) is not None
+
 
 def _content(file, size=-1):
     file.seek(0)
     return file.read(size)
 
 
-def _decode(image, file, at_least, notes):
+def _decode(image, file, factor, notes):
     """Pixels (H, W), (H, W, 3) or of CMYK (H, W, 4), and alpha (H, W) or None, 8 or 16 bits."""
     if image.format == "TIFF":
         return image.decode(notes)
     if image.format in ("JPEG", "MPO"):
-        return _decode_jpeg(image, file, at_least, notes), None
+        return _decode_jpeg(image, file, factor, notes), None
     # Pillow cuts 16 bits to 8, and of 2 and 4 bits mistakes the transparent level
     if image.format == "PNG" and _content(file, 25)[24] in (2, 4, 16):
         values = _decode_png(_content(file))
@@ -177,12 +210,10 @@ def _decode(image, file, at_least, notes):
     return pixels, None
 
 
-def _decode_jpeg(image, file, at_least, notes):
+def _decode_jpeg(image, file, factor, notes):
     """The pixels of a JPEG by libjpeg-turbo, whose warnings Pillow and OpenCV do not pass on."""
     content, how = _content(file), {"fastupsample": False}
     how["colorspace"] = {"L": "GRAY"}.get(image.mode, image.mode)
-    share = min(image.size) // at_least if at_least else 1
-    factor = next((n for n in (8, 4, 2) if share >= n), 1)
     if factor > 1:
         how |= {"min_width": -(-image.width // factor), "min_height": -(-image.height // factor)}
     try:
@@ -213,6 +244,10 @@ def _decode_by_pillow(image, file, notes):
     if image.format == "PSD" and _NO_COMPOSITE.search(_content(file)):
         raise BadPicture("a PSD without its composite: save it with maximized compatibility")
     image.load()
+    if image.format == "AVIF" and image.mode == "RGB" and _KNOWS_AVIF:
+        values = np.frombuffer(_content(file), np.uint8)
+        if cv2.imdecode(values, cv2.IMREAD_GRAYSCALE) is None:
+            notes.insert(0, "damaged: its codes are wrong")
     if image.format in ("PPM", "JPEG2000", "AVIF", "HEIF"):
         if image.mode[0] == "I":
             return np.asarray(image).astype(np.uint16)
@@ -281,4 +316,4 @@ def eight_bits(values):
     """uint8 or uint16 -> uint8, rounded."""
     if values.dtype == np.uint8:
         return values
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return cv2.convertScaleAbs(values, alpha=1 / 257).reshape(values.shape)

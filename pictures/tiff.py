@@ -4,14 +4,19 @@ A TIFF may hold a preview before the picture, reduced copies, masks, the pages o
 largest of those marked as full pictures is taken. Camera raw files (DNG, NEF, ARW) are TIFFs too.
 """
 
+import contextlib
+import io
 import itertools
 import logging
+import struct
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from pictures import metadata, profiles
 from pictures.formats import RAW, BadPicture
+from utils import one_line
 
 _SENSOR, _DNG_VERSION = (32803, 34892), 50706  # photometric; a tag
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples by PhotometricInterpretation
@@ -55,6 +60,8 @@ class Page:
         """Pixels (H, W), (H, W, 3) or of CMYK (H, W, 4), and alpha (H, W) or None, 8 or 16 bits."""
         page, bits, colours = self.page, self.page.bitspersample, _COLOURS[self.page.photometric]
         values = page.asarray(maxworkers=1).reshape(page.shaped)[:, 0]
+        if damage := _damage(page):
+            notes.insert(0, f"damaged: {damage}")
         values = np.moveaxis(values, 0, 2)[..., 0] if page.planarconfig == 2 else values[0]
         if values.shape[:2] != (self.height, self.width) or values.shape[2] < colours:
             raise BadPicture("broken: its parts differ in size")
@@ -94,12 +101,37 @@ def _choose(tif, notes):
         raise BadPicture(RAW)
     full = [page for page in pages if not (page.subfiletype & 5 or page.tags.valueof(255) == 2)]
     full = full or pages
+    if not full:
+        raise BadPicture("broken or cut short: it has no page")
     page = max(full, key=lambda page: page.imagewidth * page.imagelength)  # the first of equal ones
     if len(full) > 1:
         place = full.index(page) + 1
         of_many = f"page {place} of {len(full)}, the largest"
         notes.append(f"first of {len(full)} frames" if place == 1 else of_many)
     return page
+
+
+def _damage(page):
+    """What is wrong with the codes of a page of JPEG or fax, which tifffile does not say; or ""."""
+    file, is_jpeg = page.parent.filehandle, page.compression == 7
+    with contextlib.suppress(Exception):  # where these decoders know less
+        try:
+            if is_jpeg:
+                start = page.jpegtables[:-2] if page.jpegtables else b"\xff\xd8"
+                for strip, _ in file.read_segments(page.dataoffsets, page.databytecounts):
+                    simplejpeg.decode_jpeg(start + strip[2:])
+            elif page.compression in (2, 3, 4) and not page.parent.is_bigtiff:
+                import av
+
+                file.seek(0)
+                content = bytearray(file.read())
+                struct.pack_into(page.parent.byteorder + "I", content, 4, page.offset)
+                with av.open(io.BytesIO(content), format="tiff_pipe") as container:
+                    container.streams.video[0].codec_context.options = {"err_detect": "explode"}
+                    next(container.decode(video=0))
+        except ValueError as error:
+            return one_line(error) if not is_jpeg or "Corrupt" in str(error) else ""
+    return ""
 
 
 def _refuse(page):

@@ -16,31 +16,36 @@ def gray(name):
 
 
 def framed(picture, widths, tone, noise=0.0):
-    result = cv2.copyMakeBorder(picture, *widths, cv2.BORDER_CONSTANT, value=tone).astype(
-        np.float32
-    )
-    result += np.random.default_rng(0).normal(0, noise, result.shape) if noise else 0
+    result = cv2.copyMakeBorder(picture, *widths, cv2.BORDER_CONSTANT, value=tone)
+    result = result + np.random.default_rng(0).normal(0, noise, result.shape)
     return np.clip(result, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_without_a_border_has_none(name):
-    assert find_borders(gray(name)) == (0, 0, 0, 0)
-    assert find_borders(cv2.resize(gray(name), (64, 48), interpolation=cv2.INTER_AREA)) == (
-        0,
-        0,
-        0,
-        0,
-    )
+def without():
+    """Pictures without a border, {name: pixels}."""
+    found = {name: gray(name) for name in PICTURES}
+    small = {f"small {name}": cv2.resize(g, (64, 48), None, 0, 0, 3) for name, g in found.items()}
+    clipped = found["astronaut"].copy()  # white above a skyline
+    for column, height in enumerate((40 + 20 * np.sin(np.arange(512) / 30)).astype(int)):
+        clipped[:height, column] = 255
+    sky = clipped.copy()  # of nearly one tone, above a straight horizon
+    sky[:200] = np.random.default_rng(0).integers(240, 246, (200, 512))
+    halves = np.repeat(np.uint8([[60, 190]]), [131, 125], axis=1).repeat(256, axis=0)
+    even = {str(s): np.full(s, 7, np.uint8) for s in ((1, 1), (1, 50), (7, 7), (20, 3))}
+    return found | small | even | {"clipped": clipped, "sky": sky, "halves": halves}
+
+
+@pytest.mark.parametrize("name, picture", without().items())
+def test_a_picture_without_a_border_has_none(name, picture):
+    assert find_borders(picture) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 @pytest.mark.parametrize("tone", [0, 90, 235, 255])
 @pytest.mark.parametrize("share", [0.01, 0.04, 0.1])
 def test_a_border_of_any_tone_and_width_is_found(share, tone, noise):
-    for name in ("chelsea", "coffee") + ("astronaut",) * (
-        not noise
-    ):  # its lower edge is as dark as a noisy black border
+    # the lower edge of the astronaut is as dark as a noisy black border
+    for name in ("chelsea", "coffee") if noise else ("chelsea", "coffee", "astronaut"):
         picture = gray(name)
         width = max(1, round(share * max(picture.shape)))
         found = find_borders(framed(picture, [width] * 4, tone, noise))
@@ -51,17 +56,6 @@ def test_sides_may_differ_and_16_bits_are_as_8():
     picture = framed(gray("coffee"), (12, 0, 7, 0), 255)
     assert find_borders(picture) == (13, 0, 8, 0)
     assert find_borders(picture.astype(np.uint16) * 257) == (13, 0, 8, 0)
-
-
-def test_an_even_sky_is_no_border():
-    """Clipped white above a skyline; a sky of nearly one tone that ends with a straight horizon."""
-    picture = gray("astronaut").copy()
-    skyline = (40 + 20 * np.sin(np.arange(512) / 30)).astype(int)
-    for column, height in enumerate(skyline):
-        picture[:height, column] = 255
-    assert find_borders(picture) == (0, 0, 0, 0)
-    picture[:200] = np.random.default_rng(0).integers(240, 246, (200, 512))
-    assert find_borders(picture) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("quality", [None, 75])
@@ -89,14 +83,3 @@ def test_frames_within_frames(frames):
             picture = framed(picture, [width] * 4, tone)
         total = sum(width for width, _ in frames)
         assert all(0 <= own - total <= 6 for own in find_borders(picture)), name
-
-
-def test_two_even_halves_are_a_picture():
-    picture = np.full((256, 256), 60, np.uint8)
-    picture[:, 131:] = 190
-    assert find_borders(picture) == (0, 0, 0, 0)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (7, 7), (20, 3)])
-def test_tiny_and_even_pictures(shape):
-    assert find_borders(np.full(shape, 7, np.uint8)) == (0, 0, 0, 0)

@@ -23,7 +23,7 @@ import colorizer
 import test as script
 from data import preprocess
 from data.preprocess import lightness_of
-from inference import folder, sheet, view
+from inference import folder, view
 from inference.report import say
 from models import aciids2020
 from models import file as model_file
@@ -131,12 +131,6 @@ def test_lightness_is_the_inputs_everywhere(tmp_path, run, options):
     assert np.median(chroma(np.asarray(Image.open(tmp_path / "out/camera.png")))) > 5
 
 
-def test_plain_clipping_moves_the_lightness(tmp_path, run):
-    source = save(tmp_path / "a.png", PICTURES["ramp"])
-    run(source, tmp_path / "clip.png", "--gamut", "clip", "--saturation", "3")
-    assert lightness_error(PICTURES["ramp"], np.asarray(Image.open(tmp_path / "clip.png"))) > 2
-
-
 def test_colours_are_those_of_the_network(tmp_path, run, networks):
     """The plain way through the recipe, spelled out, gives the same pixels."""
     pixels = PICTURES["camera"]
@@ -167,7 +161,7 @@ def test_options_that_change_the_colours(tmp_path, run):
     source = save(tmp_path / "a.png", PICTURES["camera"])
     made = {}
     for options in ("", "--size 64", "--size 128", "--size 64 --size 128", "--mirror",
-                    "--saturation 0.5", "--guided", "--precision float32",
+                    "--saturation 0.5", "--saturation 3", "--saturation 3 --gamut clip", "--guided", "--precision float32",
                     "--precision mixed_bfloat16"):  # fmt: skip
         assert run(source, tmp_path / "out.png", "--overwrite", *options.split())[0] == 0
         made[options] = (tmp_path / "out.png").read_bytes()
@@ -319,8 +313,6 @@ def test_formats(tmp_path, run):
         assert run(tmp_path / "in", tmp_path / format, "--format", format)[0] == 0
         with Image.open(tmp_path / format / f"a.{format}") as image:
             assert image.format == kind and image.mode == "RGB"
-    with Image.open(tmp_path / "jpg/a.jpg") as image:
-        assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # 4:4:4
     run(source, tmp_path / "low.jpeg", "--quality", "20")
     assert (tmp_path / "low.jpeg").stat().st_size < (tmp_path / "jpg/a.jpg").stat().st_size
     run(source, tmp_path / "name.webp")
@@ -367,11 +359,9 @@ def test_mixed_folder(tmp_path, run):
 def test_several_inputs(tmp_path, run):
     for name in ("a.jpg", "x/b.png", "x/deep/c.tif", "y/a.jpg", "y/b.bmp"):
         save(tmp_path / name, PICTURES["tall"])
-    out = tmp_path / "out"
     inputs = [tmp_path / name for name in ("a.jpg", "x", "y", "y/b.bmp")]
-    assert run(*inputs, out)[0] == 0
-    assert results(out) == ["a.jpg", "b.png", "x/b.png", "x/deep/c.tif", "y/a.jpg", "y/b.png"]
-    assert run(*inputs, out)[1].startswith("0 done, 6 skipped, 0 failed, 0 passed over")
+    made = ["a.jpg", "b.png", "x/b.png", "x/deep/c.tif", "y/a.jpg", "y/b.png"]
+    assert run(*inputs, tmp_path / "out")[0] == 0 and results(tmp_path / "out") == made
 
 
 def test_strange_names(tmp_path, run):
@@ -409,24 +399,6 @@ def test_json(tmp_path, run):
     assert any("not a picture" in entry["note"] for entry in found["files"])
     status, out, _ = run(tmp_path / "in", tmp_path / "out", "--json", "--saturation", 2)
     assert status == 2 and json.loads(out)["skipped"] == 4
-
-
-def test_sheet(tmp_path, run, monkeypatch):
-    for i in range(7):
-        save(tmp_path / "in" / f"{i}.png", PICTURES["camera"][: 100 + i])
-    _, _, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.png")
-    assert "7 of 7 results" in err
-    tile, made = sheet.SIDE, np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert made.shape == (4 * tile, 4 * tile, 3)  # seven in two columns
-    middle = made[tile // 2]
-    assert np.ptp(middle[:tile].astype(int), axis=-1).max() == 0  # the input
-    assert np.median(chroma(middle[None, tile : 2 * tile])) > 5  # the result
-    last = made[3 * tile :]  # one in the last row
-    assert (last[:, 2 * tile :] == 255).all() and not (last[:, :tile] == 255).all()
-    monkeypatch.setattr(sheet, "PICTURES", 3)  # of thousands, some; those of earlier runs as well
-    _, out, err = run(tmp_path / "in", tmp_path / "out", "--sheet", tmp_path / "sheet.jpg")
-    assert "0 done, 7 skipped" in out and "3 of 7 results" in err
-    assert Image.open(tmp_path / "sheet.jpg").size == (4 * tile, 2 * tile)
 
 
 # ---- what is done already
@@ -526,15 +498,11 @@ def test_shards_make_what_one_run_makes(tmp_path, run):
         ("{}/in {}/out --batch 0", "from 1 to 1024"),
         ("{}/in {}/out --gamut none", "invalid choice"),
         ("{}/in {}/out --satur 1", "unrecognized arguments"),
-        ("{}/in {}/out --sheet {}/s.gif", "must end in"),
-        ("{}/in {}/out --sheet {}/in/a.png", "is a folder, an input or a result"),
-        ("{}/in {}/out --sheet {}/out/a.png", "is a folder, an input or a result"),
         ("{}/in {}/out --model {}/no.keras", "no such network"),
         ("{}/in {}/out --model {}/in/a.png", "not a network"),
         ("{}/in {}/out --shard 4/4", "'4/4' is no I/N with I from 0 to N - 1"),
         ("{}/in {}/out --shard=-1/4", "'-1/4' is no I/N"),
         ("{}/in {}/out --shard 1", "'1' is no I/N"),
-        ("{}/in {}/out --shard 0/2 --sheet {}/s.png", "the shards would overwrite it"),
     ],
 )
 def test_refusals(tmp_path, run, arguments, words):

@@ -9,9 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(
-    "module", ["colorizer", "inference.folder", "inference.sheet", "inference.settings"]
-)
+@pytest.mark.parametrize("module", ["colorizer", "inference.folder", "inference.settings"])
 def test_neither_keras_nor_tensorflow_is_imported(module):
     unwanted = {"keras", "tensorflow", "h5py", "scipy", "skimage", "tifffile"}
     program = f"import sys, {module}; print({unwanted} & set(sys.modules))"

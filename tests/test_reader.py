@@ -119,6 +119,11 @@ READ = {
     "CMYK": (pil(CMYK, "TIFF"), np.asarray(CMYK.convert("RGB"))),
     "CMYK JPEG": (pil(SMOOTH, "JPEG", "CMYK", quality=98), SMOOTH, None, "", 8),
     "gray JPEG": (pil(SMOOTH[..., 0], "JPEG", quality=98), SMOOTH[..., 0], None, "", 4),
+    "fax": (pil(GRAY > 127, "TIFF", compression="group4"),
+            np.where(GRAY > 127, 255, 0).astype(np.uint8)),
+    "JPEG in TIFF": (pil(SMOOTH, "TIFF", compression="jpeg", quality=98), SMOOTH, None, "", 9),
+    "two pictures": (pil(SMOOTH, "MPO", quality=98, save_all=True, append_images=[CMYK.convert("RGB")]), SMOOTH, None,
+                     "first of 2 frames", 12),
     "progressive JPEG": (pil(SMOOTH, "JPEG", quality=98, subsampling=0, progressive=True), SMOOTH,
                          None, "", 8),
     "JPEG without its end marker": (pil(SMOOTH, "JPEG", quality=98, subsampling=0)[:-2], SMOOTH,
@@ -203,19 +208,18 @@ def test_files_that_are_read(tmp_path, name, capfd):
     assert capfd.readouterr().err == ""
 
 
-def jpeg(kind):
-    """A JPEG of a photograph, damaged."""
-    content = pil(photographs.astronaut(), "JPEG", quality=90)
+ASTRONAUT = photographs.astronaut()
+
+
+def damaged(kind, how, pixels=ASTRONAUT, **options):
+    """A file that is damaged in its middle."""
+    content = pil(pixels, kind, **options)
     half = len(content) // 2
-    return {
-        "cut": content[:half],
-        "end kept": content[:half] + content[-2:],
-        "zeros": content[:half] + bytes(3000) + content[half + 3000 :],
-        "hole": content[:half] + content[half + 3000 :],
-    }[kind]
+    ends = {"end kept": content[-2:], "hole": content[half + 3000 :]}
+    return content[:half] + ends.get(how, bytes(300) + content[half + 300 :])
 
 
-HALF = {kind: pil(photographs.astronaut(), kind) for kind in ("PNG", "TIFF", "WEBP", "GIF")}
+HALF = {kind: pil(ASTRONAUT, kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP", "GIF")}
 REFUSED = {
     "floats": (tif((GRAY / 255).astype(np.float32)),
                "32-bit floating-point samples have no fixed range: convert it to 16-bit TIFF"),
@@ -235,7 +239,6 @@ REFUSED = {
     "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "needs the package pillow-jxl-plugin"),
     "empty": (b"", "an empty file"),
     "zeros": (b"II*\0" + bytes(1000), "broken"),
-    "cut JPEG": (jpeg("cut"), "broken or cut short"),
     "huge": (png(GRAY)[:8] + chunk(b"IHDR", struct.pack(">II5B", 10**5, 10**5, 8, 0, 0, 0, 0))
              + chunk(b"IDAT", bytes(10)), "too large"),
 } | {f"half a {kind}": (content[: len(content) // 2], "broken or cut short")
@@ -253,14 +256,23 @@ def test_files_that_are_refused_in_a_line(tmp_path, name, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("kind", ["end kept", "zeros", "hole"])
-def test_damage_that_the_decoder_hears(tmp_path, kind, capfd):
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(damaged("JPEG", how) for how in ("end kept", "zeros", "hole")),
+        damaged("TIFF", "zeros", compression="jpeg"),
+        damaged("TIFF", "zeros", ASTRONAUT[..., 0] > 99, compression="group3"),
+        damaged("TIFF", "zeros", ASTRONAUT[..., 0] > 99, compression="group4"),
+        damaged("AVIF", "zeros", speed=10),
+    ],
+)
+def test_damage_that_a_decoder_hears(tmp_path, content, capfd):
     """The picture is made, and the note says so; training leaves it out."""
-    (tmp_path / "a.jpg").write_bytes(jpeg(kind))
-    picture = read_picture(tmp_path / "a.jpg")
-    assert picture.pixels.shape == (512, 512, 3) and picture.note.startswith("damaged: ")
+    (tmp_path / "a").write_bytes(content)
+    picture = read_picture(tmp_path / "a")
+    assert picture.pixels.shape[:2] == (512, 512) and picture.note.startswith("damaged: ")
     with pytest.raises(BadPicture, match="damaged"):
-        read_rgb(tmp_path / "a.jpg", 64)
+        read_rgb(tmp_path / "a", 64)
     assert capfd.readouterr().err == ""
 
 
