@@ -33,8 +33,8 @@ app: .venv/.app
 DEMO = runs/demo
 run: setup
 	$(BIN)/python -m data.demo $(DEMO)
-	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color --sheet $(DEMO)/sheet.png
-	@echo "Look at $(DEMO)/sheet.png: grayscale | colorized."
+	$(BIN)/python test.py $(DEMO)/gray $(DEMO)/color
+	@echo "Compare $(DEMO)/gray with $(DEMO)/color."
 
 # At every save: under a minute.
 check: setup
@@ -80,5 +80,5 @@ figures: setup
 	for name in saturation edges results comparison; do \
 	    $(BIN)/python figures.py $$name --runs $(RUNS) --out $(RUNS)/pages \
 	        $(if $(DATA),--data "$(DATA)") || exit; done
-	$(BIN)/python test.py docs/figures/ink_painting.png $(RUNS)/pages/ink_colorized.png \
-	    --model $(RUNS)/t1.8/best.keras --overwrite --sheet $(RUNS)/pages/ink.png
+	$(BIN)/python test.py docs/figures/ink_painting.png $(RUNS)/pages/ink.png \
+	    --model $(RUNS)/t1.8/best.keras --overwrite
