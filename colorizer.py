@@ -167,7 +167,7 @@ class Colorizer:
                 uint8, uint16, or float in 0..1. Black borders are looked for in the first 8.
             smooth: share of the colours of the frame before that a frame keeps where nothing but
                 motion changed, 0 to 1; 0: each frame by itself.
-            others: `saturation`, `mirror`, `force`, `gamut` and `guided`, see `settings`.
+            others: `saturation`, `mirror`, `force` and `gamut`, see `settings`.
 
         Returns:
             A generator of sRGB (H, W, 3), of each frame's type.

@@ -13,7 +13,7 @@ import sys
 import time
 
 import configs
-from utils import import_keras_quietly, is_out_of_memory, one_line
+from utils import import_keras_quietly, is_out_of_memory, native_precision, one_line
 
 
 def main(arguments=None):
@@ -64,6 +64,8 @@ def train(options, used):
     total_steps = min(config.steps or math.inf, config.epochs * per_epoch)
     print("pictures: " + dataset.summary)
     print(f"plan: {total_steps} steps of {config.batch} pictures, {per_epoch} an epoch, on {used}")
+    if "CPU" in str(used) and config.precision not in ("float32", native_precision()):
+        print("this CPU does not compute in bfloat16: --precision float32 is many times as fast")
 
     # The model
     with used.scope():

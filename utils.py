@@ -58,6 +58,14 @@ def cpu_count():
     return count
 
 
+def native_precision():
+    """The faster Keras dtype policy of this machine's CPU: bfloat16 if it multiplies in it."""
+    with contextlib.suppress(OSError):  # Linux alone has this file
+        if re.search("avx512_bf16|amx_bf16", Path("/proc/cpuinfo").read_text()):
+            return "mixed_bfloat16"
+    return "float32"
+
+
 POOL = ThreadPoolExecutor(cpu_count())  # its threads start when they are first needed
 
 

@@ -27,13 +27,13 @@ from benchmarks import authors
 from data import preprocess
 from data.batches import DRAWS, Batches, Order
 from inference.options import DEFAULT_MODEL, KERAS_MODEL
-from inference.view import Predictor, native_precision
+from inference.view import Predictor
 from models import aciids2020
 from models import file as model_file
 from models.properties import sizes_of
 from pictures import reader, writer
 from training.model import build_model
-from utils import POOL
+from utils import POOL, native_precision
 
 ROOT = Path(__file__).parents[1]
 

@@ -37,7 +37,7 @@ def colorize_frames(frames, colorizer, settings, smooth=SMOOTH):
     shots = map(shot, itertools.chain(first, frames))
     with contextlib.closing(colored(shots, colorizer, settings, smooth)) as found:
         for shot in found:
-            yield join(shot.pixels, area, shot.ab, gamut=settings.gamut, guided=settings.guided)
+            yield join(shot.pixels, area, shot.ab, gamut=settings.gamut)
 
 
 class Film:

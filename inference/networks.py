@@ -6,7 +6,7 @@ from pathlib import Path
 
 from inference.engine import OnnxPredictor
 from models.properties import EXPORTED_KEYS, BadModel, check_metadata
-from utils import cpu_count, import_keras_quietly
+from utils import cpu_count, import_keras_quietly, native_precision
 
 
 def open_network(path, precision="auto"):
@@ -28,7 +28,7 @@ def open_network(path, precision="auto"):
         return _open_onnx(path)
     try:
         import_keras_quietly()
-        from inference.view import Predictor, native_precision
+        from inference.view import Predictor
         from models import file as model_file
     except ModuleNotFoundError as error:
         reason = f"needs {error.name}, of requirements.txt; an .onnx file does without"

@@ -11,7 +11,7 @@ PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
 DEFAULT_MODEL = PRETRAINED / "colorizer.onnx"  # needs no Keras; exported from KERAS_MODEL
 KERAS_MODEL, PAPER_MODEL = PRETRAINED / "colorizer.keras", PRETRAINED / "aciids2020.keras"
 LOSSLESS = "lossless"
-AS_PUBLISHED = {"size": [256], "saturation": 1.0, "gamut": "clip", "mirror": False}
+AS_PUBLISHED = {"size": [256], "saturation": 1.0, "gamut": "clip", "mirror": False, "guided": False}
 
 EPILOG = """exit status:
   0    all pictures are done, or were skipped because their results exist
@@ -63,8 +63,8 @@ def parse(arguments=None):
     add("--saturation", type=saturation, metavar="FACTOR", text=text)
     text = 'JSON file of colours at places: {"a.jpg": [[x, y, "#7a5230"], ...]}'
     add("--hints", type=Path, metavar="FILE", text=text)
-    text = "make the colours follow the edges of the lightness"
-    add("--guided", action="store_true", text=text)
+    text = "let the colours follow the edges of the lightness (default: yes)"
+    add("--guided", action=argparse.BooleanOptionalAction, default=True, text=text)
     text = "how colours outside sRGB are brought in (default chroma)"
     add("--gamut", choices=("chroma", "clip"), default="chroma", text=text)
     text = "for faded photographs: the network also sees a copy with stretched tones, and --mirror"
@@ -121,7 +121,7 @@ def _check(options, default):
     if not options.model.is_file():
         raise BadPath(f"{printable(options.model)}: no such network; --model takes a best.keras")
     if options.as_published:
-        others = (*AS_PUBLISHED, "guided", "old", "force", "hints")
+        others = (*AS_PUBLISHED, "old", "force", "hints")
         refuse(others, "--as-published: does not go with {}")
         vars(options).update(AS_PUBLISHED)
         options.precision = options.precision.replace("auto", "float32")

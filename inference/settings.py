@@ -19,7 +19,7 @@ class Settings:
     saturation: float = 1.0  # factor on ab
     mirror: bool = False  # average with the ab of the mirror image
     old: bool = False  # faded photographs: also see a copy with stretched tones; implies mirror
-    guided: bool = False  # ab follow the edges of L
+    guided: bool = True  # ab follow the edges of L
     gamut: str = "chroma"  # how colours outside sRGB are brought in: "chroma" or "clip"
     force: bool = False  # colorize documents and drawings too
     as_published: bool = False  # the steps of the authors' script, see data/as_published.py

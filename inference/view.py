@@ -39,13 +39,3 @@ class Predictor(Engine, keras.Model):
 
     def batch_ab(self, views):
         return self.predict_on_batch(views)
-
-
-def native_precision():
-    """The faster dtype policy of this machine: bfloat16 if its CPU multiplies in it."""
-    try:
-        with open("/proc/cpuinfo") as file:  # Linux
-            flags = file.read()
-    except OSError:
-        return "float32"
-    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"

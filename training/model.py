@@ -118,6 +118,9 @@ def build_model(config, total_steps, dataset):
     arguments = module.arguments(config)
     network = module.build(**arguments, precision=config.precision)
     print(f"network: {config.network}, {network.count_params():,} parameters, {config.precision}")
+    if not config.slow_rate:  # what does not change needs no gradients
+        for layer in network.layers:
+            layer.trainable &= not layer.name.startswith(module.SLOW_PREFIXES)
     statistics = dataset.statistics(module.statistics) if module.statistics else None
     classes = dataset.classes
     model = TrainingModel(
