@@ -48,7 +48,7 @@ def degrade(lightness, draws, noise, share=1.0):
     def sometimes(changed, x):
         return ops.where(draw() < CHANCE, changed, x)
 
-    spoilt = draw() < share
+    chosen = draw() < share
     x = sometimes(100 * ops.power(lightness / 100, ops.exp(draw(-0.7, 0.7))), lightness)  # gamma
     x = sometimes(x + draw() * (_blurred(x, max(0.6, 0.01 * side)) - x), x)
     contrast = draw(0.3, 1)
@@ -63,7 +63,7 @@ def degrade(lightness, draws, noise, share=1.0):
         x = sometimes(x + tone * line, x)
     x = sometimes(_bordered(x, side, draw), x)
     x = sometimes(_jpeg(x, ops.exp(draw(-2, 0.5))), x)
-    return ops.where(spoilt, ops.clip(x, 0, 100), lightness)
+    return ops.where(chosen, ops.clip(x, 0, 100), lightness)
 
 
 def _blurred(x, sigma):

@@ -32,9 +32,7 @@ def is_gray(rgb):
     return colourful <= rgb.size / 3000
 
 
-def scan_dataset(
-    folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False, progress=True
-):
+def scan_dataset(folders, validation_folders=(), share=0.1, seed=0, limit=0, natural=False):
     """Decode every file once and assign it to a split.
 
     Args:
@@ -42,7 +40,6 @@ def scan_dataset(
         validation_folders: none: `share` of the training pictures, chosen by `seed`.
         limit: at most so many pictures of `folders` are taken, chosen by `seed`; 0 is all.
         natural: take only the natural scenes of Places2, by the names of the folders.
-        progress: show a bar, and lines of what was left out.
 
     Returns:
         list of rows {"folder", "path" (relative to it), "split" (of SPLITS: "gray" has no colour,
@@ -67,7 +64,7 @@ def scan_dataset(
             in_order(_check, (os.path.join(*file) for file in found)),
             "scanning pictures" if split == "train" else "scanning validation pictures",
             len(found),
-            disable=not progress or not found,
+            disable=not found,
             leave=False,
             mininterval=0.1 if sys.stderr and sys.stderr.isatty() else 60,
         )
@@ -78,12 +75,11 @@ def scan_dataset(
         good = [row for row in rows if row["split"] == "train"]
         for i in rng.permutation(len(good))[: round(share * len(good))]:
             good[i]["split"] = "val"
-    if progress:
-        for kind, places in left_out.items():
-            if places:
-                more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-                tqdm.write(f"left out: {printable(places[0])}{more}, {kind}", file=sys.stderr)
-        _warn_of_copies(rows, contents)
+    for kind, places in left_out.items():
+        if places:
+            more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+            tqdm.write(f"left out: {printable(places[0])}{more}, {kind}", file=sys.stderr)
+    _warn_of_copies(rows, contents)
     return rows
 
 

@@ -109,27 +109,25 @@ def target(rgb, saturation, clip=False):
     return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
 
 
-def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False, tone=0.0):
+def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
     """Enlarge predicted ab to the size of its picture and join it to the picture's own lightness.
 
     Args:
         pixels: uint8, uint16 or float32 in 0..1, (H, W) gray or (H, W, 3) sRGB.
         ab: float32 (h, w, 2), Lab units, of any size; enlarged bilinearly.
         saturation: factor on ab.
-        gamut: "chroma" reduces the chroma of what leaves sRGB at fixed L and hue, so that L is
-            exact; "clip" clips R, G and B as the authors' scripts do, which shifts L and hue.
+        gamut: how colours outside sRGB are brought in: "chroma" reduces their chroma at fixed L and
+            hue; "clip" clips R, G and B as the authors' scripts do.
         guided: ab follows the edges of L, by a local linear model of ab in L (fast guided filter,
             He and Sun 2015).
-        tone: ab added to all after the saturation, a number or (2,).
 
     Returns:
         sRGB (H, W, 3), of the type of `pixels`.
     """
     height, width = pixels.shape[:2]
-    ab = ab * np.float32(saturation) + np.asarray(tone, np.float32)
-    slope, offset = None, ab
+    slope, offset = None, ab * np.float32(saturation)
     if guided:
-        slope, offset = _local_model(ab, lightness_of(resize(pixels, *ab.shape[:2])))
+        slope, offset = _local_model(offset, lightness_of(resize(pixels, *ab.shape[:2])))
     result = np.empty((height, width, 3), pixels.dtype)
     rows = max(1, STRIP_PIXELS // width)
     for start in range(0, height, rows):

@@ -17,7 +17,7 @@ class Refused(Exception):
 
 @contextlib.contextmanager
 def refusals(program):
-    """Run a script. Errors that a user can mend end it: status 2 for wrong input, else 1."""
+    """Run a script. Errors that a user can correct end it: status 2 for wrong input, else 1."""
     try:
         yield
     except (Refused, BadModel) as error:

@@ -33,7 +33,7 @@ class Shot:
 
 
 class Smoother:
-    """Carries ab along the optical flow from frame to frame. A cut starts anew.
+    """Carries ab along the optical flow from frame to frame, not over cuts.
 
     strength: share of the colours of the frame before, 0 to 1; 0: frame by frame.
     """

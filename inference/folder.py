@@ -104,7 +104,7 @@ def colorize_all(todo, colorizer, settings, report, quality=95, begin=lambda: No
             with report.lock:
                 report.counts["faint"] += faint
 
-    # more threads would drive each other out of the cache
+    # more threads would compete for the cache
     with ThreadPoolExecutor(cpu_count() + 1) as pool:
         try:
             writing = []

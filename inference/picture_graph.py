@@ -1,6 +1,6 @@
 """Colorizing as a function of tensors, for export: what `data.preprocess` does around a network.
 
-Pictures are resized by matrices, so that their sizes may stay open; the results are OpenCV's but
+Pictures are resized by matrices, so that their sizes may stay open; the results are OpenCV's except
 for rounding.
 """
 

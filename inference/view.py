@@ -13,7 +13,7 @@ class Predictor(Engine, keras.Model):
     def __init__(self, network, sizes, batch, layer="ab", mirror=False):
         """
         Args:
-            network: as `models.file.load` gives it.
+            network: of `models.file.load`.
             sizes: sides of the squares that each picture is resized to, divisible by 8.
             batch: pictures at a time.
             layer: whose output is computed; "ab" is the one before the last enlarging.

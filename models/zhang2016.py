@@ -27,8 +27,8 @@ LOSS_LAYER = "logits"
 def bins():
     """The centres of the bins, float32 (313, 2), in order of a, then b.
 
-    The points of the grid that lie less than one step, in a and in b, from the convex hull of the
-    sRGB gamut in the ab plane: the 313 of the authors' file. The paper says "in gamut" alone.
+    The paper says "in gamut". These grid points lie less than a step, in a and in b, from the
+    convex hull of sRGB in the ab plane: the 313 of the authors' file.
     """
     steps = np.linspace(0, 1, 33, dtype=np.float32)
     rgb = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)

@@ -10,7 +10,7 @@ from utils import PARTIAL
 FILMS = (".mp4", ".m4v", ".mov", ".mkv")  # that can be written; others become .mkv
 # of files that are films even where they are too damaged to look like one
 SUFFIXES = (*FILMS, ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".vob", ".mts")
-# FFmpeg also opens pictures, texts, and play lists that name other files
+# FFmpeg also opens pictures, texts, and playlists that name other files
 _CONTAINERS = (
     "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,flv,ogg,dv,mxf,nut,ivf,rm,h264,hevc,m4v,wtv,vc1,obu"
 )

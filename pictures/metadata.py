@@ -112,12 +112,10 @@ def _upright_exif(exif, width, height):
     return b"Exif\0\0" + bytes(data)
 
 
-# Properties of XMP that describe what lies beside the pixels and is not kept: (namespace, names)
+# Properties of XMP, (namespace, names), of what lies beside the pixels and is not kept; first those
+# of motion photos
 _GONE = (
-    (
-        rb"ns.[\w.]+/photos/1.0/camera/",
-        rb"(?:Motion|Micro|OLive|Video|XMPMeta)\w*",
-    ),  # motion photos
+    (rb"ns.[\w.]+/photos/1.0/camera/", rb"(?:Motion|Micro|OLive|Video|XMPMeta)\w*"),
     (rb"ns.google.com/photos/(?:1.0/(?:container|depthmap|image|audio)|dd/1.0)/[\w/]*", rb"\w+"),
     (rb"ns.(?:adobe.com/hdr-gain-map|apple.com/(?:HDRGainMap|pixeldatainfo))/1.0/", rb"\w+"),
     (rb"ns.adobe.com/xmp/note/", rb"HasExtendedXMP"),
@@ -131,9 +129,8 @@ def _upright_xmp(xmp, notes):
     xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>))\s*\d", rb"\g<1>1", xmp.strip(b"\0"))
     before = xmp
     for space, names in _GONE:
-        for prefix in set(
-            re.findall(rb"xmlns:([\w-]+)\s*=\s*[\"']http://" + space + rb"[\"']", before)
-        ):
+        declared = rb"xmlns:([\w-]+)\s*=\s*[\"']http://" + space + rb"[\"']"
+        for prefix in set(re.findall(declared, before)):
             name = re.escape(prefix) + b":" + names
             xmp = re.sub(rb"\s+" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
             xmp = re.sub(rb"<(" + name + rb")(?:\s[^>]*)?(?:/>|>.*?</\1\s*>)", b"", xmp, flags=re.S)

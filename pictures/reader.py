@@ -51,7 +51,7 @@ class Picture:
 
 
 @contextlib.contextmanager
-def _open(path, max_pixels, notes):
+def _open(path, notes):
     """Open without decoding: (an image of Pillow or a `tiff.Page`, its file). Any error inside the
     block becomes BadPicture."""
     head = b""
@@ -69,15 +69,15 @@ def _open(path, max_pixels, notes):
             size = f"{image.width} x {image.height}"
             if not image.width * image.height:
                 raise BadPicture(f"broken: {size} pixels")
-            if image.width * image.height > max_pixels:
-                raise BadPicture(f"{size} is too large, the limit is {max_pixels:,} pixels")
+            if image.width * image.height > MAX_PIXELS:
+                raise BadPicture(f"{size} is too large, the limit is {MAX_PIXELS:,} pixels")
             yield image, file
     except BadPicture:
         raise
     except UnidentifiedImageError:
         raise BadPicture(formats.why_not_read(head)) from None
     except Image.DecompressionBombError:
-        raise BadPicture(f"too large, the limit is {max_pixels:,} pixels") from None
+        raise BadPicture(f"too large, the limit is {MAX_PIXELS:,} pixels") from None
     except MemoryError:
         raise BadPicture("too large for the memory of this machine") from None
     except Exception as error:  # Pillow's readers raise almost anything on broken data
@@ -100,20 +100,19 @@ def _room_for(pixels):
             _turn.notify_all()
 
 
-def picture_size(path, max_pixels=MAX_PIXELS):
+def picture_size(path):
     """(width, height) from the header alone, before orientation. Raises as `read_picture`."""
-    with _open(path, max_pixels, []) as (image, _):
+    with _open(path, []) as (image, _):
         return image.size
 
 
-def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
+def read_picture(path, at_least=None, metadata=True):
     """Read a picture, whose format is decided by its content; docs/formats.md lists the formats.
 
     Of several frames the first is taken, of several pages the largest full picture. Where a decoder
     warns of damage, the picture is what it made, and the note begins "damaged: ".
 
     Args:
-        max_pixels: larger pictures are refused.
         at_least: JPEG is decoded at 1/2, 1/4 or 1/8 of its size if at least this many pixels remain
             on each side.
         metadata: False leaves EXIF, XMP, text and resolution empty and may leave gray in three
@@ -127,7 +126,7 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
     """
     notes = []
     with contextlib.ExitStack() as stack:
-        image, file = stack.enter_context(_open(path, max_pixels, notes))
+        image, file = stack.enter_context(_open(path, notes))
         if (frames := _frames(image)) > 1:
             notes.append(f"first of {frames} frames")
         share = min(image.size) // at_least if at_least and image.format in ("JPEG", "MPO") else 1
@@ -138,7 +137,7 @@ def read_picture(path, max_pixels=MAX_PIXELS, at_least=None, metadata=True):
         with contextlib.suppress(Exception):  # of any type, for broken EXIF
             orientation = image.getexif().get(ORIENTATION, 1)
         if alpha is not None and not alpha.any():
-            notes.append("wholly transparent, taken as opaque")
+            notes.append("entirely transparent, taken as opaque")
             alpha = None
         if pixels.ndim == 3 and pixels.shape[2] == 3 and (metadata or icc):
             pixels = _reduce_neutral(pixels)  # how a profile is applied depends on it

@@ -126,7 +126,7 @@ def test_updated_statistics_are_those_of_the_batches():
 
 
 def test_labels_are_the_top_folders(photographs):
-    rows = manifest.scan_dataset([photographs], share=0.25, progress=False)
+    rows = manifest.scan_dataset([photographs], share=0.25)
     names = manifest.class_names(rows)
     assert names == ["0", "1", "2"]
     files, labels = manifest.paths(rows, "train"), manifest.labels(rows, "train", names)
@@ -135,7 +135,7 @@ def test_labels_are_the_top_folders(photographs):
     every = Batches(files, 32, len(files))[0][0].astype(int)
     places = [np.abs(every - one).sum(axis=(1, 2, 3)).argmin() for one in rgb]
     assert labels[places].tolist() == found.tolist()
-    flat = manifest.scan_dataset([photographs / "0"], progress=False)
+    flat = manifest.scan_dataset([photographs / "0"])
     with pytest.raises(ValueError, match="lies in no folder below"):
         manifest.class_names(flat)
 

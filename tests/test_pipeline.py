@@ -38,14 +38,14 @@ def mixed(photographs, tmp_path):
 
 
 def test_scan(mixed):
-    rows = manifest.scan_dataset([mixed], progress=False)
+    rows = manifest.scan_dataset([mixed])
     assert splits(rows) == {"train": 23, "val": 2, "gray": 2, "broken": 1}
     left_out = {row["path"] for row in rows if row["split"] in ("gray", "broken")}
     assert left_out == {"a/gray.png", "a/gray.jpg", "a/cut.webp"}
-    assert rows == manifest.scan_dataset([mixed], progress=False)
-    other = manifest.scan_dataset([mixed], seed=1, progress=False)
+    assert rows == manifest.scan_dataset([mixed])
+    other = manifest.scan_dataset([mixed], seed=1)
     assert splits(other) == splits(rows) and other != rows
-    assert splits(manifest.scan_dataset([mixed], limit=10, progress=False)).total() == 10
+    assert splits(manifest.scan_dataset([mixed], limit=10)).total() == 10
 
 
 def test_pipes_devices_and_loops_do_not_hang_the_scan(photographs, tmp_path):
@@ -54,21 +54,21 @@ def test_pipes_devices_and_loops_do_not_hang_the_scan(photographs, tmp_path):
     (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "good").symlink_to(photographs, target_is_directory=True)
-    rows = manifest.scan_dataset([tmp_path], progress=False)
+    rows = manifest.scan_dataset([tmp_path])
     assert splits(rows) == {"train": 22, "val": 2, "broken": 3}
 
 
 def test_scan_with_folders_for_validation(mixed, photographs):
-    rows = manifest.scan_dataset([mixed / "a"], [photographs], progress=False)
+    rows = manifest.scan_dataset([mixed / "a"], [photographs])
     assert splits(rows) == {"train": 1, "val": 24, "gray": 2, "broken": 1}
     with pytest.raises(ValueError, match="inside"):
-        manifest.scan_dataset([mixed], [mixed / "a"], progress=False)
+        manifest.scan_dataset([mixed], [mixed / "a"])
     with pytest.raises(ValueError, match="inside"):
-        manifest.scan_dataset([mixed, mixed], progress=False)
+        manifest.scan_dataset([mixed, mixed])
 
 
 def test_manifest_round_trip(mixed, tmp_path):
-    rows = manifest.scan_dataset([mixed], progress=False)
+    rows = manifest.scan_dataset([mixed])
     rows[0]["path"] = 'a\nb,"c\udcff.jpg'  # a name that is not UTF-8, with a line break
     manifest.write_manifest(tmp_path / "manifest.csv", rows)
     assert manifest.read_manifest(tmp_path / "manifest.csv") == rows

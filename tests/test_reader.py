@@ -160,7 +160,7 @@ READ = {
     "16-bit TIFF with alpha": (tif(COLOUR16X4, extrasamples=["unassalpha"]), COLOUR16, GRAY16),
     "multiplied by alpha": (tif(assoc()[0], extrasamples=["assocalpha"]), *assoc()[1:]),
     "all transparent": (tif(np.dstack([COLOUR, 0 * GRAY]), extrasamples=["unassalpha"]), COLOUR,
-                        None, "wholly transparent, taken as opaque"),
+                        None, "entirely transparent, taken as opaque"),
     "preview first": (pages((GRAY[::4, ::4], {"subfiletype": 1}), (GRAY16, {})), GRAY16),
     "picture below a preview": (pages((GRAY[::4, ::4], {"subfiletype": 1, "subifds": 1}),
                                       (GRAY, {})), GRAY),
@@ -322,12 +322,14 @@ def test_what_is_hidden_does_not_matter(tmp_path):
     assert np.abs(found[0][~seen] - COLOUR[seen].mean(axis=0)).max() <= 0.5
 
 
-def test_limit_of_pixels(tmp_path):
+def test_limit_of_pixels(tmp_path, monkeypatch):
     path = save(tmp_path / "a.png", GRAY)
     for read in (read_picture, reader.picture_size):
+        monkeypatch.setattr(reader, "MAX_PIXELS", 2399)
         with pytest.raises(BadPicture, match="60 x 40 is too large, the limit is 2,399 pixels"):
-            read(path, max_pixels=2399)
-        read(path, max_pixels=2400)
+            read(path)
+        monkeypatch.setattr(reader, "MAX_PIXELS", 2400)
+        read(path)
 
 
 def test_only_regular_files_are_opened(tmp_path):

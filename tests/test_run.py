@@ -18,7 +18,7 @@ from training.devices import Devices
 
 def test_folders_of_runs_are_left_out(photographs, tmp_path, capsys):
     folder = shutil.copytree(photographs, tmp_path / "data")
-    plain = manifest.scan_dataset([folder], progress=False)
+    plain = manifest.scan_dataset([folder])
 
     def make_run(run):
         (run / "samples").mkdir(parents=True)
@@ -31,7 +31,7 @@ def test_folders_of_runs_are_left_out(photographs, tmp_path, capsys):
     assert manifest.scan_dataset([folder]) == plain
     assert "run2 and 1 more, the folder of a training run" in capsys.readouterr().err
     make_run(folder)  # the folder of the pictures is that of the run
-    assert manifest.scan_dataset([folder], progress=False) == plain
+    assert manifest.scan_dataset([folder]) == plain
 
 
 LINKS = {"link": os.symlink, "copy": shutil.copy, "hard link": os.link}
