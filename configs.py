@@ -262,6 +262,8 @@ def parse_training(arguments=None):
     for folder in (options.data or []) + (options.val or []):
         if not folder.is_dir():
             parser.error(f"{folder}: no such folder")
+    if options.run.exists() and not options.run.is_dir():
+        parser.error(f"--run {options.run}: not a folder")
     if not (options.run / "config.json").exists():
         if not options.data:
             parser.error("--data DIR is needed for a new run")

@@ -20,6 +20,7 @@ def main(arguments=None):
     options = configs.parse_training(arguments)  # before the imports that take seconds
     try:
         import_keras_quietly()
+        from models.properties import BadModel
         from training import devices
         from training.run import RunError
     except ModuleNotFoundError as error:
@@ -35,6 +36,8 @@ def main(arguments=None):
             train(options, used)
         except RunError as error:
             stop(error, error.status)
+        except BadModel as error:  # of --init-from, gone before the first checkpoint
+            stop(error)
         except Exception as error:
             if is_out_of_memory(error):
                 stop("out of memory: a smaller --batch or --precision mixed_bfloat16 needs less", 1)

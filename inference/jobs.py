@@ -47,9 +47,11 @@ def find_jobs(sources, out, suffix=None, share=None, films=False):
         BadPath: an input does not exist, an output would overwrite an input, or two would have one
             name.
     """
+    if not all(map(os.fspath, (*sources, out))):  # Path would take the current folder
+        raise BadPath("an empty path")
     sources, out = [Path(source) for source in sources], Path(out)
     several = len(sources) > 1
-    if out.exists() and not out.is_dir() and (several or sources[0].is_dir()):
+    if out.exists() and not out.is_dir() and not asked_format(sources, out):
         raise BadPath(f"{printable(out)}: a file, but the results need a folder")
     jobs, names = Jobs(folder=out), {}  # names: input -> its path below the prefix, for `share_of`
     for source in sources:

@@ -4,6 +4,7 @@ import errno
 import functools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -494,6 +495,9 @@ def test_shards_make_what_one_run_makes(tmp_path, run):
         ("{}/in/a.png {}/gone {}/out", "no such file or folder"),
         ("{}/in/sub {}/in {}/in/a.png", "need a folder"),
         ("{}/in {}/in/a.png", "need a folder"),
+        ("{}/in/a.png {}/file", "need a folder"),
+        ("'' {}/out", "an empty path"),
+        ("{}/in ''", "an empty path"),
         ("{}/none {}/out", "no pictures"),
         ("{}/in/a.png {}/x.gif", "cannot be written"),
         ("{}/in/a.png {}/x.jpg --format png", "contradicts"),
@@ -517,10 +521,12 @@ def test_refusals(tmp_path, run, arguments, words):
     save(tmp_path / "in/sub/a.png", PICTURES["tall"])
     (tmp_path / "in/link.png").symlink_to(source)
     (tmp_path / "none").mkdir()
+    (tmp_path / "file").touch()
     before = source.read_bytes()
-    status, _, err = run(*arguments.replace("{}", str(tmp_path)).split())
+    status, _, err = run(*shlex.split(arguments.replace("{}", str(tmp_path))))
     assert status == 2 and words in err.strip().splitlines()[-1]
-    assert sorted(os.listdir(tmp_path)) == ["in", "none"] and source.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["file", "in", "none"]
+    assert source.read_bytes() == before
 
 
 def test_memory_is_bounded_by_pixels(tmp_path, run, monkeypatch):

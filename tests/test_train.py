@@ -120,6 +120,7 @@ REFUSALS = """
 --run r | --data DIR is needed
 --data . | the following arguments are required: --run
 --data nowhere --run r | nowhere: no such folder
+--data . --run 0.png | --run 0.png: not a folder
 --data . --run r --epoch 3 | unrecognized arguments: --epoch
 --data . --run r --batch many | invalid int value: 'many'
 --data . --run r --batch 0 | --batch 0: 1 or more
@@ -284,6 +285,9 @@ def test_a_run_begins_with_the_weights_of_another(finished, photographs, tmp_pat
     assert metadata["training"]["before"] == before["training"] == weights_of(run)[1]["before"]
     seen = metadata["training"]["pictures"] + before["training"]["pictures"]
     assert methods.load(run / "best.keras").pictures == seen
+    for name in checkpoint.NAMES:  # as after a stop before the first checkpoint
+        (run / name).unlink(missing_ok=True)
+    assert f"{source_file}: no such file" in refused("--run", run, "--resume")
 
 
 def test_a_run_folder_is_not_trained_over_and_not_contradicted(finished, photographs, tmp_path):
