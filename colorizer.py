@@ -210,8 +210,8 @@ class Colorizer:
             return colorize_as_published(pixels, repeated(ab, *self.sizes))
         if view.hints:
             settings = replace(settings, saturation=1.0, guided=True)
-        how = {"gamut": settings.gamut, "guided": settings.guided}
-        return join(pixels, view.area, ab, settings.saturation, **how)
+        guide = view.pictures[0] if settings.guided else None  # hidden colours are filled in there
+        return join(pixels, view.area, ab, settings.saturation, settings.gamut, guide)
 
     def _finite(self, prepared, settings):
         found = self.infer(prepared, settings, self._single if len(prepared) == 1 else None)

@@ -109,7 +109,7 @@ def target(rgb, saturation, clip=False):
     return color.lab_from_srgb(color.boost_saturation(srgb, saturation, clip))[..., 1:]
 
 
-def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
+def colorize(pixels, ab, saturation=1.0, gamut="chroma", guide=None):
     """Enlarge predicted ab to the size of its picture and join it to the picture's own lightness.
 
     Args:
@@ -118,23 +118,23 @@ def colorize(pixels, ab, saturation=1.0, gamut="chroma", guided=False):
         saturation: factor on ab.
         gamut: how colours outside sRGB are brought in: "chroma" reduces their chroma at fixed L and
             hue; "clip" clips R, G and B as the authors' scripts do.
-        guided: ab follows the edges of L, by a local linear model of ab in L (fast guided filter,
-            He and Sun 2015).
+        guide: picture of any size, as `pixels`, whose edges of L ab follows, by a local linear
+            model of ab in L (fast guided filter, He and Sun 2015); None: it does not.
 
     Returns:
         sRGB (H, W, 3), of the type of `pixels`.
     """
     height, width = pixels.shape[:2]
     slope, offset = None, ab * np.float32(saturation)
-    if guided:
-        slope, offset = _local_model(offset, lightness_of(resize(pixels, *ab.shape[:2])))
+    if guide is not None:
+        slope, offset = _local_model(offset, lightness_of(resize(guide, *ab.shape[:2])))
     result = np.empty((height, width, 3), pixels.dtype)
     rows = max(1, STRIP_PIXELS // width)
     for start in range(0, height, rows):
         strip = slice(start, min(start + rows, height))
         lightness = lightness_of(pixels[strip])
         planes = enlarged(offset, strip, height, width)
-        if guided:
+        if guide is not None:
             slopes = enlarged(slope, strip, height, width)
             planes = [s * lightness + o for s, o in zip(slopes, planes)]
         if gamut == "chroma":

@@ -79,9 +79,10 @@ def test_resize():
 def test_strips_join_without_a_seam(monkeypatch, guided):
     gray = data.camera()[:255, :200]
     ab = np.random.default_rng(0).normal(0, 30, (32, 32, 2)).astype("float32")
-    whole = colorize(gray, ab, guided=guided)
+    guide = gray if guided else None
+    whole = colorize(gray, ab, guide=guide)
     monkeypatch.setattr(preprocess, "STRIP_PIXELS", 500)  # two rows, and one left over
-    assert whole.shape == (255, 200, 3) and np.array_equal(colorize(gray, ab, guided=guided), whole)
+    assert whole.shape == (255, 200, 3) and np.array_equal(colorize(gray, ab, guide=guide), whole)
 
 
 @pytest.mark.parametrize("height, width", [(100, 70), (32, 32), (9, 300), (1, 1)])
@@ -97,10 +98,10 @@ def test_a_guide_brings_back_the_edges_of_the_colors():
     truth = np.where((gray < 128)[..., None], (-30, 30), (30, -20)).astype("float32")
     small = cv2.resize(truth, (32, 32), interpolation=cv2.INTER_AREA)
     smooth, guided = (
-        reference.rgb2lab(colorize(gray, small, guided=g))[..., 1:] for g in (False, True)
+        reference.rgb2lab(colorize(gray, small, guide=g))[..., 1:] for g in (None, gray)
     )
     steps = [np.abs(np.diff(ab[..., 0], axis=1)).max() for ab in (smooth, guided)]
     assert steps[0] < 12 < 40 < steps[1]
     assert np.abs(guided - truth).mean() < 0.3 * np.abs(smooth - truth).mean()
-    flat = colorize(gray, np.full((32, 32, 2), (12, -7), "float32"), guided=True)
+    flat = colorize(gray, np.full((32, 32, 2), (12, -7), "float32"), guide=gray)
     assert np.abs(reference.rgb2lab(flat)[..., 1:] - (12, -7)).max() < 1
