@@ -178,7 +178,7 @@ def test_in_a_browser(model, tmp_path):
             page.set_input_files("input[type=file] >> nth=0", str(source))
             page.get_by_role("button", name="Colorize").click()
             page.locator("#report td").first.wait_for(timeout=120_000)
-            page.get_by_text("Put colours right").click()
+            page.get_by_role("tab", name="Put colours right").click()
             page.locator("#canvas img").click()
             page.get_by_text("1: keep at").first.wait_for(timeout=60_000)
             with page.expect_download() as started:
