@@ -131,7 +131,7 @@ def _check(options, default):
     suffix = options.format and "." + options.format
     jobs = find_jobs(options.input, options.output, suffix, options.shard, options.films)
     if jobs.films:
-        refuse(("guided", "gamut", "old", "as_published"), "{}: not for films")
+        refuse(("gamut", "old", "as_published"), "{}: not for films")
     if options.quality == LOSSLESS and len(jobs.films) < len(jobs.pairs):
         raise BadPath("--quality lossless: for films only; png and tif pictures lose nothing")
     if not jobs.pairs and not jobs.unreadable and not options.shard:
