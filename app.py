@@ -73,12 +73,18 @@ def page(colorizer, root):
     import gradio as gr
 
     refused = functools.partial(gr.Error, print_exception=False)
+    working = {}  # session: its Job
 
-    def colorize(files, factor, old, progress=gr.Progress()):  # noqa: B008
+    def colorize(files, factor, old, request: gr.Request, progress=gr.Progress()):  # noqa: B008
         if not files:
             raise refused("Choose pictures first.")
         job = Job(files, root, colorizer, colorizer.settings(factor, old=old))
+        working[request.session_hash] = job
         return job, gr.Column(visible=True), *make(job, progress)
+
+    def closed(request: gr.Request):
+        if job := working.pop(request.session_hash, None):
+            job.closed = True
 
     def make(job, progress=gr.Progress()):  # noqa: B008
         try:
@@ -158,9 +164,10 @@ def page(colorizer, root):
             event(show, given, [tabs, slider, player, *drawn])
         canvas.select(click, given, [picker, *drawn])
         picker.input(edit(Job.pick), [*given, picker], drawn, trigger_mode="always_last")
-        undo.click(edit(Job.undo), given, drawn)
+        undo.click(edit(lambda job, name: job.picture(name, job.of(name)[:-1])), given, drawn)
         hints.input(edit(Job.keep), [*given, hints], drawn)
         load.upload(edit(Job.load), [*given, load], drawn)
+        blocks.unload(closed)
     return blocks
 
 
@@ -175,6 +182,7 @@ class Job:
             shutil.copyfile(file, copy)
         self.jobs = find_jobs([own], self.folder / "out", films=True)
         self.pairs, self.rows = {}, {}  # name of a result: (input, result); path: row of Report
+        self.closed = False  # whether the page is, and what is not made yet is not wanted
         self.hints, self.stale = {}, set()  # input: hints; inputs whose result has others
 
     def work(self, progress):
@@ -195,8 +203,10 @@ class Job:
             while wait([working], 0.1).not_done:
                 seen = report.counts["done"] + report.counts["failed"]
                 unit = "frames" if report.frames else "files"
+                report.stopped = self.closed
                 progress(report.frames or (seen, len(todo)), unit=unit)
-            working.result()
+            with contextlib.suppress(KeyboardInterrupt):  # of `report`
+                working.result()
         self.stale.clear()
         self.rows |= {row[1]: row for row in report.files}
         self.pairs = {t.name: (s, t) for s, t in self.jobs.pairs if t.exists()}
@@ -211,7 +221,7 @@ class Job:
 
     def of(self, name):
         """The hints of a result."""
-        return self.hints.get(self.pairs[name][0], []) if name in self.pairs else []
+        return self.hints.get(self.pairs.get(name, [None])[0], [])
 
     def picture(self, name, hints=None):
         """A result at the size of the preview, uint8 (h, w, 3), from here on with these hints."""
@@ -236,15 +246,11 @@ class Job:
         if colour.startswith("rgb"):
             parts = re.findall(r"[\d.]+", colour)[:3]
             colour = "#" + bytes(round(float(part)) for part in parts).hex()
-        others, last = self.of(name)[:-1], self.of(name)[-1:]
-        return self.picture(name, others + [[x, y, colour, *radius] for x, y, _, *radius in last])
-
-    def undo(self, name):
-        return self.picture(name, self.of(name)[:-1])
+        last = [[x, y, colour, *radius] for x, y, _, *radius in self.of(name)[-1:]]
+        return self.picture(name, self.of(name)[:-1] + last)
 
     def labels(self, name):
-        hints = enumerate(self.of(name), 1)
-        return [f"{i}: {colour} at {x:g}, {y:g}" for i, (x, y, colour, *_) in hints]
+        return [f"{i}: {c} at {x:g}, {y:g}" for i, (x, y, c, *_) in enumerate(self.of(name), 1)]
 
     def keep(self, name, labels):
         """Remove the hints whose labels are not among these."""
@@ -259,8 +265,7 @@ class Job:
 
     def load(self, name, path):
         """Read a file of hints of any of the pictures."""
-        found = read_hints(path, [source for source, _ in self.pairs.values()], [])
-        self.hints |= found
+        self.hints |= (found := read_hints(path, [source for source, _ in self.pairs.values()], []))
         self.stale |= {*found}
         return self.picture(name)
 

@@ -273,6 +273,7 @@ def colorize_films(
         def progress(done, total, bar=bar):
             bar.total, report.frames = total, (done, total)
             bar.update(done - bar.n)
+            report.check()
 
         with report.failures_of(source), bar:
             begin()

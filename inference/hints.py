@@ -7,11 +7,11 @@ and far from every hint it falls to 0.
 
 import contextlib
 import json
-import re
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import ImageColor
 
 from data.color import lab_from_srgb
 from data.preprocess import lightness_of, shrink
@@ -21,12 +21,11 @@ from utils import one_line, printable
 SIDE = 150  # of the longer side at which hints are spread, at most, in pixels
 RADIUS = 0.01  # of a hint that gives none: its share of the longer side
 HELD = 10.0  # weight of a hint against that of a pair of like neighbours, 1
-FAR, REACH = 1e-5, 40.0  # weight of the difference 0, and changes of L on the way that double it
+FAR, REACH = 2e-6, 40.0  # weight of the difference 0, and changes of L on the way that double it
 NOISE = 2.0  # variance of L that says nothing
 SHARP = 0.2  # of the local variance of L
 STEP = 0.05  # of L, what a pixel on the way counts
-DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (rows, columns) to half of the eight neighbours
-FORM = 'expected [x, y, colour] or [x, y, colour, radius], colour "#rrggbb", "gray" or "keep"'
+FORM = 'expected [x, y, colour] or [x, y, colour, radius], colour "#rrggbb", a name or "keep"'
 FILE = 'expected {"a.jpg": [[x, y, "#7a5230"], ...]}'
 
 
@@ -34,9 +33,9 @@ def parse_hints(hints, height, width, area=(slice(None), slice(None))):
     """Hints for a picture of this size as `add_hints` takes them.
 
     Args:
-        hints: (x, y, colour) or (x, y, colour, radius) each. Whole numbers and floats from 1 are
-            pixels; floats below 1 are shares of the width, the height and the longer side. A
-            colour is "#rrggbb", "gray", or "keep", which holds the network's own.
+        hints: (x, y, colour) or (x, y, colour, radius) each. Floats below 1 are shares of the
+            width, the height and the longer side, other numbers pixels. A colour is "#rrggbb" or
+            a name of CSS, as "gray", or "keep", which holds the network's own.
         area: slices of the picture that are coloured.
 
     Returns:
@@ -46,31 +45,24 @@ def parse_hints(hints, height, width, area=(slice(None), slice(None))):
         ValueError: a hint is not of this form or lies outside of the picture or of `area`.
     """
     (top, bottom, _), (left, right, _) = (s.indices(n) for s, n in zip(area, (height, width)))
-    longer, found = max(height, width), []
+    found, sides = [], (width, height, max(height, width))
     for hint in hints:
         try:
-            x, y, colour, radius = hint if len(hint) == 4 else (*hint, RADIUS)
-            x, y, radius = _pixels(x, width), _pixels(y, height), _pixels(radius, longer)
-            ab = None if colour == "keep" else _ab_of("#808080" if colour == "gray" else colour)
-            inside = 0 <= x < width and 0 <= y < height and 0 < radius <= longer
+            *numbers, colour, radius = hint if len(hint) == 4 else (*hint, RADIUS)
+            x, y, radius = (
+                n * side if isinstance(n, (float, np.floating)) and n < 1 else n
+                for n, side in zip((*numbers, radius), sides)
+            )
+            rgb = np.float32([[ImageColor.getrgb(colour)[:3]]]) if colour != "keep" else None
+            inside = left <= x < right and top <= y < bottom and 0 < radius <= sides[2]
         except (AttributeError, TypeError, ValueError):
             raise ValueError(f"hint {hint!r:.80}: {FORM}") from None
         if not inside:
-            raise ValueError(f"hint {hint!r:.80}: outside of the picture, {width} x {height}")
-        if not (top <= y < bottom and left <= x < right):
-            raise ValueError(f"hint {hint!r:.80}: in the border of the picture, which stays gray")
+            shown = f"columns {left} to {right - 1} and rows {top} to {bottom - 1} are coloured"
+            raise ValueError(f"hint {hint!r:.80}: outside of the picture: {shown}")
+        ab = None if rgb is None else lab_from_srgb(rgb / 255)[0, 0, 1:]
         found.append((y - top, x - left, radius, ab))
     return tuple(found)
-
-
-def _pixels(number, size):
-    is_share = isinstance(number, (float, np.floating)) and number < 1
-    return number * size if is_share else number
-
-
-def _ab_of(colour):
-    srgb = [int(x, 16) / 255 for x in re.fullmatch("#(..)(..)(..)", colour).groups()]
-    return lab_from_srgb(np.float32([[srgb]]))[0, 0, 1:]
 
 
 def read_hints(path, pictures, folders, some=False):
@@ -98,8 +90,9 @@ def read_hints(path, pictures, folders, some=False):
                 found[picture] = hints
     except (OSError, ValueError, TypeError, AttributeError) as error:
         place = f"{printable(path)}: {printable(name)}".removesuffix(": ")
-        reason = one_line(error) if isinstance(error, (OSError, ValueError)) else FILE
-        raise ValueError(f"{place}: {reason}") from error
+        raise ValueError(
+            f"{place}: {one_line(error) if isinstance(error, (OSError, ValueError)) else FILE}"
+        ) from error
     return found
 
 
@@ -131,9 +124,10 @@ def spread(lightness, hints):
 
     sum w_ij (d_i - d_j)^2 + HELD sum (d_i - hint)^2 + sum f_i d_i^2
 
-    w_ij = exp(-(L_i - L_j)^2 / s), where s is SHARP times the variance of L in the 3 x 3 pixels
-    around i, plus NOISE. f_i = FAR (1 + (g_i / REACH)^8) grows with the geodesic distance g to the
-    nearest hint: |L_i - L_j| from pixel to pixel, L blurred, plus STEP.
+    over the pixels and the pairs of neighbours in rows and columns. w_ij = exp(-(L_i - L_j)^2 / s),
+    where s is SHARP times the variance of L in the 3 x 3 pixels around either, plus NOISE. f_i =
+    FAR (1 + (g_i / REACH)^8) grows with the geodesic distance g to the nearest hint: the changes of
+    L, blurred, on the way there, plus STEP for each pixel.
 
     Args:
         lightness: float32 (h, w), L in 0..100; a few hundred pixels a side.
@@ -147,33 +141,27 @@ def spread(lightness, hints):
     from scipy.sparse.csgraph import dijkstra
     from scipy.sparse.linalg import splu
 
-    lightness = lightness.astype(np.float64)
-    mean, square = (
-        cv2.blur(x, (3, 3), borderType=cv2.BORDER_REFLECT) for x in (lightness, lightness**2)
-    )
+    lightness, n = lightness.astype(np.float64), lightness.size
+    mean, square = (cv2.blur(x, (3, 3)) for x in (lightness, lightness**2))
     scale = SHARP * np.maximum(square - mean**2, 0) + NOISE
     held, given = np.zeros(lightness.shape), np.zeros((*lightness.shape, 2))
     for y, x, radius, difference in hints:
         disc = _disc(lightness.shape, y, x, radius)
         held[disc] += HELD
         given[disc] += HELD * np.asarray(difference)
-    number, (height, width) = np.arange(lightness.size).reshape(lightness.shape), lightness.shape
-    pairs = []  # of neighbours
-    for down, right in DIRECTIONS:
-        one = number[: height - down, max(0, -right) : width - max(0, right)]
-        pairs.append((one.ravel(), one.ravel() + down * width + right))
-    one, two = np.concatenate(pairs, axis=1)
+    number = np.arange(n).reshape(lightness.shape)
+    one = np.concatenate([number[:, :-1].ravel(), number[:-1].ravel()])
+    two = np.concatenate([number[:, 1:].ravel(), number[1:].ravel()])
 
-    def change(plane):
-        return plane.ravel()[one] - plane.ravel()[two]
+    def ends(plane):
+        return plane.ravel()[one], plane.ravel()[two]
 
     def graph(values):
-        return coo_array((values, (one, two)), shape=(lightness.size,) * 2).tocsr()
+        return coo_array((values, (one, two)), shape=(n, n)).tocsr()
 
-    cost = np.abs(change(cv2.GaussianBlur(lightness, (0, 0), 1))) + STEP
+    cost = np.abs(np.subtract(*ends(cv2.GaussianBlur(lightness, (0, 0), 1)))) + STEP
     near = dijkstra(graph(cost), directed=False, indices=np.flatnonzero(held), min_only=True)
-    narrow = np.minimum(*(scale.ravel()[ends] for ends in (one, two)))
-    alike = graph(np.exp(-(change(lightness) ** 2) / narrow))
+    alike = graph(np.exp(-(np.subtract(*ends(lightness)) ** 2) / np.minimum(*ends(scale))))
     alike += alike.T
     own = held.ravel() + alike.sum(axis=0) + FAR * (1 + (near / REACH) ** 8)
     solved = splu((diags_array(own) - alike).tocsc(), "MMD_AT_PLUS_A", 0)

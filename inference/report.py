@@ -26,6 +26,7 @@ class Report:
     def __init__(self, jobs):
         self.counts, self.files = Counter(), []  # of files: (kind, path, note)
         self.frames = None  # of the film that is in work: (done, number or None)
+        self.stopped = False  # set by whoever no longer wants the results
         self.lock, self.results = threading.Lock(), dict(jobs.pairs)
         self.bar = tqdm(total=len(jobs.pairs), unit=" pictures", disable=None)
         for folder, reason in jobs.unreadable:
@@ -42,11 +43,17 @@ class Report:
     def __str__(self):
         return ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS)
 
+    def check(self):
+        """Raise KeyboardInterrupt if the job was stopped."""
+        if self.stopped:
+            raise KeyboardInterrupt
+
     def note(self, text):
         say(text, sys.stderr)
 
     def count(self, kind, path, *notes):
         """One more file is "done", "skipped" or "failed"; notes make a line."""
+        self.check()
         with self.lock:
             self._add(kind, path, ", ".join(filter(None, notes)))
             self.bar.update()

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def test_a_click_turns_the_jacket_orange(job, tmp_path, model):
     own.click("astronaut.png", 0, 0)
     own.keep("astronaut.png", own.labels("astronaut.png")[1:])
     assert own.labels("astronaut.png") == ["1: keep at 0.00098, 0.00098"]
-    assert (own.undo("astronaut.png") == before).all()
+    assert (own.picture("astronaut.png", []) == before).all()
     assert json.loads(Path(own.save()).read_text()) == {}
 
 
@@ -145,9 +146,25 @@ def test_files_of_hints(job, tmp_path):
         own.load("a.jpg", path)
 
 
+def test_work_stops_when_the_page_is_closed(job, tmp_path, monkeypatch):
+    def slow(*args):
+        time.sleep(0.3)
+        return infer(*args)
+
+    infer = Colorizer.infer
+    monkeypatch.setattr(Colorizer, "infer", slow)
+    own = job(*save(tmp_path / "in", *(f"{i:02}.png" for i in range(16))))
+
+    def close(done, unit):
+        own.closed |= done[0] > 0
+
+    own.work(close)
+    assert 0 < len(own.pairs) < 16
+
+
 def test_the_page_is_built(colorizer, tmp_path):
     pytest.importorskip("gradio", reason="no Gradio: `make app` installs it")
-    assert len(app.page(colorizer, tmp_path).fns) == 10  # events
+    assert len(app.page(colorizer, tmp_path).fns) == 11  # events
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")

@@ -234,9 +234,9 @@ def test_hints(tmp_path, run):
     [
         ('{"c.png": []}', "c.png: no picture of this name"),
         ('{"x.png": []}', "x.png: 2 pictures of this name"),
-        ('{"a.png": [[256, 0, "gray"]]}', "outside of the picture, 256 x 256"),
+        ('{"a.png": [[256, 0, "gray"]]}', "columns 0 to 255 and rows 0 to 255"),
         ('{"a.png": [[0.1, 1, "gray", 0]]}', "outside of the picture"),
-        ('{"a.png": [[1, 2, "red"]]}', "expected [x, y, colour]"),
+        ('{"a.png": [[1, 2, "reddish"]]}', "expected [x, y, colour]"),
         ('{"a.png": [[1, 2, "#12345g"]]}', "expected [x, y, colour]"),
         ('{"a.png": [[1, 2]]}', "expected [x, y, colour]"),
         ('{"a.png": 3}', "expected {"),

@@ -236,7 +236,7 @@ def test_hints(colorize):
     framed = np.pad(data.camera(), 20, constant_values=250)
     assert np.ptp(colorize(framed, hints=[(250, 300, "#ff0000")])[:15], axis=-1).max() <= 1
     for wrong, words in (
-        ([(90, 1, "gray")], "outside of the picture, 90 x 70"),
+        ([(90, 1, "gray")], "columns 0 to 89 and rows 0 to 69"),
         ([(1, -1, "gray")], "outside of the picture"),
         ([(1, np.nan, "gray")], "outside of the picture"),
         ([(1, 1, "gray", 100)], "outside of the picture"),
@@ -246,7 +246,7 @@ def test_hints(colorize):
     ):
         with pytest.raises(ValueError, match=words):
             colorize(GRAY, hints=wrong)
-    with pytest.raises(ValueError, match="in the border"):
+    with pytest.raises(ValueError, match="outside of the picture: columns"):
         colorize(framed, hints=[(2, 2, "gray")])
 
 
