@@ -10,10 +10,10 @@ from pathlib import Path
 from pictures.films import FILMS, SUFFIXES, is_film
 from pictures.formats import extensions, looks_like_picture
 from pictures.writer import FORMATS
-from utils import find_files, printable
+from utils import RECORD, find_files, printable
 
 NO_PICTURE, HIDDEN = "not a picture", "hidden, or a folder of the system"
-FILM = "a film (--films takes it)"
+FILM, EARLIER = "a film (--films takes it)", "results of test.py"
 
 
 class BadPath(Exception):
@@ -98,8 +98,13 @@ def _walk(source, out, jobs, prefix, suffix, names, films):
     def hidden(path):
         jobs.passed_over.append((path, HIDDEN))
 
+    def earlier(folder, inside):
+        is_earlier = RECORD in inside and folder != source
+        jobs.passed_over.extend([(folder, EARLIER)] * is_earlier)
+        return is_earlier
+
     pictures, found = {}, []  # folder -> names; films
-    for path in find_files(source, out, unreadable, hidden=hidden):
+    for path in find_files(source, out, unreadable, earlier, hidden):
         if looks_like_picture(path):
             pictures.setdefault(path.parent, []).append(path.name)
         elif not is_film(path):

@@ -362,6 +362,13 @@ def test_mixed_folder(tmp_path, run):
     assert run(source, out)[1].startswith("0 done, 4 skipped, 4 failed, 3 passed over; ")
     again = run(source, out, "--overwrite")[1]
     assert again.startswith("4 done, 0 skipped, 4 failed, 3 passed over; ")
+    # into another folder: the earlier results are no photographs
+    again = run(source, tmp_path / "other")[1]
+    assert again.startswith("4 done, 0 skipped, 4 failed, 4 passed over; ")
+    # a folder that cannot be made is no fault of the pictures
+    (tmp_path / "file").touch()
+    status, printed, err = run(source, tmp_path / "file" / "out")
+    assert status == 1 and err.startswith("0 done, 0 skipped, 0 failed, 4 passed over; ")
 
 
 def test_several_inputs(tmp_path, run):
