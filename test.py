@@ -82,8 +82,6 @@ def colorize(options, jobs, colorizer, settings, report):
         pictures = [pair for pair in todo if pair[0] not in jobs.films]
         begin = functools.partial(record.begin, options.overwrite)
         how = {"begin": begin, "quality": options.quality}
-        if todo:  # else each picture would fail by it
-            (jobs.folder or options.output.parent).mkdir(parents=True, exist_ok=True)
         colorize_all(pictures, colorizer, settings, report, hints=options.hints_of, **how)
         if films := [pair for pair in todo if pair[0] in jobs.films]:
             from inference.film import colorize_films

@@ -51,8 +51,10 @@ def find_jobs(sources, out, suffix=None, share=None, films=False):
         raise BadPath("an empty path")
     sources, out = [Path(source) for source in sources], Path(out)
     several = len(sources) > 1
-    if out.exists() and not out.is_dir() and not asked_format(sources, out):
-        raise BadPath(f"{printable(out)}: a file, but the results need a folder")
+    place = out.absolute().parent if asked_format(sources, out) else out.absolute()
+    nearest = next(path for path in (place, *place.parents) if os.path.lexists(path))
+    if not nearest.is_dir():  # a dangling link is none
+        raise BadPath(f"{printable(nearest)}: a file, but the results need a folder")
     jobs, names = Jobs(folder=out), {}  # names: input -> its path below the prefix, for `share_of`
     for source in sources:
         prefix = Path(source.resolve().name if several else "")
