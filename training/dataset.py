@@ -17,27 +17,27 @@ class Dataset:
     """The pictures of a configs.Config and the rows of its manifest; the share of one process."""
 
     def __init__(self, config, rows, share=(0, 1)):
-        self.config, self.share = config, share
+        self.config = config
         counts = Counter(row["split"] for row in rows)
         self.summary = ", ".join(f"{counts[split]} {split}" for split in manifest.SPLITS)
         self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
         self.classes = manifest.class_names(rows) if config.labels_from_folders else []
-        of = manifest.labels if self.classes else lambda *_: None
-        self.labels = {split: of(rows, split, self.classes) for split in ("train", "val")}
+        self.options = {"share": share, "nearest": config.as_published}
         self.steps_per_epoch = steps_of(len(self.train), config.batch, config.as_published)
-
-    def _options(self, split):
-        labels, nearest = self.labels[split], self.config.as_published
-        return {"labels": labels, "share": self.share, "nearest": nearest}
+        self.labels = dict.fromkeys(("train", "val"))
+        if self.classes:
+            self.labels = {name: manifest.labels(rows, name, self.classes) for name in self.labels}
 
     def batches(self, epoch, steps=None):
         """The batches of an epoch, or those of its range of `steps`."""
         c = self.config
         order = Order(c.seed, epoch, c.crop, c.mirror, c.load_size, short_batch=c.as_published)
-        return Batches(self.train, c.size, c.batch, order, steps, **self._options("train"))
+        labels = self.labels["train"]
+        return Batches(self.train, c.size, c.batch, order, steps, labels=labels, **self.options)
 
     def validation(self):
-        return Validation(self.val, self.config.size, self.config.batch, **self._options("val"))
+        c, labels = self.config, self.labels["val"]
+        return Validation(self.val, c.size, c.batch, labels=labels, **self.options)
 
     def pictures_seen(self, step):
         """How many training pictures the first `step` steps saw, repetitions counted."""

@@ -16,7 +16,7 @@ STOPPED = 130  # exit status of processes that were asked to stop, and all do
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a training, over all of its processes, and which process this one is."""
+    """The devices of all processes of a training, and which process this one is."""
 
     names: list[str]
     strategy: object = None  # TensorFlow's, for several devices
@@ -56,7 +56,7 @@ class Devices:
 
 @contextlib.contextmanager
 def single_device():
-    """Around the making and the use of a model that only this process has, on one device."""
+    """Around all use of a model that only this process has, on one device."""
     kept = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:
@@ -66,10 +66,14 @@ def single_device():
 
 
 def use(coordinator=None, process=None):
-    """Take all GPUs, or whatever else the backend finds, for all that is made from now on.
+    """The Devices of what is made from now on: all GPUs, or what else the backend finds.
 
-    For a training by several processes `coordinator` is "HOST:PORT" of process 0, and `process`
-    (number of this process, number of processes). Raises ValueError, of one line, if that fails.
+    Args:
+        coordinator: "HOST:PORT" of process 0 of several; None: there is one process.
+        process: (number of this process, number of processes).
+
+    Raises:
+        ValueError: the processes cannot be joined; one line.
     """
     backend, strategy = keras.backend.backend(), None
     number, processes = process or (0, 1)

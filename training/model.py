@@ -5,7 +5,6 @@ from dataclasses import asdict
 import keras
 from keras import ops
 
-from configs import milestones
 from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
 from models import NETWORKS
@@ -17,10 +16,7 @@ BATCH_NORM_BATCHES = 50  # at most, for the statistics of averaged weights
 
 
 class RelativeMSE(keras.metrics.Metric):
-    """The squared error of ab over that of gray output (a = b = 0), whatever the loss.
-
-    1 is as good as no colour. An MSE alone says nothing: that of gray is 0.02 to 0.05, by the data.
-    """
+    """The squared error of ab over that of gray output (a = b = 0): 1 is as good as no colour."""
 
     def __init__(self, name="relative_mse"):
         super().__init__(name=name)
@@ -40,16 +36,15 @@ class RelativeMSE(keras.metrics.Metric):
 class TrainingModel(keras.Model):
     """uint8 sRGB (N, S, S, 3) -> {"ab": output, "target": K}, float32 (N, S, S, 2) in Lab units.
 
-    And what the loss compares. Lab, the saturation boost, Canny and faults are computed on the
-    device, inside the compiled step. Numbers of classes (N,) for a classifier, and weights (N,) for
-    losses and metrics, whose mean over an epoch is 1, may come beside the pictures.
+    Also "compared", what the loss takes, and "classes", logits (N, classes). Lab, the saturation
+    boost, Canny and faults are computed on the device, inside the compiled step. Numbers of classes
+    (N,), and weights (N,) whose mean over an epoch is 1, may come beside the pictures.
 
     Args:
         network, loss: of a module's `build` and `make_loss`, see `models`.
         saturation, clip_saturation: of `data.preprocess.target`.
-        loss_layer: LOSS_LAYER of that module.
-        classifier: logits (N, classes) of a classifier that is trained along; None: none.
-        classification_weight: of the classifier's cross-entropy in the loss.
+        loss_layer, classification_weight: of that module, see `models`.
+        classifier: logits of a classifier that is trained along.
         degraded_share: of the training pictures whose L gets faults; the target stays clean.
         seed: of the faults.
     """
@@ -107,11 +102,9 @@ class TrainingModel(keras.Model):
 
 
 def build_model(config, total_steps, dataset):
-    """What train.py trains: (the compiled TrainingModel, metadata of the saved network).
+    """(the compiled TrainingModel of a configs.Config and a Dataset, metadata of its network).
 
-    Args:
-        config, dataset: configs.Config, training.dataset.Dataset.
-        total_steps: of the run, for the schedule of the learning rate.
+    total_steps: of the run, for the schedule of the learning rate.
     """
     keras.utils.set_random_seed(config.seed)
     module = NETWORKS[config.network]
@@ -134,15 +127,7 @@ def build_model(config, total_steps, dataset):
         degraded_share=config.degrade,
         seed=config.seed,
     )
-    same = ("schedule", "warmup", "weight_decay", "beta_2", "ema_decay", "slow_rate", "precision")
-    optimizer = make_optimizer(
-        config.optimizer,
-        config.learning_rate,
-        total_steps=total_steps,
-        milestones=milestones(config) if config.milestones else (),
-        slow_prefixes=module.SLOW_PREFIXES,
-        **{name: getattr(config, name) for name in same},
-    )
+    optimizer = make_optimizer(config, total_steps, module.SLOW_PREFIXES)
     model.compile(optimizer=optimizer, jit_compile=compiles())
     model.build((None, config.size, config.size, 3))
     optimizer.build(model.trainable_variables)
@@ -154,16 +139,15 @@ def build_model(config, total_steps, dataset):
 
 
 def set_initial_weights(model, config, dataset):
-    """Set a new run's initial weights, where those of `build` are not the ones.
+    """Set the initial weights that `build` does not give.
 
     Returns what the file of --init-from says of its own training, or None.
     """
-    initialize = NETWORKS[config.network].initialize
     if config.init_from:
         weights, before = model_file.initial_weights(config)
         model.network.set_weights(weights)
         return before
-    if initialize:
+    if initialize := NETWORKS[config.network].initialize:
         inputs = training_inputs(dataset.batches(0)[0][0], model.network.input)
         initialize(model.network, inputs["lightness"], config.seed)
     return None
@@ -178,7 +162,7 @@ def batch_norms(model):
 def update_batch_norm(model, batches):
     """Set batch normalisation's moving statistics to means over batches of uint8 pictures.
 
-    The optimizer averages trainable weights alone, and those gathered on the way do not fit them.
+    Those gathered in training do not fit the moving average of the weights.
     """
     norms = batch_norms(model.trained)
     momenta = [norm.momentum for norm in norms]
@@ -191,7 +175,7 @@ def update_batch_norm(model, batches):
 
 
 def validate(model, dataset, epoch):
-    """{"val_loss": ...} of the weights that `fit` ends on, the moving average if there is one."""
+    """{"val_loss": ..., "val_relative_mse": ...} of the weights that `fit` ends on."""
     # Set anew: on JAX they share the memory of the optimizer's average, which `evaluate` gives away
     model.trained.set_weights(model.trained.get_weights())
     if dataset.config.ema_decay and model.trained.non_trainable_variables:
