@@ -1,8 +1,7 @@
 """The network of *Colorful Image Colorization* (Zhang, Isola and Efros, ECCV 2016).
 
-Colorization as classification: at every place the network chooses among 313 bins of the ab plane.
-Rare colours weigh more in the loss, and the result is the annealed mean of the distribution.
-arXiv 1603.08511
+At every place the network chooses among 313 bins of the ab plane. Rare colours weigh more in the
+loss, and the result is the annealed mean of the distribution. arXiv 1603.08511
 """
 
 import functools
@@ -81,8 +80,8 @@ def build(*, width=1.0, precision="float32"):
 def initialize(network, lightness, seed):
     """Set data-dependent initial weights (Kraehenbuehl et al., ICLR 2016), as the authors did.
 
-    Layer by layer, the filters of each 3x3 convolution are the centres of k-means over its input
-    patches, scaled and shifted so that each channel has mean 0 and variance 1 before its ReLU.
+    The filters of each 3x3 convolution are the centres of k-means over its input patches, scaled
+    and shifted so that each channel has mean 0 and variance 1 before its ReLU.
     """
     lightness, rng = ops.convert_to_numpy(lightness), np.random.default_rng([seed, 7])
     cv2.setRNGSeed(seed)
@@ -98,7 +97,7 @@ def initialize(network, lightness, seed):
         patches = patches[rng.permutation(len(patches))[: max(PATCHES, 2 * layer.filters)]]
         unit = patches - patches.mean(axis=1, keepdims=True)
         unit /= np.linalg.norm(unit, axis=1, keepdims=True) + 1e-6
-        unit, stop = unit.astype(np.float32), (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
+        stop = (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
         centres = cv2.kmeans(unit, layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
         given = patches @ centres.T
         deviation = given.std(axis=0) + 1e-6
@@ -114,7 +113,7 @@ def quarter(ab):
 
 def _closeness(ab):
     """The squared distance of ab (..., 2) to each bin, negative: (..., 313)."""
-    # no matrix product: an accelerator may round it, and it would be off by several units
+    # no matrix product, which an accelerator may round
     a, b = (ab[..., i, None] - bins()[:, i] for i in range(2))
     return -(a * a + b * b)
 

@@ -41,58 +41,45 @@ class TrainingModel(keras.Model):
     (N,), and weights (N,) whose mean over an epoch is 1, may come beside the pictures.
 
     Args:
-        network, loss: of a module's `build` and `make_loss`, see `models`.
-        saturation, clip_saturation: of `data.preprocess.target`.
-        loss_layer, classification_weight: of that module, see `models`.
-        classifier: logits of a classifier that is trained along.
-        degraded_share: of the training pictures whose L gets faults; the target stays clean.
-        seed: of the faults.
+        network: of the `build` of the config's network, see `models`.
+        config: configs.Config.
+        statistics: for the loss of that network.
+        classes: how many a classifier learns to tell along with the colours; 0: there is none.
     """
 
-    def __init__(
-        self,
-        network,
-        loss,
-        saturation,
-        clip_saturation=False,
-        *,
-        loss_layer=None,
-        classifier=None,
-        classification_weight=0.0,
-        degraded_share=0.0,
-        seed=0,
-    ):
+    def __init__(self, network, config, statistics=None, classes=0):
         super().__init__()
-        self.network, self.picture_loss = network, loss
-        self.classification_weight = classification_weight
-        compared = network.get_layer(loss_layer).output if loss_layer else network.output
+        self.module, self.config, self.network = NETWORKS[config.network], config, network
+        self.picture_loss = self.module.make_loss(statistics)
+        layer = self.module.LOSS_LAYER
+        compared = network.get_layer(layer).output if layer else network.output
         outputs = {"ab": network.output, "compared": compared}
-        outputs |= {} if classifier is None else {"classes": classifier}
+        outputs |= {"classes": self.module.classifier(network, classes)} if classes else {}
         self.trained = keras.Model(network.input, outputs)  # the network and the classifier
-        self.saturation, self.clip_saturation = saturation, clip_saturation
-        self.degraded_share, self.seeds = degraded_share, keras.random.SeedGenerator(seed)
+        self.seeds = keras.random.SeedGenerator(config.seed)  # of the faults
         self.relative_mse = RelativeMSE()
         if replicas() > 1:  # JAX normalises by the statistics of the whole batch as it is
             for norm in batch_norms(self.trained):
                 norm.synchronized = True
 
     def call(self, rgb, training=None):
-        faults = {"degrade": self.degrade} if training and self.degraded_share else {}
+        c = self.config
+        faults = {"degrade": self.degrade} if training and c.degrade else {}
         inputs = training_inputs(rgb, self.network.input, **faults)
         outputs = self.trained(inputs, training=training)
-        return outputs | {"target": target(rgb, self.saturation, self.clip_saturation)}
+        return outputs | {"target": target(rgb, c.saturation, c.clip_saturation)}
 
     def degrade(self, lightness):
         draws = keras.random.uniform((ops.shape(lightness)[0], DRAWS), seed=self.seeds)
         noise = keras.random.normal(ops.shape(lightness), seed=self.seeds)
-        return degrade(lightness, draws, noise, self.degraded_share)
+        return degrade(lightness, draws, noise, self.config.degrade)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses = self.picture_loss(y_pred["compared"], y_pred["target"])
         if "classes" in y_pred:
             entropy = keras.losses.sparse_categorical_crossentropy
             classified = entropy(y, y_pred["classes"], from_logits=True)
-            losses += self.classification_weight * classified
+            losses += self.module.CLASSIFICATION_WEIGHT * classified
         # TensorFlow's optimizer adds up the gradients of the devices, each of a share of the batch.
         return ops.mean(losses if sample_weight is None else losses * sample_weight) / replicas()
 
@@ -116,17 +103,7 @@ def build_model(config, total_steps, dataset):
             layer.trainable &= not layer.name.startswith(module.SLOW_PREFIXES)
     statistics = dataset.statistics(module.statistics) if module.statistics else None
     classes = dataset.classes
-    model = TrainingModel(
-        network,
-        module.make_loss(statistics),
-        config.saturation,
-        config.clip_saturation,
-        loss_layer=module.LOSS_LAYER,
-        classifier=module.classifier(network, len(classes)) if classes else None,
-        classification_weight=module.CLASSIFICATION_WEIGHT,
-        degraded_share=config.degrade,
-        seed=config.seed,
-    )
+    model = TrainingModel(network, config, statistics, len(classes))
     optimizer = make_optimizer(config, total_steps, module.SLOW_PREFIXES)
     model.compile(optimizer=optimizer, jit_compile=compiles())
     model.build((None, config.size, config.size, 3))
