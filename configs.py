@@ -1,4 +1,4 @@
-"""The training options: a dataclass with the paper's values as defaults, presets, command line."""
+"""The training options: the paper's values as defaults, presets, command line."""
 
 import argparse
 import math
@@ -10,10 +10,7 @@ from utils import share
 
 
 def paper(default, text, within=None, choices=None, source="paper"):
-    """A field of Config whose default is the paper's or its authors', as --help says.
-
-    within: the lowest and the highest value.
-    """
+    """A field of Config whose default is the paper's or its authors'; `within`: its limits."""
     about = {"help": text, "within": within, "choices": choices, "source": source}
     return field(default=default, metadata=about)
 
@@ -166,11 +163,7 @@ SIZE_STEPS = {"efficientnet_unet": 32}  # of the side that a network takes, wher
 
 
 def check(config):
-    """The configuration itself.
-
-    Raises:
-        ValueError: a value is invalid or contradicts another; the message is one line.
-    """
+    """The configuration itself. Raises ValueError, one line, for invalid values."""
     for f in fields(config):
         low, high = f.metadata["within"] or (-math.inf, math.inf)
         value = getattr(config, f.name)
@@ -218,7 +211,7 @@ def given(namespace):
 
 
 def _add_fields(parser):
-    """An option for every field, in its group; one that is not given stays out of the namespace."""
+    """An option for every field; one that is not given stays out of the namespace."""
     for f in fields(Config):
         if f.name in GROUPS:
             group = parser.add_argument_group(GROUPS[f.name])

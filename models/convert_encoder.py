@@ -4,36 +4,35 @@
     python -m models.convert_encoder FILE.npz
 
 The weights are the package's (Apache-2.0), a conversion of Google's. Batch normalization is folded
-into the convolution before it, and the stem's kernels are summed over R, G and B. The
-bundled file has a "reference" beside them, which this does not make: the means of the channels
-after each stage of the package's network, for the picture in tests/test_networks.py.
+into the convolution before it, and the stem's kernels are summed over R, G and B. The bundled file
+also has "reference", which this does not make: the means of the channels after each stage of the
+package's network, for the picture in tests/test_networks.py.
 """
 
 import sys
 
 import numpy as np
 
-from models.efficientnet_unet import STAGES
+from models import efficientnet_unet
 
 EPSILON = 1e-3  # of the batch normalization
+KINDS = ("expand", "depthwise", "project")
 
 
-def layers():
-    """Yield (our name of a convolution, the package's names of it and its normalization)."""
-    yield "encoder_stem", "_conv_stem", "_bn0"
-    blocks = [expansion for repeats, _, _, expansion, _ in STAGES for _ in range(repeats)]
-    for i, expansion in enumerate(blocks):
-        ours, theirs = f"encoder_block{i + 1}", f"_blocks.{i}"
-        if expansion > 1:
-            yield f"{ours}_expand", f"{theirs}._expand_conv", f"{theirs}._bn0"
-        yield f"{ours}_depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1"
-        yield f"{ours}_project", f"{theirs}._project_conv", f"{theirs}._bn2"
+def names(ours):
+    """The package's names of a convolution of ours and of its normalization."""
+    if ours == "encoder_stem":
+        return "_conv_stem", "_bn0"
+    block, kind = ours.removeprefix("encoder_block").split("_")
+    theirs = f"_blocks.{int(block) - 1}"
+    return f"{theirs}._{kind}_conv", f"{theirs}._bn{KINDS.index(kind)}"
 
 
 def fold(state):
     """{path of a variable: float16 array} from the package's state, {name: NumPy array}."""
-    arrays = {}
-    for ours, conv, norm in layers():
+    paths, arrays = [v.path for v in efficientnet_unet.build().variables], {}
+    for ours in sorted({path.split("/")[0] for path in paths if path.startswith("encoder_")}):
+        conv, norm = names(ours)
         scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + EPSILON)
         kernel = state[f"{conv}.weight"] * scale[:, None, None, None]
         bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale

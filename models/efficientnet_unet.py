@@ -5,8 +5,8 @@ arXiv 1905.11946) of width 1.1 and depth 1.2 with ReLU6 and without squeeze and 
 (EfficientNet-Lite, 2020, github.com/tensorflow/tpu). The decoder joins its features at strides 32,
 16, 8, 4 and 2, as a U-Net does (Ronneberger, Fischer and Brox, MICCAI 2015, arXiv 1505.04597).
 
-The decoder is trained, and of the encoder the 1x1 convolutions of the stages at strides 16 and 32:
-on a CPU the gradients of the rest take most of a step, and training it does not help.
+Of the encoder only the 1x1 convolutions at strides 16 and 32 are trained: on a CPU the gradients of
+the rest take most of a step, and training it does not help.
 """
 
 from pathlib import Path

@@ -23,7 +23,7 @@ from utils import atomic
 METADATA = "colorizer.json"  # beside Keras' own members in the archive
 WEIGHTS = "model.weights.h5"
 MARGIN = 2**22  # bytes: the most for the metadata, and for what HDF5 adds to the weights
-LIMITS = {"width": 2, "global_size": MAX_SIZE}  # of `build`: the largest network takes 0.7 GB
+LIMITS = {"width": 2, "global_size": MAX_SIZE}  # of `build`; the largest network takes 0.7 GB
 
 
 def save(path, network, weights, metadata):

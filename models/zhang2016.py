@@ -26,8 +26,8 @@ LOSS_LAYER = "logits"
 def bins():
     """The centres of the bins, float32 (313, 2), in order of a, then b.
 
-    The paper says "in gamut". These grid points lie less than a step, in a and in b, from the
-    convex hull of sRGB in the ab plane: the 313 of the authors' file.
+    The paper says "in gamut". These grid points lie less than a step from the convex hull of sRGB
+    in the ab plane: the 313 of the authors' file.
     """
     steps = np.linspace(0, 1, 33, dtype=np.float32)
     rgb = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)
@@ -121,12 +121,11 @@ def _closeness(ab):
 def encode(ab):
     """The soft encoding Z (section 2.1): the 5 nearest bins of ab, weighted by a Gaussian.
 
-    (..., 2), Lab units -> float32 (..., 313), which sums to 1. Bins at equal distance share the
-    last of the 5 places.
+    (..., 2), Lab units -> float32 (..., 313), which sums to 1.
     """
     closeness = _closeness(ab)
     fifth = ops.top_k(closeness, NEIGHBOURS)[0][..., -1:]
-    # relative to the nearest: far from all bins (a boosted target) the Gaussians alone would be 0
+    # relative to the nearest: far from all bins the Gaussians would be 0
     gaussian = ops.exp((closeness - ops.max(closeness, axis=-1, keepdims=True)) / (2 * SIGMA**2))
     z = ops.where(closeness >= fifth, gaussian, 0.0)
     return z / ops.sum(z, axis=-1, keepdims=True)
@@ -141,9 +140,8 @@ def statistics(target):
 def rebalancing(counts):
     """The weight of each bin in the loss (section 2.2, equation 4): `statistics` -> float32 (313,).
 
-    Proportional to 1 / ((1 - lambda) p + lambda u), its mean under p 1, with p the distribution
-    smoothed by a Gaussian in the ab plane and u uniform over the bins that occur, as in the
-    released code.
+    Proportional to 1 / ((1 - lambda) p + lambda u), with mean 1 under p, the distribution smoothed
+    by a Gaussian in the ab plane; u is uniform over the bins that occur, as in the released code.
     """
     apart = np.linalg.norm(bins()[:, None].astype("float64") - bins(), axis=-1)
     smoothing = np.exp(-(apart**2) / (2 * SIGMA**2))
@@ -158,8 +156,8 @@ def rebalancing(counts):
 def make_loss(statistics):
     """The paper's loss (equations 2 and 3): cross-entropy with the soft encoding, rebalanced.
 
-    The mean over the places, where the paper has the sum. Each place has the weight of its nearest
-    bin; a picture without colour has 0.
+    The mean over the places, not the sum; a place has the weight of its nearest bin. A picture
+    without colour has 0.
     """
     weights = rebalancing(statistics)
 

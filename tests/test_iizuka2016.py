@@ -11,6 +11,7 @@ from skimage import data
 
 import test as colorizing
 import train
+from configs import Config
 from data import manifest
 from data.batches import Batches, Order
 from data.preprocess import lightness_of, resize, training_inputs
@@ -112,7 +113,7 @@ def test_updated_statistics_are_those_of_the_batches():
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 256, (4, 64, 64, 3)).astype(np.uint8) for _ in range(3)]
     network = iizuka2016.build(width=WIDTH)
-    model = TrainingModel(network, iizuka2016.make_loss(), 1.0)
+    model = TrainingModel(network, Config(network="iizuka2016"))
     for layer in (network.get_layer("low"), network.get_layer("mid_conv1_norm")):
         layer.set_weights([array + 5 for array in layer.get_weights()])
     update_batch_norm(model, [(rgb,) for rgb in batches])

@@ -14,7 +14,7 @@ from training.run import RunError
 
 
 def diverged(reason, progress):
-    """The RunError of a number that is not finite; it names the checkpoint left."""
+    """The RunError of a number that is not finite."""
     step = progress["step"]
     kept = f"the last checkpoint is of step {step}" if step else "there is no checkpoint yet"
     advice = "a new run with a smaller --learning-rate or other pictures may go further"
@@ -29,8 +29,7 @@ def stopped(where):
 class Interrupt:
     """The first Ctrl-C or SIGTERM asks for a stop after this step, the second stops at once.
 
-    Several processes stop after the same step, on which JAX's preemption service agrees after a
-    SIGTERM to one of them.
+    Several processes stop after the same step, on which JAX's preemption service agrees.
     """
 
     def __init__(self, processes=1):
@@ -56,7 +55,7 @@ class Interrupt:
 
 
 def progress_bar(title, steps, batch, visible):
-    """The bar of an epoch, from its range of `steps` on."""
+    """The bar of an epoch's range of `steps`."""
     often = 0.5 if sys.stderr and sys.stderr.isatty() else 60
     options = {"unit": "picture", "unit_scale": True, "mininterval": often}
     done, total = steps.start * batch, steps.stop * batch

@@ -1,4 +1,4 @@
-"""The pictures of a run: to train on, to validate on, a fixed few to look at."""
+"""The pictures of a run: to train on, to validate on, to look at."""
 
 from collections import Counter
 
@@ -9,8 +9,8 @@ from data import manifest
 from data.batches import Batches, Order, Validation, steps_of
 from data.preprocess import target
 
-MONITORED = 64  # validation pictures, at most, that are looked at after every epoch
-COUNTED = 4096  # training pictures, at most, that a network's statistics are made of
+MONITORED = 64  # validation pictures, at most, to look at after every epoch
+COUNTED = 4096  # training pictures, at most, for a network's statistics
 
 
 class Dataset:
@@ -46,7 +46,7 @@ class Dataset:
         return epochs * in_epoch + steps * self.config.batch
 
     def monitored(self):
-        """The validation pictures to look at, the same in every epoch: uint8 (N, S, S, 3)."""
+        """The validation pictures to look at: uint8 (N, S, S, 3)."""
         chosen = np.random.default_rng(self.config.seed).permutation(len(self.val))[:MONITORED]
         return Batches([self.val[i] for i in chosen], self.config.size, len(chosen))[0][0]
 

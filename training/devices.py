@@ -1,6 +1,6 @@
-"""Devices of a training: those of one process or, on JAX, of several; each batch is split evenly.
+"""The devices of one process or, on JAX, of several, among which each batch is split evenly.
 
-TensorFlow splits by `tf.distribute.MirroredStrategy`, JAX by `keras.distribution.DataParallel`,
+TensorFlow does it by `tf.distribute.MirroredStrategy`, JAX by `keras.distribution.DataParallel`;
 torch trains on one device.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import keras
 
-STOPPED = 130  # exit status of processes that were asked to stop, and all do
+STOPPED = 130  # exit status of processes that were asked to stop
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Devices:
 
     @contextlib.contextmanager
     def abort_all_on_error(self):
-        """Around the work of several processes: JAX's regular exit would wait for the others."""
+        """Around all work: JAX's regular exit would wait for the other processes."""
         try:
             yield
         except BaseException as error:
@@ -105,7 +105,7 @@ def use(coordinator=None, process=None):
 
 
 def replicas():
-    """Among how many devices the step being traced is split. 1 on JAX, which sees all pictures."""
+    """How many devices share the step being traced. 1 on JAX, whose step sees all pictures."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf

@@ -10,7 +10,7 @@ from data.preprocess import colorize, training_inputs
 from utils import atomic
 
 SAMPLES = 8  # validation pictures on a sheet
-DEAD = 1e-3  # variation of a branch below which its output is the same for every picture
+DEAD = 1e-3  # variation below which a branch gives the same for every picture
 
 
 class Log:
@@ -19,7 +19,7 @@ class Log:
     Args:
         run: the folder.
         network, branches: a copy of the network that is trained, and its module's BRANCHES.
-        pictures: of the validation, uint8 (N, S, S, 3), the first of them for the sheet.
+        pictures: of the validation, uint8 (N, S, S, 3).
     """
 
     def __init__(self, run, network, branches, pictures):
@@ -30,7 +30,7 @@ class Log:
         (run / "samples").mkdir(exist_ok=True)
 
     def variation(self, weights):
-        """`variation` of each branch: {"variation_CN": ...}; {} without branches or pictures."""
+        """`variation` of each branch, as {"variation_CN": ...}."""
         if self.branches is None or len(self.pictures) < 2:
             return {}
         self.network.set_weights(weights)

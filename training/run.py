@@ -1,4 +1,4 @@
-"""The folder of a training run: what the run was started with, and which command may resume it."""
+"""The folder of a training run: what it was started with, and which command may resume it."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from utils import atomic, lock, remove_leftovers
 
 
 class RunError(Exception):
-    """A run that cannot start or go on: a message of one line, and the exit status of train.py."""
+    """A run cannot start or go on: one line, and the exit status of train.py."""
 
     def __init__(self, message, status=2):
         super().__init__(message)
@@ -35,14 +35,8 @@ class Run:
 def prepare(options, devices):
     """The run that the options ask for, its folder written and locked.
 
-    Process 0 scans the pictures, the others read what it wrote.
-
-    Args:
-        options, devices: of `configs.parse_training`, training.devices.Devices.
-
-    Raises:
-        RunError: the options contradict the folder's run or their pictures, or the folder is
-            damaged or in use.
+    Process 0 scans the pictures, the others read what it wrote. Raises RunError if the options
+    contradict the folder's run or the pictures, or the folder is damaged or in use.
     """
     if devices.process:
         devices.barrier("prepared")
