@@ -154,12 +154,13 @@ def test_refusals_are_one_clear_line_and_leave_nothing(tmp_path, monkeypatch):
     [
         (RuntimeError("RESOURCE_EXHAUSTED: ..."), "out of memory: a smaller --batch"),
         (RuntimeError("CUDA out of memory"), "out of memory: a smaller --batch"),
-        (OSError(28, "No space left on device"), "No space left on device; --resume then begins"),
+        (OSError(28, "No space left"), "No space left; --resume then goes on from the last"),
         (RuntimeError("other"), None),
     ],
 )
 def test_what_a_step_may_meet_is_one_line(error, words, photographs, tmp_path, monkeypatch):
     def fit(*arguments, **options):
+        (tmp_path / "run/last.checkpoint").touch()
         raise error
 
     monkeypatch.setattr(TrainingModel, "fit", fit)
