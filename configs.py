@@ -1,4 +1,4 @@
-"""The training options: a dataclass with the paper's values as defaults, presets, command line."""
+"""The training options: the paper's values as defaults, presets, command line."""
 
 import argparse
 import math
@@ -9,14 +9,15 @@ from pathlib import Path
 from utils import share
 
 
-def paper(default, text, choices=None, source="paper"):
-    """A field of Config whose default is the paper's or its authors', as --help says."""
-    return field(default=default, metadata={"help": text, "choices": choices, "source": source})
+def paper(default, text, within=None, choices=None, source="paper"):
+    """A field of Config whose default is the paper's or its authors'; `within`: its limits."""
+    about = {"help": text, "within": within, "choices": choices, "source": source}
+    return field(default=default, metadata=about)
 
 
-def option(default, text):
+def option(default, text, within=None):
     """A field of Config whose default is this project's."""
-    return paper(default, text, source="default")
+    return paper(default, text, within, source="default")
 
 
 NETWORKS = ("aciids2020", "efficientnet_unet", "iizuka2016", "zhang2016")
@@ -24,9 +25,9 @@ INITIALIZERS = ("glorot_uniform", "he_uniform", "he_gentle")
 OPTIMIZERS = ("sgd", "adam", "adamw", "muon", "adadelta")
 PRECISIONS = ("float32", "mixed_bfloat16")
 SCHEDULES = ("plateau", "cosine", "steps", "constant")
-SCHEDULE = "plateau: x 0.1 after 10 epochs without a better val_loss; cosine: falls to 0 at the end"
-SLOW = "factor on the rate of the variables in a network's SLOW_PREFIXES, of aciids2020: CN"
+MILESTONES = 225_000, 500_000  # of the schedule "steps", from the solver of Zhang et al.
 GROUPS = {"network": "network", "saturation": "target", "size": "pictures", "batch": "optimization"}
+ANY, COUNT, SHARE = (0, math.inf), (1, math.inf), (0, 0.999999)
 
 
 @dataclass(frozen=True)
@@ -36,60 +37,66 @@ class Config:
     Defaults: the paper's text and the authors' released configuration.
     """
 
-    network: str = paper("aciids2020", "network to train", NETWORKS)
+    network: str = paper("aciids2020", "network to train", choices=NETWORKS)
     edges: bool = paper(True, "edge detection network; without it: the paper's ablation")
-    width: float = paper(1.0, "factor on the number of filters")
+    width: float = paper(1.0, "factor on the number of filters", (0.001, 2))
     input_scale: float = paper(1.0, "the network sees scale * L + offset, L in 0..100")
     input_offset: float = paper(0.0, "see --input-scale")
-    initializer: str = paper("glorot_uniform", "of the kernels", INITIALIZERS)
+    initializer: str = paper("glorot_uniform", "of the kernels", choices=INITIALIZERS)
     init_from: str = option("", "file of a network whose weights to begin with; none: random")
 
-    saturation: float = paper(1.8, "T: factor on the HSV saturation of the target")
+    saturation: float = paper(1.8, "T: factor on the HSV saturation of the target", ANY)
     clip_saturation: bool = paper(False, "limit T * S to 1")
     labels_from_folders: bool = option(False, "also train a classifier of the folders in --data")
 
-    size: int = paper(256, "side of the training pictures in pixels, divisible by 8")
-    crop: float = paper(1.0, "smallest share of each side that a random crop keeps; 1: no crops")
+    size: int = paper(256, "side of the training pictures, a multiple of 8 pixels", (16, 1024))
+    crop: float = paper(1.0, "smallest share of each side that a random crop keeps", (0.01, 1))
     mirror: bool = paper(False, "exchange left and right at random")
-    degrade: float = paper(0.0, "share of the pictures whose L gets the faults of old photographs")
-    load_size: int = paper(0, "resize to this side, then cut a random window of --size; 0: no")
+    degrade: float = paper(0.0, "share of pictures whose L gets faults of old photographs", (0, 1))
+    load_size: int = paper(0, "resize to this side, then cut a random window of --size; 0: no", ANY)
     as_published: bool = option(
         False, "as the authors: resized to nearest, a short last batch, a network kept every epoch"
     )
-    validation: float = paper(0.1, "share of the pictures used for validation, without --val")
-    limit: int = option(0, "use at most so many of the pictures; 0: all")
+    validation: float = paper(0.1, "share of pictures to validate on, without --val", SHARE)
+    limit: int = option(0, "use at most so many of the pictures; 0: all", ANY)
     places2_natural: bool = option(False, "only natural scenes of Places2, by names of folders")
 
-    batch: int = paper(16, "pictures in a step")
-    epochs: int = paper(40, "passes over the training pictures")
-    steps: int = option(0, "end after so many steps, within the epochs; 0: no limit")
-    optimizer: str = paper("sgd", "optimizer", OPTIMIZERS)
-    learning_rate: float = paper(0.01, "highest learning rate")
-    slow_rate: float = paper(1.0, SLOW)
-    beta_2: float = option(0.999, "of Adam and AdamW")
-    weight_decay: float = paper(0.0, "decoupled, times the rate; with adam: in the gradient")
-    schedule: str = paper("plateau", SCHEDULE, SCHEDULES)
-    milestones: str = option("", "steps, with commas, after which --schedule steps takes x 0.1")
-    warmup: int = option(0, "steps over which the rate of the cosine schedule first rises from 0")
-    ema_decay: float = option(0.0, "of the moving average of weights that is saved; 0: none")
-    precision: str = paper("float32", "Keras dtype policy of all but output and loss", PRECISIONS)
-    seed: int = option(0, "of the split, the order, the crops, the faults and the initial weights")
-    checkpoint_steps: int = option(500, "steps between checkpoints, beside each epoch's last")
+    batch: int = paper(16, "pictures in a step", COUNT)
+    epochs: int = paper(40, "passes over the training pictures", COUNT)
+    steps: int = option(0, "end after so many steps, within the epochs; 0: no limit", ANY)
+    optimizer: str = paper("sgd", "optimizer", choices=OPTIMIZERS)
+    learning_rate: float = paper(0.01, "highest learning rate", (1e-12, math.inf))
+    slow_rate: float = paper(1.0, "factor on the learning rate of CN, or of an encoder", ANY)
+    beta_2: float = option(0.999, "of Adam and AdamW", SHARE)
+    weight_decay: float = paper(0.0, "decoupled, times the rate; with adam: in the gradient", ANY)
+    schedule: str = paper(
+        "plateau",
+        "plateau: x 0.1 after 10 epochs without a better val_loss; cosine: falls to 0 at the end; "
+        "steps: x 0.1 after 225,000 and 500,000 steps",
+        choices=SCHEDULES,
+    )
+    warmup: int = option(0, "steps over which the rate of the cosine schedule rises from 0", ANY)
+    ema_decay: float = option(0.0, "of the moving average of weights to save; 0: none", SHARE)
+    precision: str = paper("float32", "Keras dtype policy of the network", choices=PRECISIONS)
+    seed: int = option(0, "of the split, order, crops, faults and initial weights", ANY)
+    checkpoint_steps: int = option(500, "steps between checkpoints within an epoch", COUNT)
 
 
-# What "tuned", "pretrained" and "objects" share
-AUGMENTED = {"crop": 0.6, "mirror": True, "precision": "mixed_bfloat16"}
-ADAMW = {"optimizer": "adamw", "slow_rate": 0.1, "weight_decay": 1e-3, "schedule": "cosine"}
 # 4 pictures/s on two CPU cores; relative MSE 0.821 after 512 steps, --warmup 50 --ema-decay 0.98
 TUNED = Config(
-    **AUGMENTED,
-    **ADAMW,
-    learning_rate=6e-4,
-    warmup=500,
-    ema_decay=0.999,
     input_scale=0.01,
     input_offset=-0.5,
     initializer="he_gentle",
+    crop=0.6,
+    mirror=True,
+    optimizer="adamw",
+    learning_rate=6e-4,
+    slow_rate=0.1,
+    weight_decay=1e-3,
+    schedule="cosine",
+    warmup=500,
+    ema_decay=0.999,
+    precision="mixed_bfloat16",
 )
 PRESETS = {  # train.py --data data_256 --places2-natural --run runs/NAME --preset NAME
     # Never run to its end here; relative MSE 0.902 after 512 steps
@@ -123,72 +130,57 @@ PRESETS = {  # train.py --data data_256 --places2-natural --run runs/NAME --pres
         beta_2=0.99,
         weight_decay=1e-3,
         schedule="steps",
-        milestones="225000,500000",
     ),
     # train.py --data TRAIN --val VAL --preset pretrained --size 48 --epochs 16 --run 48, then
     # --size 64 and 80 (models/pretrained/README.md): 11 hours of two CPU cores, relative MSE 0.645
     "pretrained": replace(
         TUNED,
-        optimizer="muon",
         size=64,
+        degrade=0.5,
         batch=64,
+        optimizer="muon",
         learning_rate=1e-3,
         warmup=200,
-        degrade=0.5,
         checkpoint_steps=250,
     ),
     # 100 pictures/s on two idle CPU cores; the commands and scores of the bundled one are on its page
-    "objects": Config(
-        **AUGMENTED | {"crop": 0.5},
-        **ADAMW,
+    "objects": replace(
+        TUNED,
         network="efficientnet_unet",
         saturation=1.0,
         size=96,
+        crop=0.5,
+        degrade=0.5,
         batch=64,
+        epochs=30,
         learning_rate=1e-3,
         warmup=100,
         ema_decay=0.998,
-        degrade=0.5,
-        epochs=30,
         checkpoint_steps=250,
     ),
 }
 SIZE_STEPS = {"efficientnet_unet": 32}  # of the side that a network takes, where it is not 8
-ANY = ("limit", "steps", "warmup", "seed", "saturation", "slow_rate", "weight_decay")
-RANGES = dict.fromkeys(ANY, (0, math.inf))
-RANGES |= dict.fromkeys(("batch", "epochs", "checkpoint_steps"), (1, math.inf))
-RANGES |= {"size": (16, 1024), "width": (0.001, 2), "crop": (0.01, 1), "degrade": (0, 1)}
-RANGES |= {"validation": (1e-6, 0.999999), "ema_decay": (0, 0.999999), "beta_2": (0, 0.999999)}
-RANGES |= {"learning_rate": (1e-12, math.inf)}
 
 
 def check(config):
-    """The configuration itself.
-
-    Raises:
-        ValueError: a value is invalid or contradicts another; the message is one line.
-    """
-    for name, (low, high) in RANGES.items():
-        if not low <= (value := getattr(config, name)) <= high:
+    """The configuration itself. Raises ValueError, one line, for invalid values."""
+    for f in fields(config):
+        low, high = f.metadata["within"] or (-math.inf, math.inf)
+        value = getattr(config, f.name)
+        if f.type in (int, float) and not low <= value <= high:  # NaN fails too
             allowed = f"{low} or more" if high == math.inf else f"{low} to {high}"
-            raise ValueError(f"{_flag(name)} {value}: {allowed}")
+            raise ValueError(f"{_flag(f.name)} {value}: {allowed}")
 
     c, step = config, SIZE_STEPS.get(config.network, 8)
-    stepped = c.schedule == "steps"
     changed = c.crop < 1 or c.mirror or c.load_size or c.degrade
     for is_wrong, text in (
         (c.size % step, f"size {c.size}: a multiple of {step} for {c.network}"),
-        (
-            not c.edges and c.network != "aciids2020",
-            f"no-edges: {c.network} has no edge detection network",
-        ),
+        (not c.edges and c.network != "aciids2020", f"no-edges: {c.network} has no edge network"),
         (
             c.labels_from_folders and c.network != "iizuka2016",
             f"labels-from-folders: {c.network} has no classifier",
         ),
         (c.warmup and c.schedule != "cosine", "warmup: goes with --schedule cosine"),
-        (bool(c.milestones) != stepped, "milestones: goes with --schedule steps"),
-        (stepped and not milestones(c), f"milestones {c.milestones}: whole numbers that rise"),
         (0 < c.load_size < c.size, f"load-size {c.load_size}: below --size"),
         (c.load_size and c.crop < 1, "load-size: goes without --crop"),
         (
@@ -205,12 +197,6 @@ def _flag(name):
     return "--" + name.replace("_", "-")
 
 
-def milestones(config):
-    """The steps of --milestones, ints that rise; [] where they are not that."""
-    steps = [int(text) if text.isdecimal() else 0 for text in config.milestones.split(",")]
-    return steps if all(a < b for a, b in zip([0, *steps], steps)) else []
-
-
 def make(preset, changes):
     """The preset with some of its fields changed, checked."""
     config = check(replace(PRESETS[preset], **changes))
@@ -225,7 +211,7 @@ def given(namespace):
 
 
 def _add_fields(parser):
-    """An option for every field, in its group; one that is not given stays out of the namespace."""
+    """An option for every field; one that is not given stays out of the namespace."""
     for f in fields(Config):
         if f.name in GROUPS:
             group = parser.add_argument_group(GROUPS[f.name])
@@ -236,7 +222,10 @@ def _add_fields(parser):
 
 
 def parse_training(arguments=None):
-    """The options of train.py. Exits with one line and status 2 where they are wrong."""
+    """The options of train.py, with `config` for a new run.
+
+    Exits with one line and status 2 where they are wrong.
+    """
     parser = argparse.ArgumentParser(
         prog="train.py",
         usage="train.py --data DIR [DIR ...] --run DIR [options]",
@@ -264,11 +253,12 @@ def parse_training(arguments=None):
             parser.error(f"{folder}: no such folder")
     if options.run.exists() and not options.run.is_dir():
         parser.error(f"--run {options.run}: not a folder")
+    options.config = None
     if not (options.run / "config.json").exists():
         if not options.data:
             parser.error("--data DIR is needed for a new run")
         try:
-            make(options.preset or "paper", given(options))
+            options.config = make(options.preset or "paper", given(options))
         except ValueError as error:
             parser.error(str(error))
     return options

@@ -2,9 +2,7 @@
 
     python train.py --data DIR [DIR ...] --run runs/NAME [--preset tuned] [--resume]
 
-Configuration -> pictures -> model -> loop. A run folder holds all of a run: config.json,
-manifest.csv (what each picture is for), the checkpoints, best.keras and last.keras for test.py,
-log.csv, TensorBoard's events, a sheet of sample pictures for every epoch.
+Configuration -> pictures -> model -> loop. docs/training.md says what the run folder holds.
 """
 
 import math
@@ -21,7 +19,7 @@ def main(arguments=None):
     try:
         import_keras_quietly()
         from models.properties import BadModel
-        from training import devices
+        from training import checkpoint, devices
         from training.run import RunError
     except ModuleNotFoundError as error:
         sys.exit(f"train.py: {error.name} is not installed: run `make setup`, then use .venv")
@@ -34,17 +32,16 @@ def main(arguments=None):
     with used.abort_all_on_error():
         try:
             train(options, used)
-        except RunError as error:
-            stop(error, error.status)
-        except BadModel as error:  # of --init-from, gone before the first checkpoint
-            stop(error)
+        except (RunError, BadModel) as error:  # BadModel: --init-from, gone since the run began
+            stop(error, getattr(error, "status", 2))
         except Exception as error:
             if is_out_of_memory(error):
                 stop("out of memory: a smaller --batch or --precision mixed_bfloat16 needs less", 1)
             if not isinstance(error, OSError):
                 raise
-            advice = "--resume then goes on from the last checkpoint"
-            stop(f"{options.run}: {one_line(error)}; {advice}", 1)
+            kept = any(os.path.exists(options.run / name) for name in checkpoint.NAMES)
+            where = "goes on from the last checkpoint" if kept else "begins anew: none is saved yet"
+            stop(f"{options.run}: {one_line(error)}; --resume then {where}", 1)
 
 
 def train(options, used):
@@ -75,7 +72,7 @@ def train(options, used):
         model, metadata = build_model(config, total_steps, dataset)
     if used.processes > 1 and config.ema_decay and model.trained.non_trainable_variables:
         raise runs.RunError("--ema-decay: not with batch normalisation in several processes")
-    progress = {"step": 0, "history": [], "best": None, "before": None}
+    progress = {"step": 0, "history": [], "before": None}
     if stored := checkpoint.restore(folder, model) if options.resume else None:
         progress |= stored
         print(f"resumed after step {progress['step']}")
@@ -100,13 +97,13 @@ def train(options, used):
         batches = dataset.batches(epoch, range(first - start, last - start))
         means = progress.pop("means", ())  # a checkpoint's; of no use where an epoch begins
         means = means if first > start else ()
-        kept = (progress, batches, means, last, config.checkpoint_steps, interrupt)
-        saving = callbacks.CheckpointCallback(folder if lead else None, *kept)
         started = time.monotonic()
         title = f"epoch {epoch + 1}/{config.epochs}"
-        with callbacks.ProgressBar(title, batches.steps, config.batch, lead) as bar:
+        with callbacks.progress_bar(title, batches.steps, config.batch, lead) as bar:
+            kept = (folder if lead else None, config, progress, means, last, interrupt, bar)
+            saving = callbacks.EpochCallback(*kept)
             # shuffle: not once more, by a state that no checkpoint holds
-            fitting = {"shuffle": False, "verbose": 0, "callbacks": [saving, bar]}
+            fitting = {"shuffle": False, "verbose": 0, "callbacks": [saving]}
             logs = model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, **fitting).history
         if saving.stopped:
             raise callbacks.stopped(f"at step {progress['step']}")
@@ -119,8 +116,7 @@ def train(options, used):
             raise callbacks.diverged(f"val_loss is {loss} after step {last}", progress)
         weights = model.network.get_weights()
         rate = float(model.optimizer.learning_rate)
-        is_best = progress["best"] is None or loss < progress["best"]
-        progress["best"] = loss if is_best else progress["best"]
+        is_best = loss < min((row["val_loss"] for row in progress["history"]), default=math.inf)
         progress["history"].append(row)
         if lead:
             with single_device():
@@ -142,7 +138,8 @@ def train(options, used):
             checkpoint.write(folder, checkpoint.state_of(model), progress)
         if interrupt.asked:
             raise callbacks.stopped(f"after epoch {epoch + 1}")
-    print(f"done: {folder / 'best.keras'}, val_loss {progress['best']:.5f}")
+    best = min(row["val_loss"] for row in progress["history"])
+    print(f"done: {folder / 'best.keras'}, val_loss {best:.5f}")
 
 
 def stop(message, status=2):

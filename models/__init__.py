@@ -17,8 +17,7 @@ and of these what differs from OPTIONAL:
     SLOW_PREFIXES           variables that --slow-rate applies to, by prefix of their path
     BRANCHES                {branch: its last layer}, of those that meet in a fusion layer
     RESIZABLE_ARGUMENTS     arguments of `build` that may change from one training to the next
-    statistics(target)      what the loss needs to know of the training set: target ab (N, H, W, 2)
-                            -> NumPy array, summed over the batches
+    statistics(target)      of target ab (N, H, W, 2), for the loss: NumPy array, summed over batches
     initialize(network, lightness, seed)    set initial weights that `build` does not give;
                             lightness: L of training pictures, (N, H, W, 1)
     enlarge(network, arguments)     weights for other RESIZABLE_ARGUMENTS, as `get_weights()`

@@ -39,9 +39,9 @@ def build(
         global_size: side of the picture that the classification network sees.
         input_scale, input_offset: the convolutions see input_scale * L + input_offset.
         initializer: "glorot_uniform" (Keras' default), "he_uniform", or "he_gentle": He's, but the
-            one ReLU filter that CN ends in starts without negative weights, hence open everywhere,
-            and CN's part of the fusion starts at 0. An untrained CN is noise to the colours
-            otherwise, and the loss closes that filter for good.
+            one ReLU filter that CN ends in has no negative weights, hence is open everywhere, and
+            CN's part of the fusion is 0. Else CN is noise at first, and the loss closes the filter
+            for good.
     """
     gentle = initializer == "he_gentle"
     initializer = "he_uniform" if gentle else initializer
@@ -88,8 +88,8 @@ def build(
         places = layers.Concatenate(dtype=precision, name="fusion_join")([lfn, edn])
 
     # Fusion layer, 1x1 over LFN, the CN vector repeated at every place, and EDN. Over a repeated
-    # vector a 1x1 convolution is one dense product added at every place. Together the two kernels
-    # are the paper's, drawn from its distribution.
+    # vector it is one dense product added at every place. The two kernels are parts of the paper's,
+    # drawn from its distribution.
     fan_in, fan_out = places.shape[-1] + cn.shape[-1], units(256)
     fan = {"glorot_uniform": (fan_in + fan_out) / 2, "he_uniform": fan_in / 2}[initializer]
     limit = math.sqrt(3 / fan)
@@ -121,8 +121,8 @@ def enlarge(network, arguments):
     """Weights for a CN that sees a larger picture, of side arguments["global_size"].
 
     CN's first dense layer has a row for each place of an 8th of that picture. Each row is divided
-    among the places of the larger picture by the area in common, so that CN's vector starts near
-    that of the smaller picture. Raises ValueError if the new picture is the smaller one.
+    among the places of the larger picture by the area in common: CN's vector stays nearly the same.
+    Raises ValueError if the new picture is the smaller one.
     """
     arrays, new = network.get_weights(), arguments["global_size"]
     old = network.input["global_lightness"].shape[1]
@@ -142,7 +142,7 @@ def enlarge(network, arguments):
 def ablate(network, branch, mean):
     """Mean ablation: one branch is `mean`, (channels,), for every picture and place.
 
-    Up to its ReLU the fusion is linear in each branch, so a constant joins its bias: this is exact.
+    Exact: before its ReLU the fusion is linear in each branch, so a constant joins its bias.
     """
     arrays = {v.path: array for v, array in zip(network.variables, network.get_weights())}
     if branch == "CN":

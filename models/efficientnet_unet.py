@@ -1,12 +1,12 @@
-"""A U-Net on an encoder that knows objects before it learns their colours.
+"""A U-Net on an encoder that was trained to tell objects.
 
 The encoder is EfficientNet-Lite2 as trained on ImageNet: EfficientNet (Tan and Le, ICML 2019,
 arXiv 1905.11946) of width 1.1 and depth 1.2 with ReLU6 and without squeeze and excitation
 (EfficientNet-Lite, 2020, github.com/tensorflow/tpu). The decoder joins its features at strides 32,
 16, 8, 4 and 2, as a U-Net does (Ronneberger, Fischer and Brox, MICCAI 2015, arXiv 1505.04597).
 
-The decoder is trained, and of the encoder the 1x1 convolutions of the stages at strides 16 and 32:
-on a CPU the gradients of the rest take most of a step, and training it does not help.
+Of the encoder only the 1x1 convolutions at strides 16 and 32 are trained: on a CPU the gradients of
+the rest take most of a step, and training it does not help.
 """
 
 from pathlib import Path
@@ -71,11 +71,7 @@ def build(*, width=1.0, precision="float32"):
 
 
 def encode(lightness, precision):
-    """EfficientNet-Lite2's features: L (N, H, W, 1) -> {stride: (N, H / stride, W / stride, C)}.
-
-    A gray picture is R = G = B, so the stem's kernels are summed over their three inputs. Batch
-    normalization is folded into the convolutions.
-    """
+    """EfficientNet-Lite2's features: L (N, H, W, 1) -> {stride: (N, H / stride, W / stride, C)}."""
 
     def conv(x, kind, name, stride=1, activation="relu6", **kwargs):
         options = {"padding": "same", "dtype": precision, "name": name, "activation": activation}
@@ -104,7 +100,7 @@ def encode(lightness, precision):
 
 
 def initialize(network, lightness, seed):
-    """Set the encoder to WEIGHTS, trained on ImageNet: float16 arrays by the variables' paths."""
+    """Set the encoder to WEIGHTS: float16 arrays by the variables' paths."""
     with np.load(WEIGHTS, allow_pickle=False) as arrays:
         for variable in network.variables:
             if variable.path.startswith("encoder_"):

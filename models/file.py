@@ -1,7 +1,6 @@
 """The file of a network: a `.keras` archive of the weights and all that colorizing needs.
 
-A file from the internet is data: the network is built from the arguments in the metadata, and what
-the file describes is never built or run.
+The network is built from the arguments in the metadata: what the file describes never runs.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ from utils import atomic
 METADATA = "colorizer.json"  # beside Keras' own members in the archive
 WEIGHTS = "model.weights.h5"
 MARGIN = 2**22  # bytes: the most for the metadata, and for what HDF5 adds to the weights
-LIMITS = {"width": 2, "global_size": MAX_SIZE}  # of `build`: the largest network takes 0.7 GB
+LIMITS = {"width": 2, "global_size": MAX_SIZE}  # of `build`; the largest network takes 0.7 GB
 
 
 def save(path, network, weights, metadata):
@@ -47,11 +46,11 @@ def load(path, precision="float32"):
     """Read a network that `save` wrote, or a whole-model HDF5 file of the authors' scripts.
 
     Returns:
-        (network, metadata): the keras.Model of the module's `build`, which computes in `precision`.
+        (the keras.Model of the module's `build`, which computes in `precision`; metadata)
 
     Raises:
         BadModel: the file is missing, damaged, of another kind, or differs from the checksum beside
-            it (of `inference.publish`); the message is one line.
+            it (of `inference.publish`); one line.
     """
     path = Path(path)
     try:
@@ -72,19 +71,17 @@ def load(path, precision="float32"):
 
 
 def initial_weights(config):
-    """The weights of the file `init_from` for the network of a configs.Config.
+    """(weights from the file `init_from` of a configs.Config, the metadata's "training" or None).
 
-    Returns (arrays in the order of `get_weights()`, the metadata's "training" or None). Raises
-    BadModel as `load` does, or if more than RESIZABLE_ARGUMENTS differ.
+    Raises BadModel as `load` does, or if more than RESIZABLE_ARGUMENTS differ.
     """
     path, module = config.init_from, NETWORKS[config.network]
     source, metadata = load(path)
     arguments = module.arguments(config)
-    new = {"network": config.network} | arguments
-    old = {"network": source.name} | metadata["arguments"]
-    for name in new:
-        if name not in module.RESIZABLE_ARGUMENTS and old.get(name) != new[name]:
-            raise BadModel(f"{path}: has {name} {old.get(name)}, the new network {new[name]}")
+    old = metadata["arguments"] | {"network": source.name}
+    for name, new in ({"network": config.network} | arguments).items():
+        if name not in module.RESIZABLE_ARGUMENTS and old.get(name) != new:
+            raise BadModel(f"{path}: has {name} {old.get(name)}, the new network {new}")
     try:
         weights = module.enlarge(source, arguments) if module.enlarge else source.get_weights()
     except ValueError as error:
@@ -108,27 +105,20 @@ def _load(path, precision):
         check_metadata({"size": None} | metadata)
         _check_arguments(build, metadata["arguments"])
         network = build(**metadata["arguments"], precision=precision)
-        limit = 4 * network.count_params() + MARGIN
         weights = Path(folder, WEIGHTS)  # Keras reads it 70 times faster than inside the archive
-        weights.write_bytes(_member(archive, WEIGHTS, limit))
-        with h5py.File(weights) as file:  # Keras refuses arrays above 4 GiB only
-            sizes = [0]
-            file.visititems(lambda name, item: sizes.append(getattr(item, "nbytes", 0)))
-        if max(sizes) > limit:
-            raise BadModel(f"an array would take {max(sizes):,} bytes, the limit is {limit:,}")
+        weights.write_bytes(_member(archive, WEIGHTS, 4 * network.count_params() + MARGIN))
         with warnings.catch_warnings(action="ignore"):  # an error follows
             network.load_weights(weights)
     return network, metadata
 
 
 def _member(archive, name, limit):
-    """The bytes of a member. Python bounds what it unpacks at a time for deflated ones alone."""
-    info = archive.getinfo(name)
-    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if info.file_size > limit or info.compress_type not in methods:
-        raise BadModel(f"{name} would take {info.file_size:,} bytes, or is not deflated")
-    with archive.open(info) as file:
-        return file.read(info.file_size)
+    size, compression = archive.getinfo(name).file_size, archive.getinfo(name).compress_type
+    # zipfile bounds what it unpacks for these two alone
+    if size > limit or compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadModel(f"{name} would take {size:,} bytes, or is not deflated")
+    with archive.open(name) as file:
+        return file.read(size)
 
 
 def _check_arguments(build, arguments):
@@ -136,9 +126,8 @@ def _check_arguments(build, arguments):
     kinds = {name: type(p.default) for name, p in inspect.signature(build).parameters.items()}
     del kinds["precision"]
     for name, value in arguments.items():
-        kind = kinds.get(name)
-        valid = type(value) is kind or (type(value), kind) == (int, float)
-        if valid and kind in (int, float):
+        valid = type(value) is kinds.get(name)
+        if valid and type(value) in (int, float):
             valid = abs(value) <= LIMITS.get(name, 1e6)  # NaN fails too
         if not valid:
             raise BadModel(f"its metadata says {name} {value!r}, which the network does not take")

@@ -1,8 +1,8 @@
 """The network of *Let there be Color!* (Iizuka, Simo-Serra and Ishikawa, SIGGRAPH 2016).
 
-Low-level features are shared by two branches: mid-level features keep the places, global features
-are one vector of the picture at 224 x 224. Both meet at a fusion layer that feeds the colorization
-network. Batch normalisation and ReLU follow each layer but the last.
+Two branches share low-level features: mid-level features keep the places, global features are one
+vector of the picture at 224 x 224. A fusion layer joins them and feeds the colorization network.
+Batch normalisation and ReLU follow each layer but the last.
 doi 10.1145/2897824.2925974
 """
 
@@ -57,7 +57,7 @@ def build(*, width=1.0, precision="float32"):
         x = normal(x, f"global_dense{i}")
 
     # Fusion layer, 1x1 over the mid-level features and the global vector repeated at every place.
-    # Over a repeated vector a 1x1 convolution is one dense product added at every place.
+    # Over a repeated vector it is one dense product added at every place.
     fan = units(256)
     view = layers.Dense(fan, name="fusion_global", **plain)(x)
     x = layers.Conv2D(fan, 1, name="fusion_mid", **plain)(mid)

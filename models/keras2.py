@@ -18,18 +18,17 @@ BRANCHES = {  # by the number of layers that have weights
     12: [*(f"cn_conv{i}" for i in range(1, 11)), "cn_dense1", "cn_dense2"],
     3: [f"edn_conv{i}" for i in range(1, 4)],
 }
-# All that the description may ask Keras to make, and the largest numbers in it
+# What the description may ask Keras to make, and the largest number in it
 CLASSES = {"Model", "Functional", "InputLayer", "Conv2D", "Dense", "Flatten", "Concatenate"}
 CLASSES |= {"Reshape", "RepeatVector", "UpSampling2D"}
 CLASSES |= {"GlorotUniform", "RandomUniform", "VarianceScaling", "Zeros"}
-MAX_NUMBER, MAX_KERNEL = 1500, 3
+MAX_NUMBER = 1500
 
 
 def load_keras2(path, precision):
     """(network, metadata) as `models.file.load` gives them. `path` ends in .h5 or .hdf5.
 
-    Raises:
-        BadModel: the file holds another network. What Keras and h5py raise for a damaged file.
+    Raises BadModel for another network, and what Keras and h5py raise for a damaged file.
     """
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
@@ -70,8 +69,6 @@ def load_keras2(path, precision):
 def _check_layer(item):
     if item.get("class_name", "Model") not in CLASSES:
         raise BadModel(f"it asks for {item['class_name']!r}, which the paper's network has not")
-    if max(item.get("kernel_size", [1])) > MAX_KERNEL:
-        raise BadModel(f"it has a kernel of {item['kernel_size']}")
     return item
 
 

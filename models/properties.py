@@ -28,23 +28,15 @@ def check_metadata(metadata):
     def is_factor(value):
         return type(value) in (int, float) and 0 <= value < math.inf
 
-    def is_training(value):
-        return value is None or (
-            type(value) is dict
-            and type(value.get("pictures", 0)) is int
-            and type(value.get("clip_saturation", False)) is bool
-            and is_training(value.get("before"))
-        )
-
     sizes, factor = f"multiples of {step} up to {MAX_SIZE}", "a number from 0"
     for name, is_valid, expected in (
         ("size", is_size, sizes),
         ("sizes", lambda v: type(v) is list and v and all(map(is_size, v)), sizes),
         ("mirror", lambda v: type(v) is bool, "true or false"),
+        ("training", lambda v: type(v) is dict, "what train.py writes"),
         ("saturation", is_factor, factor),
         ("colorize_saturation", is_factor, factor),
         ("saturations", lambda v: type(v) is dict and all(map(is_factor, v.values())), factor),
-        ("training", is_training, "what train.py writes"),
     ):
         if name in metadata and not is_valid(metadata[name]):
             raise BadModel(f"its metadata says {name} {metadata[name]!r:.80}, expected {expected}")
@@ -53,7 +45,7 @@ def check_metadata(metadata):
 def sizes_of(metadata, asked=None):
     """The sides of the squares that the network sees: those asked for, or what its file says.
 
-    Raises ValueError if the network does not take a size that is asked for.
+    Raises ValueError for a size that the network does not take.
     """
     step = size_step(metadata)
     if wrong := [size for size in asked or () if size % step]:
@@ -69,7 +61,7 @@ def mirror_of(metadata, asked=None):
 def factor_of(saturation, metadata):
     """The factor on ab: a number from 0 to 10, a name of "saturations", or None, the default.
 
-    Raises ValueError if the file has no such name, or the number is out of range.
+    Raises ValueError for another name or number.
     """
     if saturation is None:
         return metadata.get("colorize_saturation", 1.0)

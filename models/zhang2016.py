@@ -1,8 +1,7 @@
 """The network of *Colorful Image Colorization* (Zhang, Isola and Efros, ECCV 2016).
 
-Colorization as classification: at every place the network chooses among 313 bins of the ab plane.
-Rare colours weigh more in the loss, and the result is the annealed mean of the distribution.
-arXiv 1603.08511
+At every place the network chooses among 313 bins of the ab plane. Rare colours weigh more in the
+loss, and the result is the annealed mean of the distribution. arXiv 1603.08511
 """
 
 import functools
@@ -27,8 +26,8 @@ LOSS_LAYER = "logits"
 def bins():
     """The centres of the bins, float32 (313, 2), in order of a, then b.
 
-    The paper says "in gamut". These grid points lie less than a step, in a and in b, from the
-    convex hull of sRGB in the ab plane: the 313 of the authors' file.
+    The paper says "in gamut". These grid points lie less than a step from the convex hull of sRGB
+    in the ab plane: the 313 of the authors' file.
     """
     steps = np.linspace(0, 1, 33, dtype=np.float32)
     rgb = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 1, 3)
@@ -81,8 +80,8 @@ def build(*, width=1.0, precision="float32"):
 def initialize(network, lightness, seed):
     """Set data-dependent initial weights (Kraehenbuehl et al., ICLR 2016), as the authors did.
 
-    Layer by layer, the filters of each 3x3 convolution are the centres of k-means over its input
-    patches, scaled and shifted so that each channel has mean 0 and variance 1 before its ReLU.
+    The filters of each 3x3 convolution are the centres of k-means over its input patches, scaled
+    and shifted so that each channel has mean 0 and variance 1 before its ReLU.
     """
     lightness, rng = ops.convert_to_numpy(lightness), np.random.default_rng([seed, 7])
     cv2.setRNGSeed(seed)
@@ -98,7 +97,7 @@ def initialize(network, lightness, seed):
         patches = patches[rng.permutation(len(patches))[: max(PATCHES, 2 * layer.filters)]]
         unit = patches - patches.mean(axis=1, keepdims=True)
         unit /= np.linalg.norm(unit, axis=1, keepdims=True) + 1e-6
-        unit, stop = unit.astype(np.float32), (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
+        stop = (cv2.TERM_CRITERIA_MAX_ITER, 3, 0)
         centres = cv2.kmeans(unit, layer.filters, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
         given = patches @ centres.T
         deviation = given.std(axis=0) + 1e-6
@@ -114,7 +113,7 @@ def quarter(ab):
 
 def _closeness(ab):
     """The squared distance of ab (..., 2) to each bin, negative: (..., 313)."""
-    # no matrix product: an accelerator may round it, and it would be off by several units
+    # no matrix product, which an accelerator may round
     a, b = (ab[..., i, None] - bins()[:, i] for i in range(2))
     return -(a * a + b * b)
 
@@ -122,12 +121,11 @@ def _closeness(ab):
 def encode(ab):
     """The soft encoding Z (section 2.1): the 5 nearest bins of ab, weighted by a Gaussian.
 
-    (..., 2), Lab units -> float32 (..., 313), which sums to 1. Bins at equal distance share the
-    last of the 5 places.
+    (..., 2), Lab units -> float32 (..., 313), which sums to 1.
     """
     closeness = _closeness(ab)
     fifth = ops.top_k(closeness, NEIGHBOURS)[0][..., -1:]
-    # relative to the nearest: far from all bins (a boosted target) the Gaussians alone would be 0
+    # relative to the nearest: far from all bins the Gaussians would be 0
     gaussian = ops.exp((closeness - ops.max(closeness, axis=-1, keepdims=True)) / (2 * SIGMA**2))
     z = ops.where(closeness >= fifth, gaussian, 0.0)
     return z / ops.sum(z, axis=-1, keepdims=True)
@@ -142,9 +140,8 @@ def statistics(target):
 def rebalancing(counts):
     """The weight of each bin in the loss (section 2.2, equation 4): `statistics` -> float32 (313,).
 
-    Proportional to 1 / ((1 - lambda) p + lambda u), its mean under p 1, with p the distribution
-    smoothed by a Gaussian in the ab plane and u uniform over the bins that occur, as in the
-    released code.
+    Proportional to 1 / ((1 - lambda) p + lambda u), with mean 1 under p, the distribution smoothed
+    by a Gaussian in the ab plane; u is uniform over the bins that occur, as in the released code.
     """
     apart = np.linalg.norm(bins()[:, None].astype("float64") - bins(), axis=-1)
     smoothing = np.exp(-(apart**2) / (2 * SIGMA**2))
@@ -159,8 +156,8 @@ def rebalancing(counts):
 def make_loss(statistics):
     """The paper's loss (equations 2 and 3): cross-entropy with the soft encoding, rebalanced.
 
-    The mean over the places, where the paper has the sum. Each place has the weight of its nearest
-    bin; a picture without colour has 0.
+    The mean over the places, not the sum; a place has the weight of its nearest bin. A picture
+    without colour has 0.
     """
     weights = rebalancing(statistics)
 

@@ -103,6 +103,7 @@ def test_several_processes_need_jax():
 NORMALISED = """
 import contextlib, numpy as np, keras
 from skimage import data
+from configs import Config
 from models import iizuka2016
 from training import devices
 from training.model import TrainingModel
@@ -111,8 +112,8 @@ weights = []
 for scope in (contextlib.nullcontext(), devices.use().scope()):
     with scope:
         keras.utils.set_random_seed(0)
-        network, loss = iizuka2016.build(width=1 / 16), iizuka2016.make_loss()
-        model = TrainingModel(network, loss, 1.0)
+        network = iizuka2016.build(width=1 / 16)
+        model = TrainingModel(network, Config(network="iizuka2016", saturation=1.0))
         model.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=False)
         model.build((None, 64, 64, 3))
     before = model.trained.get_weights()

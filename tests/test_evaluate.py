@@ -16,6 +16,7 @@ from PIL import Image
 from skimage import color, data, metrics
 
 import evaluate
+from configs import Config
 from data import preprocess
 from data.batches import Batches
 from inference.view import Predictor
@@ -207,8 +208,8 @@ def test_the_ceiling_is_the_target_on_the_true_lightness(summary, rows, folder):
 def test_the_relative_mse_is_that_of_training(networks, folder, summary, name):
     network, metadata = model_file.load(networks[name])
     clip = metadata.get("training", {}).get("clip_saturation", False)
-    loss = aciids2020.make_loss()
-    model = TrainingModel(network, loss, metadata["saturation"], clip)
+    config = Config(saturation=metadata["saturation"], clip_saturation=clip)
+    model = TrainingModel(network, config)
     model.compile(optimizer="sgd", jit_compile=False)
     batches = Batches([folder / name for name in PHOTOGRAPHS], SIZE, 2)
     found = model.evaluate(batches, verbose=0, return_dict=True)

@@ -101,6 +101,7 @@ def test_code_in_a_file_is_not_run(copy, saved, tmp_path):
         ({"arguments": {"edges": "no"}}, "edges 'no'"),
         ({"arguments": {"initializer": "os.system"}}, "not a network"),
         ({"arguments": {"precision": "float64"}}, "precision 'float64'"),
+        ({"arguments": {"initializer": {"module": "os"}}}, "initializer {'module': 'os'}"),
         ({"arguments": {"x" * 10_000: 1}}, "its metadata says xxxxx"),
         ({"size": 10**9}, "size 1000000000, expected multiples of 8"),
         ({"size": True}, "size True"),
@@ -111,7 +112,7 @@ def test_code_in_a_file_is_not_run(copy, saved, tmp_path):
         ({"sizes": [64, 10**9]}, "sizes [64, 1000000000], expected multiples of 8"),
         ({"sizes": []}, "sizes [], expected"),
         ({"mirror": 2}, "mirror 2, expected true or false"),
-        ({"training": {"before": {"clip_saturation": 2}}}, "expected what train.py writes"),
+        ({"training": [2]}, "expected what train.py writes"),
     ],
 )
 def test_metadata_out_of_range(copy, change, words):
@@ -136,7 +137,6 @@ def test_metadata_missing_or_of_another_kind_and_zip_bombs(saved, copy):
         (lambda file, x: file.create_dataset(KERNEL, data=np.nan * x), "not all of its weights"),
         (lambda file, x: file.create_dataset(KERNEL, data=x.T), "shape"),
         (lambda file, x: None, "not a network"),
-        (lambda file, x: file.create_dataset(KERNEL, (3, 10**8), "f4"), "1,200,000,000 bytes"),
         (lambda file, x: file.update({KERNEL: h5py.ExternalLink("/x.h5", "x")}), "ExternalLink"),
         (lambda file, x: file.create_dataset(KERNEL, x.shape, "f4", external=ZERO), "external"),
     ],

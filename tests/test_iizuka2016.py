@@ -7,13 +7,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from skimage import data
 
-import test as colorizing
 import train
+from configs import Config
 from data import manifest
 from data.batches import Batches, Order
-from data.preprocess import lightness_of, resize, training_inputs
+from data.preprocess import training_inputs
 from models import file as model_file
 from models import iizuka2016
 from training import checkpoint
@@ -95,24 +94,11 @@ def test_fusion_equals_the_literal_repeat_and_concatenation():
     assert found.std() > 1e-4 and np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize(("large", "mean", "most"), [(False, 0.25, 2.5), (True, 1, 9)])
-def test_training_and_colorizing_show_the_global_branch_nearly_the_same(large, mean, most):
-    """A large picture is resized twice in training."""
-    network = iizuka2016.build(width=WIDTH)
-    for photograph in (data.astronaut(), data.coffee()):
-        picture = photograph if large else resize(photograph, 256, 256)
-        trained = training_inputs(resize(picture, 256, 256)[None], network.input)
-        tested = lightness_of(resize(picture, 224, 224))
-        trained = ops.convert_to_numpy(trained["global_lightness"])[0, ..., 0]
-        difference = np.abs(trained - tested)
-        assert difference.mean() < mean and np.percentile(difference, 99) < most
-
-
 def test_updated_statistics_are_those_of_the_batches():
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 256, (4, 64, 64, 3)).astype(np.uint8) for _ in range(3)]
     network = iizuka2016.build(width=WIDTH)
-    model = TrainingModel(network, iizuka2016.make_loss(), 1.0)
+    model = TrainingModel(network, Config(network="iizuka2016"))
     for layer in (network.get_layer("low"), network.get_layer("mid_conv1_norm")):
         layer.set_weights([array + 5 for array in layer.get_weights()])
     update_batch_norm(model, [(rgb,) for rgb in batches])
@@ -140,7 +126,7 @@ def test_labels_are_the_top_folders(photographs):
         manifest.class_names(flat)
 
 
-def test_train_resume_and_colorize(photographs, tmp_path):
+def test_train_and_resume(photographs, tmp_path):
     """Resumed before its last step, with classifier and moving average: equal bit for bit."""
     run = tmp_path / "run"
     small = ["--width", WIDTH, "--size", 64, "--batch", 8, "--epochs", 2, "--ema-decay", 0.5]
@@ -160,7 +146,3 @@ def test_train_resume_and_colorize(photographs, tmp_path):
     call(train.main, "--run", run, "--resume")
     again, _, _ = checkpoint.read(run)
     assert all(np.array_equal(a, b) for kind in arrays for a, b in zip(arrays[kind], again[kind]))
-
-    words = [photographs / "0", tmp_path / "out", "--model", run / "best.keras"]
-    assert call(colorizing.main, *words) == 0
-    assert len(list((tmp_path / "out").glob("*.png"))) == 8

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from configs import Config
 from data import batches, manifest
 from data.batches import Batches, Order, Validation
 from data.preprocess import resize
@@ -155,7 +156,7 @@ def test_validation_is_over_all_pictures(photographs):
     files = sorted(photographs.rglob("*.png"))[:11]
     keras.utils.set_random_seed(0)
     network = aciids2020.build(width=1 / 16, global_size=64, input_scale=0.01)
-    model = TrainingModel(network, aciids2020.make_loss(), 1.8)
+    model = TrainingModel(network, Config())
     model.compile(jit_compile=False)
     plain = model.evaluate(Batches(files, 64, 11), verbose=0, return_dict=True)
     for batch in (4, 16):

@@ -1,6 +1,5 @@
 """Where the pictures of a run come from: run folders in the data, missing folders, copies."""
 
-import os
 import shutil
 
 import numpy as np
@@ -34,19 +33,15 @@ def test_folders_of_runs_are_left_out(photographs, tmp_path, capsys):
     assert manifest.scan_dataset([folder]) == plain
 
 
-LINKS = {"link": os.symlink, "copy": shutil.copy, "hard link": os.link}
-
-
-@pytest.mark.parametrize("kind", [*LINKS, "link to a folder", "none"])
+@pytest.mark.parametrize("kind", ["copy", "link to a folder", "none"])
 def test_copies_in_both_splits_are_counted(photographs, tmp_path, kind, capsys):
     val = tmp_path / "val"
     val.mkdir()
     Image.fromarray(data.coffee()).save(val / "other.png")
     if kind == "link to a folder":
         (val / "in").symlink_to(photographs / "0")
-    elif kind != "none":
-        for path in sorted((photographs / "0").iterdir()):
-            LINKS[kind](path, val / path.name)
+    elif kind == "copy":
+        shutil.copytree(photographs / "0", val / "in")
     rows = manifest.scan_dataset([photographs], [val])
     assert [row["split"] for row in rows].count("val") == (1 if kind == "none" else 9)
     line = "8 of 9 validation pictures are training pictures as well, by content or link: "

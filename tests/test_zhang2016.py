@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-import test as colorizing
 import train
 from data import color
 from models import file as model_file
@@ -112,7 +111,7 @@ def test_the_annealed_mean_lies_between_mean_and_mode():
     assert np.allclose(found, share * mode + (1 - share) * other, atol=1e-2)
 
 
-def test_train_and_colorize(photographs, tmp_path, capsys):
+def test_training_counts_the_colours(photographs, tmp_path, capsys):
     run = tmp_path / "run"
     small = ["--width", 1 / 32, "--size", 64, "--batch", 8, "--epochs", 2, "--ema-decay", 0.5]
     arguments = ["--preset", "zhang", "--data", photographs, "--run", run, *small]
@@ -123,6 +122,3 @@ def test_train_and_colorize(photographs, tmp_path, capsys):
     assert network.name == "zhang2016" and len(counts) == 313 and sum(counts) == 22 * 16 * 16
     counted = Dataset(started.config, started.rows).statistics(zhang2016.statistics)
     assert counted == counts  # a resumed run has the same
-    arguments = [photographs / "0", tmp_path / "out", "--model", run / "best.keras"]
-    assert colorizing.main([str(argument) for argument in arguments]) == 0
-    assert len(list((tmp_path / "out").glob("*.png"))) == 8

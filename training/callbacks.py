@@ -1,6 +1,5 @@
-"""Keras callbacks: checkpoints, interrupts, progress."""
+"""What happens beside the steps of a training: checkpoints, interrupts, progress."""
 
-import math
 import os
 import signal
 import sys
@@ -12,13 +11,10 @@ from tqdm import tqdm
 from training import checkpoint
 from training.devices import STOPPED
 from training.run import RunError
-from utils import printable
-
-CHECK_STEPS = 100  # steps, at most, after which a loss that is not finite is found
 
 
 def diverged(reason, progress):
-    """The RunError of a loss or weight that is not finite; it names the checkpoint left."""
+    """The RunError of a number that is not finite."""
     step = progress["step"]
     kept = f"the last checkpoint is of step {step}" if step else "there is no checkpoint yet"
     advice = "a new run with a smaller --learning-rate or other pictures may go further"
@@ -33,8 +29,7 @@ def stopped(where):
 class Interrupt:
     """The first Ctrl-C or SIGTERM asks for a stop after this step, the second stops at once.
 
-    Several processes stop after the same step, on which JAX's preemption service agrees after a
-    SIGTERM to one of them.
+    Several processes stop after the same step, on which JAX's preemption service agrees.
     """
 
     def __init__(self, processes=1):
@@ -59,24 +54,31 @@ class Interrupt:
         tqdm.write("stopping after this step; once more stops at once")
 
 
-class CheckpointCallback(keras.callbacks.Callback):
-    """Checkpoints in an epoch, and the raw weights at its end, before `fit` puts EMA's there.
+def progress_bar(title, steps, batch, visible):
+    """The bar of an epoch's range of `steps`."""
+    often = 0.5 if sys.stderr and sys.stderr.isatty() else 60
+    options = {"unit": "picture", "unit_scale": True, "mininterval": often}
+    done, total = steps.start * batch, steps.stop * batch
+    return tqdm(desc=title, total=total, initial=done, disable=not visible, **options)
+
+
+class EpochCallback(keras.callbacks.Callback):
+    """Progress, checkpoints, and the raw weights at an epoch's end, before `fit` puts EMA's there.
 
     Args:
         folder: of the run; None: this process writes nothing.
+        config: configs.Config.
         progress: dict, whose "step" is that of the last checkpoint.
-        batches: of the epoch, from the next step on.
         means: the state of the metrics of an epoch that is resumed in its middle.
         last: the epoch's last step.
-        every: steps between checkpoints.
-        interrupt: an Interrupt.
+        interrupt, bar: an Interrupt, a `progress_bar`.
     """
 
-    def __init__(self, folder, progress, batches, means, last, every, interrupt):
+    def __init__(self, folder, config, progress, means, last, interrupt, bar):
         super().__init__()
-        self.folder, self.progress, self.batches, self.means = folder, progress, batches, means
-        self.last, self.every, self.interrupt = last, every, interrupt
-        self.first, self.stopped, self.losses = progress["step"], False, []
+        self.folder, self.config, self.progress, self.means = folder, config, progress, means
+        self.last, self.interrupt, self.bar = last, interrupt, bar
+        self.first, self.stopped = progress["step"], False
 
     def on_epoch_begin(self, epoch, logs=None):
         for variable, array in zip(self.model.metrics_variables, self.means):
@@ -84,13 +86,14 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.first + batch + 1
+        if self.bar.update(self.config.batch):  # drawn just now: only then wait for the device
+            # on several devices: of the pictures of the first one
+            loss, relative = float(logs["loss"]), float(logs["relative_mse"])
+            self.bar.set_postfix_str(f"loss {loss:.4f} relative {relative:.3f}", False)
         self.interrupt.check(step)
-        self.losses.append(logs["loss"])  # checked later: a check waits for the device
-        if len(self.losses) == CHECK_STEPS:
-            self.check_losses(step)
         if step == self.last:  # the end of an epoch is saved when it was validated
             return
-        if self.interrupt.asked or step % self.every == 0:
+        if self.interrupt.asked or step % self.config.checkpoint_steps == 0:
             state = self.finite_state(step)
             self.progress["step"] = step
             if self.folder:
@@ -101,45 +104,10 @@ class CheckpointCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.weights = self.finite_state(self.last)["weights"]
 
-    def check_losses(self, step):
-        """Raise RunError if a loss since the last check, up to that of `step`, is not finite."""
-        losses = [float(loss) for loss in self.losses]
-        self.losses.clear()
-        for i, loss in enumerate(losses, start=step - len(losses) + 1):
-            if not math.isfinite(loss):
-                self.give_up(i, f"the loss is {loss}")
-
     def finite_state(self, step):
         """`state_of` the model after `step`. Raises RunError if a number in it is not finite."""
-        self.check_losses(step)
         state = checkpoint.state_of(self.model)
         if not all(np.isfinite(array).all() for arrays in state.values() for array in arrays):
-            self.give_up(step, "weights that are not finite, found")
+            reason = f"the loss or a weight is not finite after step {step}"
+            raise diverged(reason, self.progress)
         return state
-
-    def give_up(self, step, reason):
-        pictures = ", ".join(map(printable, self.batches.paths(step - self.first - 1)))
-        raise diverged(f"{reason} at step {step}, of the pictures {pictures}", self.progress)
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """The progress bar of one epoch. On several devices its loss is of the first one's pictures."""
-
-    def __init__(self, title, steps, batch, visible):
-        super().__init__()
-        self.batch = batch
-        often = 0.5 if sys.stderr and sys.stderr.isatty() else 60
-        options = {"unit": "picture", "unit_scale": True, "mininterval": often}
-        done, total = steps.start * batch, steps.stop * batch
-        self.bar = tqdm(desc=title, total=total, initial=done, disable=not visible, **options)
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.bar.update(self.batch):  # drawn just now: only then fetch numbers from the device
-            now = f"loss {float(logs['loss']):.4f} relative {float(logs['relative_mse']):.3f}"
-            self.bar.set_postfix_str(now, False)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.bar.close()

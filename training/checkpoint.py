@@ -19,7 +19,7 @@ NAMES = ("last.checkpoint", "previous.checkpoint")
 def write(folder, arrays, progress):
     """Write a checkpoint; the last one becomes the previous one.
 
-    The file is the SHA-256 of the rest, then an .npz of `arrays` (of `state_of`) and of the dict
+    The file is the SHA-256 of the rest, then an .npz of the `arrays` of `state_of` and of the dict
     `progress` as JSON.
     """
     flat = {f"{kind}/{i}": a for kind, group in arrays.items() for i, a in enumerate(group)}
@@ -29,16 +29,14 @@ def write(folder, arrays, progress):
     last, previous = (Path(folder, name) for name in NAMES)
     with atomic(last, flush=True) as temporary:
         with open(temporary, "wb") as file:
-            file.writelines((hashlib.sha256(buffer.getbuffer()).digest(), buffer.getbuffer()))
+            file.write(hashlib.sha256(buffer.getbuffer()).digest())
+            file.write(buffer.getbuffer())
         if last.exists():
             os.replace(last, previous)
 
 
 def read(folder):
-    """The newest undamaged checkpoint of a folder: (arrays, progress, names of damaged files).
-
-    Arrays and progress are what `write` was given, or None if there is none.
-    """
+    """The newest undamaged checkpoint: (arrays, progress or None twice, names of damaged files)."""
     damaged = []
     for path in (Path(folder, name) for name in NAMES):
         if not path.exists():
@@ -77,19 +75,18 @@ def restore(folder, model):
     """Give a compiled TrainingModel the state of the newest undamaged checkpoint.
 
     Returns its progress with "means", the state of the metrics; None if there is no checkpoint yet.
-    Raises RunError if all checkpoints are damaged, or it is of another model.
+    Raises RunError if all are damaged, or it is of another model.
     """
     arrays, progress, damaged = read(folder)
     for name in damaged:
         print(f"train.py: {name} is damaged and not used", file=sys.stderr)
     if progress is None:
         if damaged:
-            raise RunError(f"all checkpoints in {folder} are damaged: start anew, another --run")
+            raise RunError(f"all checkpoints in {folder} are damaged: use another --run")
         return None
     for kind, variables in _variables_of(model).items():
         if [tuple(v.shape) for v in variables] != [a.shape for a in arrays.get(kind, [])]:
-            place = f"the checkpoint in {folder} is of another network than its config.json"
-            raise RunError(f"{place}: start anew with another --run")
+            raise RunError(f"the checkpoint in {folder} is of another network: use another --run")
         for variable, array in zip(variables, arrays[kind]):
             variable.assign(array)
     return progress | {"means": arrays["metrics"]}

@@ -1,4 +1,4 @@
-"""The pictures of a run: to train on, to validate on, a fixed few to look at."""
+"""The pictures of a run: to train on, to validate on, to look at."""
 
 from collections import Counter
 
@@ -9,35 +9,35 @@ from data import manifest
 from data.batches import Batches, Order, Validation, steps_of
 from data.preprocess import target
 
-MONITORED = 64  # validation pictures, at most, that are looked at after every epoch
-COUNTED = 4096  # training pictures, at most, that a network's statistics are made of
+MONITORED = 64  # validation pictures, at most, to look at after every epoch
+COUNTED = 4096  # training pictures, at most, for a network's statistics
 
 
 class Dataset:
     """The pictures of a configs.Config and the rows of its manifest; the share of one process."""
 
     def __init__(self, config, rows, share=(0, 1)):
-        self.config, self.share = config, share
+        self.config = config
         counts = Counter(row["split"] for row in rows)
         self.summary = ", ".join(f"{counts[split]} {split}" for split in manifest.SPLITS)
         self.train, self.val = (manifest.paths(rows, split) for split in ("train", "val"))
         self.classes = manifest.class_names(rows) if config.labels_from_folders else []
-        of = manifest.labels if self.classes else lambda *_: None
-        self.labels = {split: of(rows, split, self.classes) for split in ("train", "val")}
+        self.options = {"share": share, "nearest": config.as_published}
         self.steps_per_epoch = steps_of(len(self.train), config.batch, config.as_published)
-
-    def _options(self, split):
-        labels, nearest = self.labels[split], self.config.as_published
-        return {"labels": labels, "share": self.share, "nearest": nearest}
+        self.labels = dict.fromkeys(("train", "val"))
+        if self.classes:
+            self.labels = {name: manifest.labels(rows, name, self.classes) for name in self.labels}
 
     def batches(self, epoch, steps=None):
         """The batches of an epoch, or those of its range of `steps`."""
         c = self.config
         order = Order(c.seed, epoch, c.crop, c.mirror, c.load_size, short_batch=c.as_published)
-        return Batches(self.train, c.size, c.batch, order, steps, **self._options("train"))
+        labels = self.labels["train"]
+        return Batches(self.train, c.size, c.batch, order, steps, labels=labels, **self.options)
 
     def validation(self):
-        return Validation(self.val, self.config.size, self.config.batch, **self._options("val"))
+        c, labels = self.config, self.labels["val"]
+        return Validation(self.val, c.size, c.batch, labels=labels, **self.options)
 
     def pictures_seen(self, step):
         """How many training pictures the first `step` steps saw, repetitions counted."""
@@ -46,7 +46,7 @@ class Dataset:
         return epochs * in_epoch + steps * self.config.batch
 
     def monitored(self):
-        """The validation pictures to look at, the same in every epoch: uint8 (N, S, S, 3)."""
+        """The validation pictures to look at: uint8 (N, S, S, 3)."""
         chosen = np.random.default_rng(self.config.seed).permutation(len(self.val))[:MONITORED]
         return Batches([self.val[i] for i in chosen], self.config.size, len(chosen))[0][0]
 

@@ -1,6 +1,6 @@
-"""Devices of a training: those of one process or, on JAX, of several; each batch is split evenly.
+"""The devices of one process or, on JAX, of several, among which each batch is split evenly.
 
-TensorFlow splits by `tf.distribute.MirroredStrategy`, JAX by `keras.distribution.DataParallel`,
+TensorFlow does it by `tf.distribute.MirroredStrategy`, JAX by `keras.distribution.DataParallel`;
 torch trains on one device.
 """
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import keras
 
-STOPPED = 130  # exit status of processes that were asked to stop, and all do
+STOPPED = 130  # exit status of processes that were asked to stop
 
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a training, over all of its processes, and which process this one is."""
+    """The devices of all processes of a training, and which process this one is."""
 
     names: list[str]
     strategy: object = None  # TensorFlow's, for several devices
@@ -42,7 +42,7 @@ class Devices:
 
     @contextlib.contextmanager
     def abort_all_on_error(self):
-        """Around the work of several processes: JAX's regular exit would wait for the others."""
+        """Around all work: JAX's regular exit would wait for the other processes."""
         try:
             yield
         except BaseException as error:
@@ -56,7 +56,7 @@ class Devices:
 
 @contextlib.contextmanager
 def single_device():
-    """Around the making and the use of a model that only this process has, on one device."""
+    """Around all use of a model that only this process has, on one device."""
     kept = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:
@@ -66,10 +66,14 @@ def single_device():
 
 
 def use(coordinator=None, process=None):
-    """Take all GPUs, or whatever else the backend finds, for all that is made from now on.
+    """The Devices of what is made from now on: all GPUs, or what else the backend finds.
 
-    For a training by several processes `coordinator` is "HOST:PORT" of process 0, and `process`
-    (number of this process, number of processes). Raises ValueError, of one line, if that fails.
+    Args:
+        coordinator: "HOST:PORT" of process 0 of several; None: there is one process.
+        process: (number of this process, number of processes).
+
+    Raises:
+        ValueError: the processes cannot be joined; one line.
     """
     backend, strategy = keras.backend.backend(), None
     number, processes = process or (0, 1)
@@ -101,7 +105,7 @@ def use(coordinator=None, process=None):
 
 
 def replicas():
-    """Among how many devices the step being traced is split. 1 on JAX, which sees all pictures."""
+    """How many devices share the step being traced. 1 on JAX, whose step sees all pictures."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf

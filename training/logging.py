@@ -1,29 +1,25 @@
 """After every epoch: metrics, sample pictures, and whether all branches are alive."""
 
 import csv
-import time
 
 import keras
 import numpy as np
 from PIL import Image
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from data.preprocess import colorize, training_inputs
 from utils import atomic
 
 SAMPLES = 8  # validation pictures on a sheet
-DEAD = 1e-3  # variation of a branch below which its output is the same for every picture
+DEAD = 1e-3  # variation below which a branch gives the same for every picture
 
 
 class Log:
-    """For every epoch: log.csv, TensorBoard's events, a line on the screen, sample pictures.
+    """For every epoch: log.csv, a line on the screen, sample pictures.
 
     Args:
         run: the folder.
         network, branches: a copy of the network that is trained, and its module's BRANCHES.
-        pictures: of the validation, uint8 (N, S, S, 3), the first of them for the sheet.
+        pictures: of the validation, uint8 (N, S, S, 3).
     """
 
     def __init__(self, run, network, branches, pictures):
@@ -31,14 +27,10 @@ class Log:
         present = {layer.name: layer.output for layer in network.layers}
         outputs = {name: present[at] for name, at in branches.items() if at in present}
         self.branches = keras.Model(network.input, outputs) if outputs else None
-        for name in ("samples", "tensorboard"):
-            (run / name).mkdir(exist_ok=True)
-        # a file of its own for each start
-        self.events = run / f"tensorboard/events.out.tfevents.{time.time():.6f}"
-        self.add(Event(file_version="brain.Event:2"))
+        (run / "samples").mkdir(exist_ok=True)
 
     def variation(self, weights):
-        """`variation` of each branch: {"variation_CN": ...}; {} without branches or pictures."""
+        """`variation` of each branch, as {"variation_CN": ...}."""
         if self.branches is None or len(self.pictures) < 2:
             return {}
         self.network.set_weights(weights)
@@ -58,27 +50,15 @@ class Log:
         tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)
         return np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)])
 
-    def add(self, event):
-        """Append to the events. TensorBoard's own writer, a thread, hides that a disk is full."""
-        event.wall_time = time.time()
-        with open(self.events, "ab") as file:
-            RecordWriter(file).write(event.SerializeToString())
-
     def write(self, history, weights):
         """Log the last of the rows of `history`, with the sheet of the network's weights."""
-        row, picture = history[-1], self.sheet(weights)
+        row = history[-1]
         with atomic(self.run / "log.csv") as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
             writer.writerows(history)
-        sheet = self.run / f"samples/epoch-{row['epoch']:03d}.png"
-        with atomic(sheet) as temporary:
-            Image.fromarray(picture).save(temporary)
-        image = dict(zip(("height", "width", "colorspace"), picture.shape))
-        image = Summary.Image(encoded_image_string=sheet.read_bytes(), **image)
-        values = [Summary.Value(tag=k, simple_value=v) for k, v in row.items() if k != "epoch"]
-        values.append(Summary.Value(tag="samples", image=image))
-        self.add(Event(step=row["epoch"], summary=Summary(value=values)))
+        with atomic(self.run / f"samples/epoch-{row['epoch']:03d}.png") as temporary:
+            Image.fromarray(self.sheet(weights)).save(temporary)
 
         branches = {k.partition("_")[2]: v for k, v in row.items() if k.startswith("variation_")}
         found = " ".join(f"{name} {v:.2g}" for name, v in branches.items()) or "-"

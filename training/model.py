@@ -5,7 +5,6 @@ from dataclasses import asdict
 import keras
 from keras import ops
 
-from configs import milestones
 from data.degrade import DRAWS, degrade
 from data.preprocess import target, training_inputs
 from models import NETWORKS
@@ -17,10 +16,7 @@ BATCH_NORM_BATCHES = 50  # at most, for the statistics of averaged weights
 
 
 class RelativeMSE(keras.metrics.Metric):
-    """The squared error of ab over that of gray output (a = b = 0), whatever the loss.
-
-    1 is as good as no colour. An MSE alone says nothing: that of gray is 0.02 to 0.05, by the data.
-    """
+    """The squared error of ab over that of gray output (a = b = 0): 1 is as good as no colour."""
 
     def __init__(self, name="relative_mse"):
         super().__init__(name=name)
@@ -40,64 +36,50 @@ class RelativeMSE(keras.metrics.Metric):
 class TrainingModel(keras.Model):
     """uint8 sRGB (N, S, S, 3) -> {"ab": output, "target": K}, float32 (N, S, S, 2) in Lab units.
 
-    And what the loss compares. Lab, the saturation boost, Canny and faults are computed on the
-    device, inside the compiled step. Numbers of classes (N,) for a classifier, and weights (N,) for
-    losses and metrics, whose mean over an epoch is 1, may come beside the pictures.
+    Also "compared", what the loss takes, and "classes", logits (N, classes). Lab, the saturation
+    boost, Canny and faults are computed on the device, inside the compiled step. Numbers of classes
+    (N,), and weights (N,) whose mean over an epoch is 1, may come beside the pictures.
 
     Args:
-        network, loss: of a module's `build` and `make_loss`, see `models`.
-        saturation, clip_saturation: of `data.preprocess.target`.
-        loss_layer: LOSS_LAYER of that module.
-        classifier: logits (N, classes) of a classifier that is trained along; None: none.
-        classification_weight: of the classifier's cross-entropy in the loss.
-        degraded_share: of the training pictures whose L gets faults; the target stays clean.
-        seed: of the faults.
+        network: of the `build` of the config's network, see `models`.
+        config: configs.Config.
+        statistics: for the loss of that network.
+        classes: how many a classifier learns to tell along with the colours; 0: there is none.
     """
 
-    def __init__(
-        self,
-        network,
-        loss,
-        saturation,
-        clip_saturation=False,
-        *,
-        loss_layer=None,
-        classifier=None,
-        classification_weight=0.0,
-        degraded_share=0.0,
-        seed=0,
-    ):
+    def __init__(self, network, config, statistics=None, classes=0):
         super().__init__()
-        self.network, self.picture_loss = network, loss
-        self.classification_weight = classification_weight
-        compared = network.get_layer(loss_layer).output if loss_layer else network.output
+        self.module, self.config, self.network = NETWORKS[config.network], config, network
+        self.picture_loss = self.module.make_loss(statistics)
+        layer = self.module.LOSS_LAYER
+        compared = network.get_layer(layer).output if layer else network.output
         outputs = {"ab": network.output, "compared": compared}
-        outputs |= {} if classifier is None else {"classes": classifier}
+        outputs |= {"classes": self.module.classifier(network, classes)} if classes else {}
         self.trained = keras.Model(network.input, outputs)  # the network and the classifier
-        self.saturation, self.clip_saturation = saturation, clip_saturation
-        self.degraded_share, self.seeds = degraded_share, keras.random.SeedGenerator(seed)
+        self.seeds = keras.random.SeedGenerator(config.seed)  # of the faults
         self.relative_mse = RelativeMSE()
         if replicas() > 1:  # JAX normalises by the statistics of the whole batch as it is
             for norm in batch_norms(self.trained):
                 norm.synchronized = True
 
     def call(self, rgb, training=None):
-        faults = {"degrade": self.degrade} if training and self.degraded_share else {}
+        c = self.config
+        faults = {"degrade": self.degrade} if training and c.degrade else {}
         inputs = training_inputs(rgb, self.network.input, **faults)
         outputs = self.trained(inputs, training=training)
-        return outputs | {"target": target(rgb, self.saturation, self.clip_saturation)}
+        return outputs | {"target": target(rgb, c.saturation, c.clip_saturation)}
 
     def degrade(self, lightness):
         draws = keras.random.uniform((ops.shape(lightness)[0], DRAWS), seed=self.seeds)
         noise = keras.random.normal(ops.shape(lightness), seed=self.seeds)
-        return degrade(lightness, draws, noise, self.degraded_share)
+        return degrade(lightness, draws, noise, self.config.degrade)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses = self.picture_loss(y_pred["compared"], y_pred["target"])
         if "classes" in y_pred:
             entropy = keras.losses.sparse_categorical_crossentropy
             classified = entropy(y, y_pred["classes"], from_logits=True)
-            losses += self.classification_weight * classified
+            losses += self.module.CLASSIFICATION_WEIGHT * classified
         # TensorFlow's optimizer adds up the gradients of the devices, each of a share of the batch.
         return ops.mean(losses if sample_weight is None else losses * sample_weight) / replicas()
 
@@ -107,11 +89,9 @@ class TrainingModel(keras.Model):
 
 
 def build_model(config, total_steps, dataset):
-    """What train.py trains: (the compiled TrainingModel, metadata of the saved network).
+    """(the compiled TrainingModel of a configs.Config and a Dataset, metadata of its network).
 
-    Args:
-        config, dataset: configs.Config, training.dataset.Dataset.
-        total_steps: of the run, for the schedule of the learning rate.
+    total_steps: of the run, for the schedule of the learning rate.
     """
     keras.utils.set_random_seed(config.seed)
     module = NETWORKS[config.network]
@@ -123,26 +103,8 @@ def build_model(config, total_steps, dataset):
             layer.trainable &= not layer.name.startswith(module.SLOW_PREFIXES)
     statistics = dataset.statistics(module.statistics) if module.statistics else None
     classes = dataset.classes
-    model = TrainingModel(
-        network,
-        module.make_loss(statistics),
-        config.saturation,
-        config.clip_saturation,
-        loss_layer=module.LOSS_LAYER,
-        classifier=module.classifier(network, len(classes)) if classes else None,
-        classification_weight=module.CLASSIFICATION_WEIGHT,
-        degraded_share=config.degrade,
-        seed=config.seed,
-    )
-    same = ("schedule", "warmup", "weight_decay", "beta_2", "ema_decay", "slow_rate", "precision")
-    optimizer = make_optimizer(
-        config.optimizer,
-        config.learning_rate,
-        total_steps=total_steps,
-        milestones=milestones(config) if config.milestones else (),
-        slow_prefixes=module.SLOW_PREFIXES,
-        **{name: getattr(config, name) for name in same},
-    )
+    model = TrainingModel(network, config, statistics, len(classes))
+    optimizer = make_optimizer(config, total_steps, module.SLOW_PREFIXES)
     model.compile(optimizer=optimizer, jit_compile=compiles())
     model.build((None, config.size, config.size, 3))
     optimizer.build(model.trainable_variables)
@@ -154,16 +116,15 @@ def build_model(config, total_steps, dataset):
 
 
 def set_initial_weights(model, config, dataset):
-    """Set a new run's initial weights, where those of `build` are not the ones.
+    """Set the initial weights that `build` does not give.
 
     Returns what the file of --init-from says of its own training, or None.
     """
-    initialize = NETWORKS[config.network].initialize
     if config.init_from:
         weights, before = model_file.initial_weights(config)
         model.network.set_weights(weights)
         return before
-    if initialize:
+    if initialize := NETWORKS[config.network].initialize:
         inputs = training_inputs(dataset.batches(0)[0][0], model.network.input)
         initialize(model.network, inputs["lightness"], config.seed)
     return None
@@ -178,7 +139,7 @@ def batch_norms(model):
 def update_batch_norm(model, batches):
     """Set batch normalisation's moving statistics to means over batches of uint8 pictures.
 
-    The optimizer averages trainable weights alone, and those gathered on the way do not fit them.
+    Those gathered in training do not fit the moving average of the weights.
     """
     norms = batch_norms(model.trained)
     momenta = [norm.momentum for norm in norms]
@@ -191,7 +152,7 @@ def update_batch_norm(model, batches):
 
 
 def validate(model, dataset, epoch):
-    """{"val_loss": ...} of the weights that `fit` ends on, the moving average if there is one."""
+    """{"val_loss": ..., "val_relative_mse": ...} of the weights that `fit` ends on."""
     # Set anew: on JAX they share the memory of the optimizer's average, which `evaluate` gives away
     model.trained.set_weights(model.trained.get_weights())
     if dataset.config.ema_decay and model.trained.non_trainable_variables:

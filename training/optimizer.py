@@ -6,7 +6,9 @@ import re
 import keras
 from keras import ops, optimizers
 
-NARROW = 16  # channels: a kernel with fewer in or out is nearly a vector, and stays with AdamW
+from configs import MILESTONES
+
+NARROW = 16  # channels: a kernel with fewer is nearly a vector
 
 
 class Muon(optimizers.Muon):
@@ -14,7 +16,7 @@ class Muon(optimizers.Muon):
 
     K. Jordan, Muon (2024); Liu et al., arXiv 2502.16982, for the scale of its steps (`rms_rate`),
     by which a rate for AdamW serves. AdamW keeps biases, 1 x 1 kernels, kernels with fewer than
-    NARROW channels on either side, and the variables whose path matches `exclude_layers`.
+    NARROW channels in or out, and the variables whose path matches `exclude_layers`.
     `products` is the dtype of the products in the Newton-Schulz iteration.
     """
 
@@ -43,68 +45,45 @@ KINDS = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.Ada
 KINDS |= {"muon": Muon, "adadelta": optimizers.Adadelta}
 
 
-def make_optimizer(
-    name,
-    learning_rate,
-    *,
-    total_steps,
-    schedule="plateau",
-    warmup=0,
-    milestones=(),
-    weight_decay=0.0,
-    beta_2=0.999,
-    ema_decay=0.0,
-    slow_prefixes=(),
-    slow_rate=1.0,
-    precision="float32",
-):
-    """The optimizer of a run.
+def make_optimizer(config, total_steps, slow_prefixes=()):
+    """The optimizer of a configs.Config, with Keras' defaults for what that does not say.
 
-    Args:
-        name: a key of KINDS, with Keras' defaults for what is not given here.
-        schedule: "constant"; "plateau": train.py lowers it; "cosine" rises over `warmup` steps and
-            falls to 0 at `total_steps`; "steps" falls to a tenth after each of `milestones`.
-        weight_decay: decoupled and times the learning rate; with "adam" an L2 penalty, added to the
-            gradient (as Caffe).
-        beta_2: of "adam" and "adamw".
-        ema_decay: of the moving average of the weights, 0 for none.
-        slow_prefixes: of the paths of variables whose rate is multiplied by `slow_rate`, and which
-            Muon leaves to AdamW.
-        precision: a Keras dtype policy, for Muon's products.
+    The schedule "plateau" is a constant rate, which train.py lowers. Muon leaves the variables
+    whose paths begin with `slow_prefixes`, those of `slow_rate`, to AdamW.
     """
-    penalty = weight_decay if name == "adam" else 0.0
+    c, rate = config, config.learning_rate
+    penalty = c.weight_decay if c.optimizer == "adam" else 0.0  # L2, as Caffe
 
-    class PerBranch(KINDS[name]):
+    class PerBranch(KINDS[c.optimizer]):
         def build(self, variables):
             super().build(variables)
             slow = [v.path.startswith(tuple(slow_prefixes)) for v in variables]
-            self.factors = [slow_rate if is_slow else 1.0 for is_slow in slow]
+            self.factors = [c.slow_rate if is_slow else 1.0 for is_slow in slow]
 
         def update_step(self, gradient, variable, rate):
             gradient = gradient + penalty * variable if penalty else gradient
             factor = self.factors[self._get_variable_index(variable)]
             super().update_step(gradient, variable, rate * factor)
 
-    rate = learning_rate
-    if schedule == "cosine":
+    if c.schedule == "cosine":
         start = {"initial_learning_rate": rate}
-        if warmup:
-            start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": warmup}
-        rate = optimizers.schedules.CosineDecay(decay_steps=max(1, total_steps - warmup), **start)
-    if schedule == "steps":
-        rates = [learning_rate * 0.1**i for i in range(len(milestones) + 1)]
-        rate = optimizers.schedules.PiecewiseConstantDecay(list(milestones), rates)
-    options = {"use_ema": True, "ema_momentum": ema_decay} if ema_decay else {}
-    options |= {"beta_2": beta_2} if name in ("adam", "adamw") else {}
-    if name == "muon":
+        if c.warmup:
+            start = {"initial_learning_rate": 0.0, "warmup_target": rate, "warmup_steps": c.warmup}
+        rate = optimizers.schedules.CosineDecay(decay_steps=max(1, total_steps - c.warmup), **start)
+    if c.schedule == "steps":
+        rates = [rate, rate * 0.1, rate * 0.1**2]
+        rate = optimizers.schedules.PiecewiseConstantDecay(list(MILESTONES), rates)
+    options = {"use_ema": True, "ema_momentum": c.ema_decay} if c.ema_decay else {}
+    options |= {"beta_2": c.beta_2} if c.optimizer in ("adam", "adamw") else {}
+    if c.optimizer == "muon":
         options["exclude_layers"] = ["dense", *(f"^{prefix}" for prefix in slow_prefixes)]
-        options["adam_weight_decay"] = weight_decay
-        options["products"] = keras.DTypePolicy(precision).compute_dtype
-    return PerBranch(rate, weight_decay=None if penalty else weight_decay, **options)
+        options["adam_weight_decay"] = c.weight_decay
+        options["products"] = keras.DTypePolicy(c.precision).compute_dtype
+    return PerBranch(rate, weight_decay=None if penalty else c.weight_decay, **options)
 
 
 def on_plateau(losses, patience=10, least=1e-4):
-    """Whether the last of the epochs' losses makes the rate fall, as Keras' ReduceLROnPlateau.
+    """Whether the rate falls after the last of the epochs' losses, as Keras' ReduceLROnPlateau.
 
     It does when for `patience` epochs none was lower than the lowest before by more than `least`.
     """

@@ -1,4 +1,4 @@
-"""The folder of a training run: what the run was started with, and which command may resume it."""
+"""The folder of a training run: what it was started with, and which command may resume it."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from utils import atomic, lock, remove_leftovers
 
 
 class RunError(Exception):
-    """A run that cannot start or go on: a message of one line, and the exit status of train.py."""
+    """A run cannot start or go on: one line, and the exit status of train.py."""
 
     def __init__(self, message, status=2):
         super().__init__(message)
@@ -35,20 +35,13 @@ class Run:
 def prepare(options, devices):
     """The run that the options ask for, its folder written and locked.
 
-    Process 0 scans the pictures, the others read what it wrote.
-
-    Args:
-        options, devices: of `configs.parse_training`, training.devices.Devices.
-
-    Raises:
-        RunError: the options contradict the folder's run or their pictures, or the folder is
-            damaged or in use.
+    Process 0 scans the pictures, the others read what it wrote. Raises RunError if the options
+    contradict the folder's run or the pictures, or the folder is damaged or in use.
     """
     if devices.process:
         devices.barrier("prepared")
         return read(options.run)
-    is_new = not (options.run / "config.json").exists()
-    run = _new_run(options) if is_new else _resumed(options)
+    run = _new_run(options) if options.config else _resumed(options)
     batch, count = run.config.batch, len(devices.names)
     if batch % count:
         raise RunError(f"--batch {batch}: not divisible by {count} devices")
@@ -60,28 +53,28 @@ def prepare(options, devices):
     run.lock = lock(run.folder / "lock")
     if not run.lock:
         raise RunError(f"{run.folder}: another train.py is at work in it")
-    if is_new and (run.folder / "config.json").exists():
-        raise RunError(f"{run.folder}: another train.py has begun a run in it")
     for folder in (run.folder, run.folder / "samples"):
         remove_leftovers(folder)
-    _store(run)
+    manifest.write_manifest(run.folder / "manifest.csv", run.rows)
+    stored = {name: getattr(run, name) for name in ("preset", "data", "val")}
+    stored |= {"config": asdict(run.config), "manifest": _digest(run.rows)}
+    with atomic(run.folder / "config.json", flush=True) as temporary:
+        temporary.write_text(json.dumps(stored, indent=1))
     devices.barrier("prepared")
     return run
 
 
 def _new_run(options):
-    preset = options.preset or "paper"
+    c, folders = options.config, _folders(options)
     try:
-        c = configs.make(preset, configs.given(options))
         if c.init_from:  # refused before the pictures are scanned
             model_file.initial_weights(c)
-        folders = _folders(options)
         rows = manifest.scan_dataset(*folders, c.validation, c.seed, c.limit, c.places2_natural)
         if c.labels_from_folders:
             manifest.class_names(rows)
     except ValueError as error:
         raise RunError(error) from error
-    return Run(options.run, preset, *folders, c, rows)
+    return Run(options.run, options.preset or "paper", *folders, c, rows)
 
 
 def _resumed(options):
@@ -97,22 +90,13 @@ def _resumed(options):
             raise RunError(f"{flag}: the run in {options.run} has {held}; leave it out")
     for folder in run.data + run.val:
         if not Path(folder).is_dir():
-            advice = "If it was moved, put a link to the new place there"
-            raise RunError(f"{folder}: no such folder, of the run in {options.run}. {advice}")
+            raise RunError(f"{folder}: no such folder. If it was moved, put a link in its place")
     return run
 
 
 def _folders(options):
     """--data and --val as lists of absolute paths."""
     return [[str(f.resolve()) for f in found or []] for found in (options.data, options.val)]
-
-
-def _store(run):
-    manifest.write_manifest(run.folder / "manifest.csv", run.rows)
-    stored = {name: getattr(run, name) for name in ("preset", "data", "val")}
-    stored |= {"config": asdict(run.config), "manifest": _digest(run.rows)}
-    with atomic(run.folder / "config.json", flush=True) as temporary:
-        temporary.write_text(json.dumps(stored, indent=1))
 
 
 def _digest(rows):
