@@ -531,7 +531,7 @@ def test_refusals(tmp_path, run, arguments, words):
     before = source.read_bytes()
     status, _, err = run(*shlex.split(arguments.replace("{}", str(tmp_path))))
     assert status == 2 and words in err.strip().splitlines()[-1]
-    assert sorted(os.listdir(tmp_path)) == ["file", "in", "none"]
+    assert sorted(os.listdir(tmp_path)) == ["dangling", "file", "in", "none"]
     assert source.read_bytes() == before
 
 
