@@ -59,7 +59,7 @@ def test_the_module_has_all_that_the_contract_says(case):
     arguments = module.arguments(configs.Config(network=name))
     assert arguments.keys() <= parameters.keys() and "precision" not in arguments
     assert parameters.keys() >= {*module.RESIZABLE_ARGUMENTS}
-    for member in ("statistics", "initialize", "enlarge", "ablate", "classifier"):
+    for member in ("statistics", "initialize", "enlarge", "classifier"):
         assert getattr(module, member) is None or callable(getattr(module, member))
     present = {layer.name for layer in network.layers}
     assert {module.LOSS_LAYER or "ab", "ab", *module.BRANCHES.values()} <= present
