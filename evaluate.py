@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from evaluation import Refused, check_folders, refusals
+from evaluation import Refused, refusals
 from utils import import_keras_quietly, number
 
 
@@ -72,7 +72,7 @@ def parse(arguments=None):
         raise Refused(f"--size: {args.size} is not divisible by 8")
     if (args.degraded or args.borders) and not args.model:
         raise Refused("--degraded, --borders: need networks, --model FILE")
-    check_folders(args.data, args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
     return args
 
 

@@ -9,7 +9,7 @@ NAME.png shows some pictures, drawn by --seed and never by their result, and mea
 import argparse
 from pathlib import Path
 
-from evaluation import Refused, check_folders, refusals
+from evaluation import Refused, refusals
 from utils import import_keras_quietly, number
 
 NAMES = ("saturation", "edges", "results", "comparison")
@@ -46,7 +46,7 @@ def parse(arguments=None):
         if labels.count(label) > 1:
             raise Refused(f"--model {label}=...: this label is taken")
     args.model = dict(args.model)
-    check_folders([args.data], args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
     return args
 
 

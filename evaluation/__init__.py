@@ -29,14 +29,3 @@ def refusals(program):
         return
     print(f"{program}: {message}", file=sys.stderr)
     sys.exit(status)
-
-
-def check_folders(sources, out):
-    """Make the folder of the results. Raises Refused if it or one of the sources cannot be used."""
-    for folder in sources:
-        if not folder.is_dir():
-            raise Refused(f"{printable(folder)}: no such folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"{printable(out)}: {error.strerror}") from error

@@ -28,7 +28,8 @@ def scan(folders, limit, seed):
         raise Refused(error) from error
     files = manifest.paths(rows, "train")
     if not files:
-        raise Refused(f"{', '.join(map(printable, folders))}: no colour photographs in it")
+        places = ", ".join(map(printable, folders))
+        raise Refused(f"{places}: no such folder, or no colour photographs in it")
     return rows, files
 
 
@@ -60,15 +61,16 @@ def read_batches(files, size):
 
 def measure(photographs, methods):
     """A dict of metrics for every photograph of a batch and method, in this order."""
-    targets, predicted = predict(methods, np.stack([own.squashed for own in photographs]))
+    found = predict(methods, np.stack([own.squashed for own in photographs]))
 
     def rows_of(i, photograph):
         rgb, rows = photograph.squashed, []
         lab = color.lab_from_srgb(to_float(rgb))
-        for method, found in zip(methods, predicted):
+        for method in methods:
+            ab = found[method.ab][i]
             row = {"picture": photograph.path, "protocol": "squashed", "method": method.name}
-            row |= compare_colors(rgb, lab, method.join(rgb, found[i]), method.factor * found[i])
-            rows.append(row | compare_ab(found[i], targets[method.target][i]))
+            row |= compare_colors(rgb, lab, method.join(rgb, ab), method.factor * ab)
+            rows.append(row | compare_ab(ab, found[method.target.ab][i]))
         return rows
 
     return list(itertools.chain.from_iterable(POOL.map(rows_of, *zip(*enumerate(photographs)))))

@@ -1,7 +1,7 @@
 """What is measured: photographs themselves, ab that needs no network, and what networks give."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -50,31 +50,27 @@ class Network:
             self.pictures += training.get("pictures", 0)
             training = training.get("before")
 
-    def ab(self, rgb, targets=None):
+    def ab(self, rgb):
         """Of uint8 pictures (N, S, S, 3): float32 (N, h, w, 2), Lab units."""
         return self.predictor.ab([self.predictor.views(picture) for picture in rgb])
 
 
-def own_ab(rgb, targets):
+def own_ab(rgb):
     """The `ab` of the photographs themselves."""
     return lab_from_srgb(preprocess.to_float(rgb))[..., 1:]
 
 
-def gray(rgb, targets):
+def gray(rgb):
     """The `ab` of all-gray pictures."""
     return np.zeros((*rgb.shape[:3], 2), np.float32)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the tables.
-
-    ab: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> float32 (N, h, w, 2) in Lab
-        units.
-    """
+    """A row of the tables."""
 
     name: str
-    ab: Callable
+    ab: Callable  # uint8 pictures (N, S, S, 3) -> float32 (N, h, w, 2), Lab units
     target: Target = Target()  # what its ab is compared with
     factor: float = 1.0  # on ab, when it is joined to the lightness
 
@@ -85,28 +81,21 @@ class Method:
         return preprocess.colorize(photograph, ab, self.factor)
 
 
-def ceiling(target, name="ceiling"):
-    """The target itself as a method: what a perfect fit would give."""
-    return Method(f"{name}, {target}", lambda rgb, targets: targets[target], target)
-
-
-def at_each(factors, method):
-    """A method once for each factor on its ab, which its name holds unless it is 1."""
-    names = [method.name + f", x {x:g}" * (x != 1) for x in factors]
-    return [replace(method, name=name, factor=x) for name, x in zip(names, factors)]
+def at_each(factors, name, ab, target):
+    """A Method for each factor, which its name holds unless it is 1."""
+    return [Method(name + f", x {x:g}" * (x != 1), ab, target, x) for x in factors]
 
 
 def predict(methods, rgb):
-    """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the ab of each method.
+    """The ab that methods and their targets give for uint8 pictures (N, S, S, 3): {`ab`: array}.
 
-    The network runs once for methods that differ in their factor alone. Raises Refused where ab is
-    not finite.
+    A network runs once for all its factors. Raises Refused where ab is not finite.
     """
-    targets = {target: target.ab(rgb) for target in {method.target for method in methods}}
     found = {}
     for method in methods:
-        if method.ab not in found:
-            found[method.ab] = method.ab(rgb, targets)
-            if not np.isfinite(found[method.ab]).all():
-                raise Refused(f"{method.name}: the network gives no finite colours")
-    return targets, [found[method.ab] for method in methods]
+        for ab in (method.ab, method.target.ab):
+            if ab not in found:
+                found[ab] = ab(rgb)
+        if not np.isfinite(found[method.ab]).all():
+            raise Refused(f"{method.name}: the network gives no finite colours")
+    return found

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from data.preprocess import shrink
 from evaluation import Refused, measure, statistics
-from evaluation.methods import Method, Network, Target, ceiling, gray, own_ab, predict
+from evaluation.methods import Method, Network, Target, gray, own_ab, predict
 from utils import atomic, printable
 
 FIGURES = {  # name: (title, metrics below the columns)
@@ -32,7 +32,8 @@ def make(args):
     columns, photograph = [Method("gray", gray), *columns], Method("photograph", own_ab)
     blocks = [[*columns, photograph]]
     if args.figure == "saturation":
-        blocks = [columns, [photograph, *(ceiling(Target(t), "target") for t in SATURATIONS)]]
+        blocks = [columns, [photograph]]
+        blocks[1] += [Method(f"target, {t}", t.ab, t) for t in map(Target, SATURATIONS)]
     methods = sum(blocks, [])
 
     paths = measure.scan([args.data], args.limit, args.seed)[1]
@@ -73,8 +74,8 @@ def make(args):
 def panels(methods, path, size):
     """What each method makes of a picture: {its name: uint8 (h, w, 3)}."""
     photograph = measure.read(path, size)
-    pixels, (_, found) = shrink(photograph.own, VIEW), predict(methods, photograph.squashed[None])
-    return {method.name: method.join(pixels, ab[0]) for method, ab in zip(methods, found)}
+    pixels, found = shrink(photograph.own, VIEW), predict(methods, photograph.squashed[None])
+    return {method.name: method.join(pixels, found[method.ab][0]) for method in methods}
 
 
 def draw(title, blocks, captions, shown):

@@ -8,7 +8,6 @@ such as SEED/VARIANT/best.keras.
 
 import argparse
 import csv
-import json
 import sys
 import warnings
 from pathlib import Path
@@ -18,7 +17,7 @@ import scipy.stats
 
 from data.manifest import ENCODING
 from evaluation import metrics
-from utils import atomic, printable
+from utils import printable
 
 MEANS = {  # column of metrics.csv: its title
     "ab_shift": "shift of ab",
@@ -113,13 +112,6 @@ def summarise(rows, against=None, seed=0):
     return found
 
 
-def write_json(path, result):
-    """Write a dict; a path becomes text, and infinite numbers and NaN, which JSON lacks, too."""
-    result = json.loads(json.dumps(result, default=str), parse_constant=str)
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
-
-
 # --- over seeds and photographs
 
 
@@ -175,13 +167,12 @@ def seeds_table(found, against=None):
                 for x in columns
             ]
             value, half, deviation = seeds_interval(values, of)
-            cell = f"{value:.4g} ± {half:.2g}"
+            sign, percent = "", ""
             if against:
-                percent = 100 / abs(of(*np.mean(values, axis=(2, 3))[:, 1]))
-                cell = (
-                    f"{value:+.4g} ± {half:.2g} ({percent * value:+.2g} ± {percent * half:.2g} %)"
-                )
-            table[variant][title] = f"{cell}, SD {deviation:.2g}"
+                scale = 100 / abs(of(*np.mean(values, axis=(2, 3))[:, 1]))
+                sign, percent = "+", f" ({scale * value:+.2g} ± {scale * half:.2g} %)"
+            cell = f"{value:{sign}.4g} ± {half:.2g}{percent}, SD {deviation:.2g}"
+            table[variant][title] = cell
     return markdown(table)
 
 

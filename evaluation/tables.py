@@ -1,5 +1,6 @@
 """What evaluate.py does: networks and photographs -> rows of every picture -> tables, files."""
 
+import json
 from itertools import combinations
 from operator import itemgetter
 
@@ -18,9 +19,7 @@ def run(args):
     trained = [
         method
         for name, network in networks.items()
-        for method in methods.at_each(
-            args.saturation, methods.Method(name, network.ab, network.target)
-        )
+        for method in methods.at_each(args.saturation, name, network.ab, network.target)
     ]
     measured = [*references(networks.values(), args.saturation), *trained]
 
@@ -63,7 +62,9 @@ def run(args):
         text += examples(args, {method: squashed[method.name] for method in trained})
     columns = dict.fromkeys(column for row in rows for column in row)
     manifest.write_manifest(args.out / "metrics.csv", rows, columns)
-    statistics.write_json(args.out / "summary.json", result)
+    with atomic(args.out / "summary.json") as temporary:  # JSON lacks infinity and NaN: as text
+        plain = json.loads(json.dumps(result, default=str), parse_constant=str)
+        temporary.write_text(json.dumps(plain, indent=1))
     with atomic(args.out / "report.md") as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     print(f"\n{printable(args.out / 'report.md')}")
@@ -75,7 +76,7 @@ def references(networks, factors):
     found = [methods.Method("all-gray", methods.gray, targets[0])]
     found.append(methods.Method("photograph", methods.own_ab, targets[0]))
     for target in targets:
-        found += methods.at_each(factors, methods.ceiling(target))
+        found += methods.at_each(factors, f"ceiling, {target}", target.ab, target)
     return found
 
 
@@ -88,8 +89,8 @@ def examples(args, rows_of):
         tiles = []
         for row in chosen.values():
             rgb = measure.read(row["picture"], args.size).squashed
-            _, (ab,) = methods.predict([method], rgb[None])
-            tiles += [colorize(rgb, 0 * ab[0]), method.join(rgb, ab[0]), rgb]
+            (ab,) = methods.predict([method], rgb[None])[method.ab]
+            tiles += [colorize(rgb, 0 * ab), method.join(rgb, ab), rgb]
         strips.append(np.hstack(tiles))
         table[printable(method.name)] = {
             rank: f"{printable(row['picture'])}, {row['psnr']:.4g}" for rank, row in chosen.items()

@@ -263,13 +263,13 @@ def test_networks_see_the_sizes_of_their_files_and_robustness(networks, folder, 
 @pytest.mark.parametrize(
     "wrong, said",
     [
-        ("--data nowhere", "nowhere: no such folder"),
+        ("--data nowhere", "nowhere: no such folder, or no colour photographs in it"),
         ("--model nothing.keras", "nothing.keras: no such file"),
         ("--model gray.png", "gray.png: not a network that train.py saved"),
         ("--model {broken}", "broken.keras: the network gives no finite colours"),
         ("--film gray.png", "--film: goes with one --model"),
         ("--out gray.png", "gray.png: File exists"),
-        ("--data empty", "empty: no colour photographs in it"),
+        ("--data empty", "empty: no such folder, or no colour photographs in it"),
         ("--data . empty", "empty is inside .: its pictures would count twice"),
         ("--degraded", "--degraded, --borders: need networks"),
         ("--size 100", "100 is not divisible by 8"),
@@ -282,7 +282,7 @@ def test_refused(networks, folder, tmp_path, monkeypatch, capsys, wrong, said):
     with pytest.raises(SystemExit) as stopped:
         evaluate.main(["--data", str(folder), "--out", "out", *wrong.format(**networks).split()])
     error = capsys.readouterr().err.rpartition("\r")[2]  # after the progress of the scan
-    assert stopped.value.code == 2 and error.startswith("evaluate.py: ")
+    assert stopped.value.code == 1 + ("--out" not in wrong) and error.startswith("evaluate.py: ")
     assert said in error and error.count("\n") == 1
 
 
