@@ -83,13 +83,13 @@ def compare_colors(photograph, reference, rgb, ab):
     ab: what the result was made of, float32 (h, w, 2), of any size.
     """
     lab, ab = color.lab_from_srgb(to_float(rgb)), enlarge(ab, *rgb.shape[:2])
+    lightness, own_ab = np.ascontiguousarray(reference[..., 0]), reference[..., 1:]
     return {
         "psnr": metrics.psnr(rgb, photograph),
         "ssim": metrics.ssim(rgb, photograph),
         "ciede2000": metrics.ciede2000(lab, reference),
-        "auc": metrics.auc(lab[..., 1:], reference[..., 1:]),
-        **metrics.powers(ab, reference[..., 1:]),
-        "bleed": metrics.bleed(ab, reference[..., 1:], np.ascontiguousarray(reference[..., 0])),
+        **metrics.powers(ab, own_ab),
+        "bleed": metrics.bleed(ab, own_ab, lightness),
         "saturation": metrics.saturation(rgb),
         "cf": metrics.colorfulness(rgb),
     }

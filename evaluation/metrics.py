@@ -10,7 +10,6 @@ from skimage.color import deltaE_ciede2000
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 AB_SCALE = 128.0  # the network's tanh, and so the paper's loss, is in units of ab / 128
-LARGEST_ERROR = 150  # where Zhang's curve ends, Lab units
 EDGE = 3.0  # a luminance edge: L per px
 STILL = 1e-4  # a mean change of ab per px that is but rounding, Lab units
 
@@ -73,18 +72,6 @@ def colorfulness(rgb):
 def saturation(rgb):
     """Mean HSV saturation, 0..1; that of black is 0."""
     return float(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)[..., 1].mean() / 255)
-
-
-def auc(ab, reference):
-    """Area under the curve of Zhang et al. (2016), section 3.1, in %: 100 is exact.
-
-    With e = ||ab - reference|| in Lab units and C(t) the share of pixels with e <= t: 100 / 150
-    times the integral of C over t = 0..150 by the trapezoidal rule at whole t.
-    """
-    error = np.sqrt(np.square(ab - reference).sum(axis=-1))
-    counts = np.bincount(np.ceil(error).astype(int).ravel(), minlength=LARGEST_ERROR + 1)
-    shares = np.cumsum(counts)[: LARGEST_ERROR + 1] / error.size
-    return float(100 * np.trapezoid(shares) / LARGEST_ERROR)
 
 
 def bleed(ab, reference, lightness):

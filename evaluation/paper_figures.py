@@ -14,7 +14,7 @@ FIGURES = {  # name: (title, metrics below the columns)
     "saturation": ("Networks trained at several T and, below, their targets", ["cf"]),
     "edges": ("With and without the edge detection network (EDN)", ["bleed"]),
     "results": ("Gray, colorized, photograph", ["psnr", "ciede2000", "cf"]),
-    "comparison": ("Networks compared", ["psnr", "ssim", "ciede2000", "auc", "bleed", "cf"]),
+    "comparison": ("Networks compared", ["psnr", "ssim", "ciede2000", "bleed", "cf"]),
 }
 SATURATIONS = (1.0, 1.4, 1.6, 1.8, 2.0)  # the paper's T
 SHOWN = 4  # pictures on a page, at most

@@ -24,7 +24,6 @@ MEANS = {  # column of metrics.csv: its title
     "psnr": "PSNR",
     "ssim": "SSIM",
     "ciede2000": "CIEDE2000",
-    "auc": "AuC",
     "bleed": "bleed",
     "saturation": "saturation",
     "cf": "CF",

@@ -55,16 +55,6 @@ def test_saturation_and_colorfulness():
     assert m.colorfulness(np.full((5, 5, 3), 77, np.uint8)) == 0
 
 
-def test_auc():
-    reference = np.zeros((10, 10, 2), np.float32)
-    assert m.auc(reference, reference) == 100
-    off = reference + np.float32([30, 40])  # e = 50: C is 0 up to 49 and 1 from 50
-    assert m.auc(off, reference) == pytest.approx(100 * 100.5 / 150)
-    assert m.auc(reference + 200, reference) == 0
-    half = np.where(np.arange(10)[:, None, None] < 5, reference, off)
-    assert m.auc(half, reference) == pytest.approx((100 + 67) / 2)
-
-
 # --- bleed
 
 LEFT = np.arange(96)[None, :, None] < 48
