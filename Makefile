@@ -76,9 +76,14 @@ figures-train: setup
 
 # By these networks, on the photographs in DATA or, without it, scikit-image's. The fifth is a
 # painting, which has no colours to compare with.
+FIGURE = $(BIN)/python figures.py --data "$(or $(DATA),$(DEMO)/photographs)" --out $(RUNS)/pages
 figures: setup
-	for name in saturation edges results comparison; do \
-	    $(BIN)/python figures.py $$name --runs $(RUNS) --out $(RUNS)/pages \
-	        $(if $(DATA),--data "$(DATA)") || exit; done
+	$(if $(DATA),,$(BIN)/python -m data.demo $(DEMO))
+	$(FIGURE) saturation --model $(foreach t,1 1.4 1.6 1.8 2,t$(t)=$(RUNS)/t$(t)/best.keras)
+	$(FIGURE) edges --model "without EDN=$(RUNS)/no-edges/best.keras" \
+	    "with EDN=$(RUNS)/t1.8/best.keras"
+	$(FIGURE) results --model colorized=$(RUNS)/t1.8/best.keras
+	$(FIGURE) comparison --model "Iizuka et al. 2016=$(RUNS)/iizuka2016/best.keras" \
+	    "Zhang et al. 2016=$(RUNS)/zhang2016/best.keras" "this network=$(RUNS)/t1.8/best.keras"
 	$(BIN)/python test.py docs/figures/ink_painting.png $(RUNS)/pages/ink.png \
 	    --model $(RUNS)/t1.8/best.keras --overwrite

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from evaluation import Refused, check_folders, refusals
+from evaluation import Refused, refusals
 from utils import import_keras_quietly, number
 
 
@@ -18,17 +18,15 @@ def main(arguments=None):
     with refusals("evaluate.py"):
         args = parse(arguments)
         import_keras_quietly()
-        if not args.film:
+        if args.film:
+            from colorizer import Colorizer
+            from evaluation import film
+
+            film.show(args.film, Colorizer(args.model[0]))
+        else:
             from evaluation import tables
 
-            return tables.run(args)
-        from colorizer import Colorizer
-        from evaluation import film
-
-        try:
-            film.show(args.film, Colorizer(args.model[0]))
-        except ValueError as error:  # BadFilm, BadModel
-            raise Refused(error) from error
+            tables.run(args)
 
 
 def parse(arguments=None):
@@ -49,20 +47,16 @@ def parse(arguments=None):
     add("--model", "networks: best.keras of runs of train.py", action="extend", **paths)
     add("--film", "films with colours, in place of photographs: flicker and distance", **paths)
     add("--out", "folder of the results, made if absent", type=Path)
-    size, count = number(int, 8, 4096), {"type": number(int, 0, 2**32 - 1), "default": 0}
-    add("--size", "side of the squashed pictures (default 256)", type=size, default=256)
+    count = {"type": number(int, 0, 2**32 - 1), "default": 0}
+    text = "side of the squares that pictures are squashed to (default 256)"
+    add("--size", text, type=number(int, 16, 1024), default=256)
     add("--limit", "at most so many files; 0: all", **count)
     add("--seed", "of the choice, the faults and the intervals", **count)
-    text = "photographs whose mean ab is a row: the training set (default: --data)"
-    add("--prior-data", text, **paths)
 
     add, flag = group("further rows and tables"), {"action": "store_true"}
     text = "factors on ab of networks and ceiling when they colour (default 1); a row for each"
     add("--saturation", text, type=number(float, 0, 10), nargs="+", default=[1.0])
-    text = "also each network with this branch, such as EDN, replaced by its mean over the pictures"
-    add("--ablate", text, nargs="+", default=[], metavar="BRANCH")
     add("--paired", "compare every two networks, and each with gray, picture by picture", **flag)
-    add("--groups", "the means also by the top folder of a picture", **flag)
     add("--degraded", "also measure each network on L with faults (data/degrade.py)", **flag)
     add("--borders", "also how far a plain border around a picture moves a network's ab", **flag)
 
@@ -78,7 +72,7 @@ def parse(arguments=None):
         raise Refused(f"--size: {args.size} is not divisible by 8")
     if (args.degraded or args.borders) and not args.model:
         raise Refused("--degraded, --borders: need networks, --model FILE")
-    check_folders([*args.data, *args.prior_data], args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
     return args
 
 

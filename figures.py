@@ -1,73 +1,60 @@
 """Make the figures of the paper. `make figures-train` trains the networks that they need.
 
-    python figures.py NAME --runs RUNS --out DIR [--data DIR]
-    python figures.py NAME --model LABEL=FILE ... --out DIR [--data DIR]
+    python figures.py NAME --model LABEL=FILE ... --data DIR --out DIR
 
-NAME.png shows some pictures, drawn by --seed and never by their result; NAME.json holds the means
-over all with 95 % intervals, NAME.csv the metrics of every picture.
+NAME.png shows some pictures, drawn by --seed and never by their result, and means over all with
+95 % intervals; NAME.md holds all metrics. Those of every picture: evaluate.py.
 """
 
 import argparse
 from pathlib import Path
 
-from evaluation import Refused, check_folders, refusals
+from evaluation import Refused, refusals
 from utils import import_keras_quietly, number
 
-USED = {  # figure: {label: run of `make figures-train`}
-    "saturation": {f"T = {t}": f"t{t}" for t in ("1", "1.4", "1.6", "1.8", "2")},
-    "edges": {"without": "no-edges", "with": "t1.8"},
-    "results": {"colorized": "t1.8"},
-    "comparison": {
-        "Iizuka et al. 2016": "iizuka2016",
-        "Zhang et al. 2016": "zhang2016",
-        "this network": "t1.8",
-    },
-}
-TAKEN = ("gray", "photograph")  # labels of columns that are no networks
+NAMES = ("saturation", "edges", "results", "comparison")
 
 
 def main(arguments=None):
     with refusals("figures.py"):
-        args, files = parse(arguments)
+        args = parse(arguments)
         import_keras_quietly()
         from evaluation import paper_figures
 
-        paper_figures.make(args, files)
+        paper_figures.make(args)
 
 
 def parse(arguments=None):
-    """(options, the networks' files {label: path}). Raises Refused where they are wrong."""
+    """The options; `model` is {label: path}. Raises Refused where they are wrong."""
     parser = argparse.ArgumentParser(
         prog="figures.py", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
     add = parser.add_argument
-    add("figure", metavar="NAME", choices=list(USED), help=", ".join(USED))
-    add("--data", type=Path, help="folder of photographs (default: scikit-image's)")
-    options = {"nargs": "+", "action": "extend", "default": [], "metavar": "LABEL=FILE"}
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--model", help="networks", **options)
-    text = "folder that `make figures-train` filled, instead of --model"
-    source.add_argument("--runs", type=Path, help=text)
+    add("figure", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    options = {"nargs": "+", "action": "extend", "required": True, "metavar": "LABEL=FILE"}
+    add("--model", type=labelled, help="networks, and what stands below them", **options)
+    add("--data", type=Path, required=True, help="folder of photographs")
     add("--out", type=Path, required=True, help="folder of the figure, made if absent")
+    text = "of the squares that pictures are measured at (default 256)"
+    add("--size", type=number(int, 16, 1024), default=256, help=text)
     count = {"type": number(int, 0, 2**32 - 1), "default": 0}
     add("--limit", help="at most so many pictures; 0: all", **count)
     add("--seed", help="of all that is drawn", **count)
     args = parser.parse_args(arguments)
-    files = {}
-    for text in args.model:
-        label, _, path = text.partition("=")
-        if not (label and path):
-            raise Refused(f"--model {text}: must be LABEL=FILE")
-        if label in files or label in TAKEN:
+    labels = ["gray", "photograph", *(label for label, _ in args.model)]  # of the columns
+    for label in labels:
+        if labels.count(label) > 1:
             raise Refused(f"--model {label}=...: this label is taken")
-        files[label] = Path(path)
-    if args.runs:
-        used = USED[args.figure].items()
-        files = {label: args.runs / run / "best.keras" for label, run in used}
-    if not files and args.figure != "saturation":
-        raise Refused(f"{args.figure} needs networks: --runs DIR or --model LABEL=FILE")
-    check_folders(filter(None, [args.data]), args.out)
-    return args, files
+    args.model = dict(args.model)
+    args.out.mkdir(parents=True, exist_ok=True)
+    return args
+
+
+def labelled(text):
+    label, _, path = text.partition("=")
+    if not (label and path):
+        raise argparse.ArgumentTypeError(f"{text}: must be LABEL=FILE")
+    return label, Path(path)
 
 
 if __name__ == "__main__":

@@ -145,10 +145,10 @@ def in_order(function, items, ahead=256):
         waiting.extend(POOL.submit(function, item) for item in itertools.islice(items, 1))
 
 
-def write_manifest(path, rows):
-    """Write the rows of `scan_dataset` as CSV."""
+def write_manifest(path, rows, fields=FIELDS):
+    """Write the rows of `scan_dataset`, or others, as CSV; a field that a row lacks stays empty."""
     with atomic(path) as temporary, open(temporary, "w", newline="", **ENCODING) as file:
-        writer = csv.DictWriter(file, FIELDS)
+        writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(rows)
 

@@ -8,11 +8,7 @@ from utils import printable
 
 
 class Refused(Exception):
-    """What cannot be measured: a message of one line, and the exit status."""
-
-    def __init__(self, message, status=2):
-        super().__init__(message)
-        self.status = status
+    """What cannot be measured: a message of one line."""
 
 
 @contextlib.contextmanager
@@ -21,7 +17,7 @@ def refusals(program):
     try:
         yield
     except (Refused, BadModel) as error:
-        message, status = error, getattr(error, "status", 2)
+        message, status = error, 2
     except ModuleNotFoundError as error:
         advice = f"run `make setup`, then .venv/bin/python {program}"
         message, status = f"{error.name} is not installed: {advice}", 2
@@ -33,14 +29,3 @@ def refusals(program):
         return
     print(f"{program}: {message}", file=sys.stderr)
     sys.exit(status)
-
-
-def check_folders(sources, out):
-    """Make the folder of the results. Raises Refused if it or one of the sources cannot be used."""
-    for folder in sources:
-        if not folder.is_dir():
-            raise Refused(f"{printable(folder)}: no such folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"{printable(out)}: {error.strerror}") from error

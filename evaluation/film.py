@@ -8,14 +8,16 @@ import numpy as np
 
 from data.color import codes_from_linear, fit_gamut, lab_from_srgb, linear_from_lab
 from data.preprocess import resize, to_float
-from evaluation import metrics
+from evaluation import Refused, metrics
+from evaluation.statistics import markdown
 from inference.film import Film
 from inference.flow import Smoother, colored
-from pictures.films import open_film
+from pictures.films import BadFilm, open_film
+from utils import printable
 
 NEAR = 4  # of L: only places whose L changes by less from frame to frame count for flicker
-METRICS = ("flicker", "psnr", "ciede2000")
 ROWS = ("frame by frame", "smoothed", "own colours")
+METRICS = ("flicker", "psnr", "ciede2000")
 
 
 def measure(path, colorizer):
@@ -31,21 +33,19 @@ def measure(path, colorizer):
     film, smoother, before = Film(path), Smoother(), {name: Smoother(0) for name in ROWS}
     found = {name: {metric: [] for metric in METRICS} for name in ROWS}
     for shot in colored(_shots(film), colorizer, colorizer.settings(), 0, film.turns):
-        lab = shot.frame
-        colors = shot.ab, smoother(shot.lightness, shot.ab), lab[..., 1:]
-        for name, ab in zip(ROWS, colors):
+        lightness, own_ab = shot.frame[..., 0], shot.frame[..., 1:]
+        own = _rgb(lightness, own_ab)
+        for name, ab in zip(ROWS, (shot.ab, smoother(shot.lightness, shot.ab), own_ab)):
             if (carried := before[name].carried(shot.lightness)) is not None:
                 near = np.abs(shot.lightness - carried[..., 0]) < NEAR
                 change = np.abs(ab - carried[..., 1:])[near]
                 found[name]["flicker"].append(change.mean() if len(change) else 0)
             before[name](shot.lightness, ab)
-        own = _rgb(lab[..., 0], colors[2])
-        for name, ab in zip(ROWS[:2], colors):
-            rgb = _rgb(lab[..., 0], ab)
+            rgb = _rgb(lightness, ab)
+            lab = lab_from_srgb(to_float(rgb))
             found[name]["psnr"].append(metrics.psnr(rgb, own))
-            difference = metrics.ciede2000(lab_from_srgb(to_float(rgb)), lab)
-            found[name]["ciede2000"].append(difference.mean())
-    return {name: {key: np.mean(x or [np.nan]) for key, x in found[name].items()} for name in ROWS}
+            found[name]["ciede2000"].append(metrics.ciede2000(lab, shot.frame))
+    return {name: {key: np.mean(x or np.nan) for key, x in found[name].items()} for name in ROWS}
 
 
 def _shots(film):
@@ -64,9 +64,13 @@ def _rgb(lightness, ab):
 
 
 def show(paths, colorizer):
-    """Print a table of each film."""
-    print(f"{'':40}" + "".join(f"{metric:>12}" for metric in METRICS))
+    """Print a table of each film. Raises Refused."""
     for path in paths:
-        for name, values in measure(path, colorizer).items():
-            row = "".join(f"{values[metric]:12.3f}" for metric in METRICS)
-            print(f"{f'{path.name}, {name}':40}{row}", flush=True)
+        try:
+            found = measure(path, colorizer)
+        except BadFilm as error:
+            raise Refused(f"{printable(path)}: {error}") from error
+        print(f"\n{printable(path)}\n")
+        print(
+            markdown({name: {k: f"{x:.3f}" for k, x in own.items()} for name, own in found.items()})
+        )

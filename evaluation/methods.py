@@ -1,17 +1,16 @@
 """What is measured: photographs themselves, ab that needs no network, and what networks give."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-import configs
+from configs import Config
 from data import preprocess
+from data.color import lab_from_srgb
+from evaluation import Refused
 from inference.view import Predictor
-from models import NETWORKS
 from models import file as model_file
 from models.properties import mirror_of, sizes_of
 
@@ -22,8 +21,8 @@ BATCH = 8  # pictures that a method is given at a time, at most
 class Target:
     """What a network was trained towards, see `preprocess.target`."""
 
-    saturation: float = configs.Config.saturation
-    clip: bool = configs.Config.clip_saturation
+    saturation: float = Config.saturation
+    clip: bool = Config.clip_saturation
 
     def ab(self, rgb):
         """Of uint8 pictures (N, S, S, 3): K, float32 (N, S, S, 2), Lab units."""
@@ -33,102 +32,70 @@ class Target:
         return f"T = {self.saturation:g}" + ", clipped" * self.clip
 
 
-@dataclass(frozen=True)
 class Network:
-    """A network, its file and its metadata (`model_file.load`)."""
+    """A network, at the sizes and with the mirror images that its file names.
 
-    path: Path
-    model: keras.Model
-    metadata: dict
+    Attributes: `target`; `pictures`, how many it saw in training, repetitions and the runs before
+    counted, 0 if its file does not say.
+    """
 
-    @cached_property
-    def predictor(self):
-        """At the sizes, and with the mirror images, that the file names."""
-        mirror = mirror_of(self.metadata)
-        return Predictor(self.model, sizes_of(self.metadata), BATCH, mirror=mirror)
-
-    @property
-    def target(self):
-        clip = self.metadata.get("training", {}).get("clip_saturation", Target.clip)
-        return Target(self.metadata.get("saturation", Target.saturation), clip)
-
-    @property
-    def pictures(self):
-        """How many it saw in training, repetitions and the runs before counted; None: unknown."""
-        seen, training = 0, self.metadata.get("training")
+    def __init__(self, path):
+        """Raises BadModel."""
+        model, metadata = model_file.load(path)
+        self.predictor = Predictor(model, sizes_of(metadata), BATCH, mirror=mirror_of(metadata))
+        training, self.pictures = metadata.get("training") or {}, 0
+        clip = training.get("clip_saturation", Target.clip)
+        self.target = Target(metadata.get("saturation", Target.saturation), clip)
         while training:
-            seen, training = seen + training.get("pictures", 0), training.get("before")
-        return seen or None
+            self.pictures += training.get("pictures", 0)
+            training = training.get("before")
 
     def ab(self, rgb):
         """Of uint8 pictures (N, S, S, 3): float32 (N, h, w, 2), Lab units."""
         return self.predictor.ab([self.predictor.views(picture) for picture in rgb])
 
 
+def own_ab(rgb):
+    """The `ab` of the photographs themselves."""
+    return lab_from_srgb(preprocess.to_float(rgb))[..., 1:]
+
+
+def gray(rgb):
+    """The `ab` of all-gray pictures."""
+    return np.zeros((*rgb.shape[:3], 2), np.float32)
+
+
 @dataclass(frozen=True)
 class Method:
-    """A row of the tables.
-
-    ab: (uint8 pictures (N, S, S, 3), their targets {Target: K}) -> float32 (N, h, w, 2) in Lab
-        units; None for the photograph itself.
-    """
+    """A row of the tables."""
 
     name: str
-    ab: Callable | None
+    ab: Callable  # uint8 pictures (N, S, S, 3) -> float32 (N, h, w, 2), Lab units
     target: Target = Target()  # what its ab is compared with
     factor: float = 1.0  # on ab, when it is joined to the lightness
 
-
-def load(path):
-    """The network in a file. Raises model_file.BadModel."""
-    return Network(path, *model_file.load(path))
-
-
-def ablated(network, branch, pictures):
-    """A network whose branch gives every picture and place its mean over the pictures.
-
-    branch: a key of its module's BRANCHES, else BadModel is raised.
-    pictures: batches of uint8 pictures (N, S, S, 3).
-    """
-    module = NETWORKS[network.model.name]
-    layer = module.BRANCHES.get(branch)
-    if not module.ablate or layer not in [own.name for own in network.model.layers]:
-        raise model_file.BadModel(f"{network.path}: the network has no {branch}")
-    probe = Predictor(network.model, [sizes_of(network.metadata)[0]], BATCH, layer)
-    outputs = (probe.ab([probe.views(picture) for picture in batch]) for batch in pictures)
-    means = [x.reshape(-1, x.shape[-1]).mean(axis=0) for batch in outputs for x in batch]
-    model = keras.models.clone_model(network.model)
-    model.set_weights(module.ablate(network.model, branch, np.mean(means, axis=0)))
-    return replace(network, model=model)
+    def join(self, photograph, ab):
+        """The result, (H, W, 3), of a photograph of any size and the method's ab for it."""
+        if self.ab is own_ab:
+            return photograph
+        return preprocess.colorize(photograph, ab, self.factor)
 
 
-def constant(ab):
-    """The `ab` of a method that gives each pixel the same ab (2,)."""
-    return lambda rgb, targets: np.broadcast_to(np.float32(ab), (*rgb.shape[:3], 2))
-
-
-def ceiling(target, name="ceiling"):
-    """The target itself as a method: what a perfect fit would give."""
-    return Method(f"{name}, {target}", lambda rgb, targets: targets[target], target)
-
-
-def trained(name, network):
-    """A network as a method."""
-    return Method(name, lambda rgb, targets: network.ab(rgb), network.target)
-
-
-def at_each(factors, method):
-    """A method once for each factor on its ab, which its name holds if there are several."""
-    if len(factors) == 1:
-        return [replace(method, factor=factors[0])]
-    return [replace(method, name=f"{method.name}, x {x:g}", factor=x) for x in factors]
+def at_each(factors, name, ab, target):
+    """A Method for each factor, which its name holds unless it is 1."""
+    return [Method(name + f", x {x:g}" * (x != 1), ab, target, x) for x in factors]
 
 
 def predict(methods, rgb):
-    """The targets of uint8 pictures (N, S, S, 3), {Target: K}, and the ab of each method.
+    """The ab that methods and their targets give for uint8 pictures (N, S, S, 3): {`ab`: array}.
 
-    The network runs once for methods that differ in their factor alone.
+    A network runs once for all its factors. Raises Refused where ab is not finite.
     """
-    targets = {target: target.ab(rgb) for target in {method.target for method in methods}}
-    given = {ab: ab(rgb, targets) for ab in {method.ab for method in methods} - {None}}
-    return targets, [given.get(method.ab) for method in methods]
+    found = {}
+    for method in methods:
+        for ab in (method.ab, method.target.ab):
+            if ab not in found:
+                found[ab] = ab(rgb)
+        if not np.isfinite(found[method.ab]).all():
+            raise Refused(f"{method.name}: the network gives no finite colours")
+    return found

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from data.degrade import DRAWS, degrade
-from data.preprocess import enlarged, lightness_of, resize
-from evaluation.measure import compare_ab
+from data.preprocess import lightness_of, resize
+from evaluation.measure import compare_ab, enlarge
 
 BORDERS = {  # name: its sRGB code, its width as a share of the picture's longer side
     "white, 1%": (255, 0.01),
@@ -24,7 +24,7 @@ BORDERS = {  # name: its sRGB code, its width as a share of the picture's longer
 def degraded_rows(photographs, networks, seed):
     """Of every Photograph and network {name: Network}: a row of errors of ab with faults in L.
 
-    "clean_ab_mse" is without them. They depend on the seed and the picture's index alone.
+    The faults depend on the seed and the picture's index alone.
     """
     squashed = np.stack([photograph.squashed for photograph in photographs])
     clean = lightness_of(squashed)[..., None]
@@ -34,17 +34,14 @@ def degraded_rows(photographs, networks, seed):
     tensors = map(keras.ops.convert_to_tensor, (clean, draws, noise))
     lightness, rows = keras.ops.convert_to_numpy(degrade(*tensors))[..., 0], []
     for name, network in networks.items():
-        faulty = [
-            {
-                view: resize(x, side, side)[..., None]
-                for view, side in network.predictor.sides.items()
-            }
+        sides = network.predictor.sides
+        views = [
+            {view: resize(x, side, side)[..., None] for view, side in sides.items()}
             for x in lightness
         ]
-        found = network.predictor.ab(faulty), network.ab(squashed), network.target.ab(squashed)
-        for photograph, ab, clean_ab, target in zip(photographs, *found):
+        found = network.predictor.ab(views), network.target.ab(squashed)
+        for photograph, ab, target in zip(photographs, *found):
             row = {"picture": photograph.path, "protocol": "degraded", "method": name}
-            row["clean_ab_mse"] = compare_ab(clean_ab, target)["ab_mse"]
             rows.append(row | compare_ab(ab, target))
     return rows
 
@@ -61,11 +58,11 @@ def bordered_rows(photographs, networks):
             for n, (code, _) in zip(widths, BORDERS.values())
         ]
         clean, *found = network.ab([rgb, *framed])
-        clean = enlarged(clean, slice(0, height), height, width)
+        clean = enlarge(clean, height, width)
         for border, n, ab in zip(BORDERS, widths, found):
-            planes = enlarged(ab, slice(n, n + height), height + 2 * n, width + 2 * n)
-            shift = np.hypot(*(x[:, n : n + width] - own for x, own in zip(planes, clean)))
+            shift = enlarge(ab, height + 2 * n, width + 2 * n)[n:-n, n:-n] - clean
             row = {"picture": photograph.path, "protocol": "borders"}
-            row |= {"method": f"{name}, {border}", "ab_shift": float(shift.mean(dtype=np.float64))}
+            row |= {"method": f"{name}, {border}"}
+            row["ab_shift"] = float(np.hypot(*cv2.split(shift)).mean(dtype=np.float64))
             rows.append(row)
     return rows

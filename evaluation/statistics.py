@@ -8,45 +8,31 @@ such as SEED/VARIANT/best.keras.
 
 import argparse
 import csv
-import json
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
 
 from data.manifest import ENCODING
 from evaluation import metrics
-from utils import atomic
+from utils import printable
 
-
-class Metric(NamedTuple):
-    """A column of the tables, made of columns of metrics.csv: `of` their means over the pictures."""
-
-    title: str
-    columns: tuple
-    of: Callable = lambda mean: mean
-
-
-METRICS = {
-    "relative_mse": Metric("relative MSE", ("ab_mse", "gray_mse"), np.divide),
-    "degraded_over_clean": Metric("degraded / clean", ("ab_mse", "clean_ab_mse"), np.divide),
-    "ab_shift": Metric("shift of ab", ("ab_shift",)),
-    "ab_mse": Metric("ab-MSE", ("ab_mse",)),
-    "r": Metric("r", metrics.POWERS, metrics.correlation),
-    "psnr": Metric("PSNR", ("psnr",)),
-    "ssim": Metric("SSIM", ("ssim",)),
-    "ciede2000": Metric("CIEDE2000", ("ciede2000",)),
-    "auc": Metric("AuC", ("auc",)),
-    "bleed": Metric("bleed", ("bleed",)),
-    "saturation": Metric("saturation", ("saturation",)),
-    "cf": Metric("CF", ("cf",)),
-    "delta_cf": Metric("delta CF", ("cf_difference",), np.abs),
+MEANS = {  # column of metrics.csv: its title
+    "ab_shift": "shift of ab",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "ciede2000": "CIEDE2000",
+    "bleed": "bleed",
+    "saturation": "saturation",
+    "cf": "CF",
 }
-PAIRED = ("ab_mse", "psnr", "bleed", "ciede2000")
+METRICS = {  # name: (title, columns of metrics.csv, function of their means over the pictures)
+    "relative_mse": ("relative MSE", ("ab_mse", "gray_mse"), np.divide),
+    "r": ("r", metrics.POWERS, metrics.correlation),
+    **{name: (title, (name,), np.asarray) for name, title in MEANS.items()},
+}
 OF_SEEDS = ("relative_mse", "psnr", "ciede2000", "bleed", "saturation", "cf")
 
 
@@ -59,94 +45,89 @@ def markdown(table):
     return "\n".join(f"| {' | '.join(map(str.ljust, row, widths))} |" for row in rows)
 
 
+def shown(table):
+    """A table {row: {metric: interval}} in Markdown."""
+
+    def cell(mean, low, high, differs=False):
+        return f"{mean:.4g} [{low:.4g}, {high:.4g}]" + ", differs" * differs
+
+    return markdown(
+        {
+            printable(row): {METRICS[name][0]: cell(**own) for name, own in found.items()}
+            for row, found in table.items()
+        }
+    )
+
+
+def value_of(of, means):
+    """A metric of one method, or that of the first of two less that of the second.
+
+    means: of each column of the metric, (methods, ...).
+    """
+    first, *second = of(*means)
+    return first - second[0] if second else first
+
+
 # --- over photographs
 
 
 @np.errstate(divide="ignore", invalid="ignore")
-def bootstrap_interval(columns, of=lambda mean: mean, seed=0):
-    """A function of means over pictures, and its 95 % interval by the percentile bootstrap.
+def bootstrap_interval(columns, of=np.asarray, seed=0):
+    """A metric, or the difference of two methods, and its 95 % interval: percentile bootstrap.
 
-    columns: of each its value for every picture, (N,).
-    of: function of the columns' means, arrays of any shape.
+    columns: (columns of the metric, methods, photographs).
 
-    Returns (value, low, high). Where one value is infinite or NaN, so may they be.
+    Returns {"mean", "low", "high"}. Where one value is infinite or NaN, so may they be.
     """
 
     def statistic(*columns, axis=-1):
-        return of(*(column.mean(axis=axis) for column in columns))
+        return value_of(of, [column.mean(axis=axis) for column in columns])
 
-    columns = [np.asarray(column, np.float64) for column in columns]
-    value = float(statistic(*columns))
-    if len(columns[0]) == 1:
-        return value, value, value
-    options = {"n_resamples": 2000, "batch": 100, "rng": seed, "paired": True, "vectorized": True}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # a value is NaN
-        found = scipy.stats.bootstrap(columns, statistic, method="percentile", **options)
-    return value, *map(float, found.confidence_interval)
+    columns = np.asarray(columns, np.float64)
+    mean = low = high = float(statistic(*columns))
+    if columns.shape[-1] > 1:
+        how = {"n_resamples": 2000, "batch": 100, "rng": seed, "paired": True, "axis": -1}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # a value is NaN
+            found = scipy.stats.bootstrap(columns, statistic, method="percentile", **how)
+        low, high = map(float, found.confidence_interval)
+    return {"mean": mean, "low": low, "high": high}
 
 
-def summarise(rows, seed=0):
-    """Rows of one method, {column: value} of each picture -> {metric: {"mean", "low", "high"}}.
+def summarise(rows, against=None, seed=0):
+    """Rows of one method, {column: value} of each picture -> {metric: its `bootstrap_interval`}.
 
-    A mean is over the rows that have its columns; one value that is not a number makes it NaN.
+    against: rows of another method on the same pictures. The values are differences from it then,
+    and "differs" says whether the interval leaves 0 out.
     """
     found = {}
-    for name, metric in METRICS.items():
-        if having := [row for row in rows if row.keys() >= set(metric.columns)]:
-            columns = [[row[column] for row in having] for column in metric.columns]
-            mean, low, high = bootstrap_interval(columns, metric.of, seed)
-            found[name] = {"mean": mean, "low": low, "high": high}
+    for name, (_, columns, of) in METRICS.items():
+        if rows[0].keys() >= set(columns):
+            compared = [rows, against] if against else [rows]
+            values = [[[row[x] for row in own] for own in compared] for x in columns]
+            found[name] = interval = bootstrap_interval(values, of, seed)
+            if against:
+                interval["differs"] = interval["low"] > 0 or interval["high"] < 0
     return found
-
-
-def compare(first, second, seed=0):
-    """Rows of two methods on the same pictures -> {metric: the mean of second - first}.
-
-    A mean is a dict {"mean", "low", "high", "differs"}; "differs": its 95 % interval leaves 0 out.
-    """
-    found = {}
-    for name in [name for name in PAIRED if name in first[0]]:
-        differences = [b[name] - a[name] for a, b in zip(first, second)]
-        mean, low, high = bootstrap_interval([differences], seed=seed)
-        found[name] = {"mean": mean, "low": low, "high": high, "differs": low > 0 or high < 0}
-    return found
-
-
-def write_json(path, result):
-    """Write a dict; a path becomes text, and infinite numbers and NaN, which JSON lacks, too."""
-
-    def plain(value):
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return list(map(plain, value))
-        return str(value) if isinstance(value, float) and not np.isfinite(value) else value
-
-    with atomic(path) as temporary:
-        text = json.dumps(plain(result), indent=1, allow_nan=False, default=str)
-        temporary.write_text(text)
 
 
 # --- over seeds and photographs
 
 
-def seeds_interval(columns, of=lambda mean: mean):
-    """A function of means over photographs, its mean over seeds, and the 95 % interval of that.
+def seeds_interval(columns, of=np.asarray):
+    """A metric, or the difference of two variants whose seeds are pairs: its 95 % interval.
 
     It holds for other seeds on other photographs: variance of the mean over seeds plus that over
     photographs (jackknife), Student's interval by Welch and Satterthwaite's degrees of freedom.
 
-    columns: arrays (seeds, photographs), at least 2 of both; of two variants, whose seeds are
-        pairs, (2, seeds, photographs).
-    of: function of the columns' means; of two variants, it takes the first axis away.
+    columns: (columns of the metric, variants, seeds, photographs), at least 2 of the last two.
 
-    Returns (value, half of the interval's width, standard deviation between seeds).
+    Returns (mean over seeds, half of the interval's width, standard deviation between seeds).
     """
-    columns = [np.asarray(column, np.float64) for column in columns]
-    seeds, n = columns[0].shape[-2:]
-    each = of(*(x.mean(axis=-1) for x in columns))
-    without = of(*((x.sum(axis=-1, keepdims=True) - x) / (n - 1) for x in columns))
+    columns = np.asarray(columns, np.float64)
+    seeds, n = columns.shape[-2:]
+    each = value_of(of, columns.mean(axis=-1))
+    without = value_of(of, (columns.sum(axis=-1, keepdims=True) - columns) / (n - 1))
     variances = np.array([each.var(ddof=1) / seeds, (n - 1) * without.mean(axis=0).var()])
     total = variances.sum()
     freedom = total**2 / (variances**2 / [seeds - 1, n - 1]).sum() if total else 1
@@ -156,14 +137,13 @@ def seeds_interval(columns, of=lambda mean: mean):
 
 def read_seeds(folder):
     """{variant: {seed: rows of the squashed pictures}} of what evaluate.py wrote."""
-    methods = json.loads((folder / "summary.json").read_text())["methods"]
-    places = {name: Path(own["file"]).parent for name, own in methods.items() if own["file"]}
     found = {}
     with open(folder / "metrics.csv", newline="", **ENCODING) as file:
         for row in csv.DictReader(file):
-            if row["protocol"] == "squashed" and (place := places.get(row["method"])):
-                seeds = found.setdefault(place.name, {})
-                seeds.setdefault(place.parent.name, []).append(row)
+            path = Path(row["method"])
+            if row["protocol"] == "squashed" and path.suffix == ".keras":
+                seeds = found.setdefault(path.parent.name, {})
+                seeds.setdefault(path.parent.parent.name, []).append(row)
     return found
 
 
@@ -174,31 +154,25 @@ def seeds_table(found, against=None):
     """
     table = {}
     for variant in (own for own in found if own != against):
-        seeds = [seed for seed in found[variant] if seed in found[against or variant]]
+        compared = [found[name] for name in (variant, against) if name]
+        seeds = [seed for seed in found[variant] if seed in compared[-1]]
         if len(seeds) < 2:
             shared = f" shared with {against}" if against else ""
             raise ValueError(f"{variant}: {len(seeds)} seeds{shared}; an interval takes two")
-        table[variant], compared = {"seeds": str(len(seeds))}, [found[variant]]
-        compared += [found[against]] if against else []
-        for metric in map(METRICS.get, OF_SEEDS):
-            table[variant][metric.title] = seeds_cell(metric, compared, seeds)
+        table[variant] = {"seeds": str(len(seeds))}
+        for title, columns, of in map(METRICS.get, OF_SEEDS):
+            values = [
+                [[[float(row[x]) for row in own[seed]] for seed in seeds] for own in compared]
+                for x in columns
+            ]
+            value, half, deviation = seeds_interval(values, of)
+            sign, percent = "", ""
+            if against:
+                scale = 100 / abs(of(*np.mean(values, axis=(2, 3))[:, 1]))
+                sign, percent = "+", f" ({scale * value:+.2g} ± {scale * half:.2g} %)"
+            cell = f"{value:{sign}.4g} ± {half:.2g}{percent}, SD {deviation:.2g}"
+            table[variant][title] = cell
     return markdown(table)
-
-
-def seeds_cell(metric, variants, seeds):
-    """The value of a variant, or of the first of two less the second."""
-    rows = [[own[seed] for seed in seeds] for own in variants]
-    values = [
-        np.array([[[float(row[column]) for row in seed] for seed in own] for own in rows])
-        for column in metric.columns
-    ]
-    if len(variants) == 1:
-        value, half, deviation = seeds_interval([x[0] for x in values], metric.of)
-        return f"{value:.4g} ± {half:.2g}, SD {deviation:.2g}"
-    value, half, deviation = seeds_interval(values, lambda *means: np.subtract(*metric.of(*means)))
-    percent = 100 / abs(metric.of(*(x[1].mean() for x in values)))
-    share = f"{percent * value:+.2g} ± {percent * half:.2g} %"
-    return f"{value:+.4g} ± {half:.2g} ({share}), SD {deviation:.2g}"
 
 
 def main(arguments=None):

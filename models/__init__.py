@@ -21,7 +21,6 @@ and of these what differs from OPTIONAL:
     initialize(network, lightness, seed)    set initial weights that `build` does not give;
                             lightness: L of training pictures, (N, H, W, 1)
     enlarge(network, arguments)     weights for other RESIZABLE_ARGUMENTS, as `get_weights()`
-    ablate(network, branch, mean)   weights with the output of a branch replaced by its mean
     classifier(network, classes)    logits (N, classes) of a scene classifier for the training
     CLASSIFICATION_WEIGHT   of its cross-entropy in the loss
 """
@@ -33,7 +32,7 @@ import configs
 OPTIONAL = {"arguments": lambda config: {"width": config.width}, "LOSS_LAYER": None}
 OPTIONAL |= {"SLOW_PREFIXES": (), "BRANCHES": {}, "RESIZABLE_ARGUMENTS": ()}
 OPTIONAL |= {"CLASSIFICATION_WEIGHT": 0.0}
-OPTIONAL |= dict.fromkeys(("statistics", "initialize", "enlarge", "ablate", "classifier"))
+OPTIONAL |= dict.fromkeys(("statistics", "initialize", "enlarge", "classifier"))
 
 
 def __getattr__(name):

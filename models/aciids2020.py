@@ -139,22 +139,6 @@ def enlarge(network, arguments):
     return arrays
 
 
-def ablate(network, branch, mean):
-    """Mean ablation: one branch is `mean`, (channels,), for every picture and place.
-
-    Exact: before its ReLU the fusion is linear in each branch, so a constant joins its bias.
-    """
-    arrays = {v.path: array for v, array in zip(network.variables, network.get_weights())}
-    if branch == "CN":
-        rows = arrays["fusion_cn/kernel"]
-    else:
-        first = 0 if branch == "LFN" else network.get_layer(BRANCHES["LFN"]).output.shape[-1]
-        rows = arrays["fusion_conv/kernel"][0, 0, first : first + len(mean)]
-    arrays["fusion_conv/bias"] += mean @ rows
-    rows[:] = 0
-    return list(arrays.values())
-
-
 def make_loss(statistics=None):
     """The paper's loss: the mean squared error of ab / 128."""
     return lambda ab, target: ops.mean(ops.square((ab - target) / AB_SCALE), axis=(1, 2, 3))

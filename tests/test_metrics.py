@@ -7,7 +7,6 @@ from skimage import color, data
 
 from data.preprocess import resize
 from evaluation import metrics as m
-from evaluation.measure import Reference
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +30,7 @@ def test_psnr_and_ciede2000(pair):
     assert m.psnr(*pair) == pytest.approx(20 * np.log10(255 / mse**0.5), abs=1e-6)
     assert m.psnr(pair[1], pair[1]) == np.inf
     lab = [color.rgb2lab(rgb) for rgb in pair]
-    assert lab[0][..., 0].size > m.CHUNK
-    assert np.allclose(m.ciede2000(*lab), color.deltaE_ciede2000(*lab), atol=1e-6)
+    assert m.ciede2000(*lab) == pytest.approx(color.deltaE_ciede2000(*lab).mean(), abs=1e-6)
 
 
 def test_ssim_of_one_window_is_the_formula(pair):
@@ -55,16 +53,6 @@ def test_saturation_and_colorfulness():
     halves[0, :, 0], halves[1, :, 1] = 200, 200  # rg = +-200, yb = 100
     assert m.colorfulness(halves) == pytest.approx(200 + 0.3 * 100)
     assert m.colorfulness(np.full((5, 5, 3), 77, np.uint8)) == 0
-
-
-def test_auc():
-    reference = np.zeros((10, 10, 2), np.float32)
-    assert m.auc(reference, reference) == 100
-    off = reference + np.float32([30, 40])  # e = 50: C is 0 up to 49 and 1 from 50
-    assert m.auc(off, reference) == pytest.approx(100 * 100.5 / 150)
-    assert m.auc(reference + 200, reference) == 0
-    half = np.where(np.arange(10)[:, None, None] < 5, reference, off)
-    assert m.auc(half, reference) == pytest.approx((100 + 67) / 2)
 
 
 # --- bleed
@@ -102,11 +90,3 @@ def test_an_edge_is_3_of_lightness_per_pixel(step, expected):
     reference = np.repeat(AB[:, :1], AB.shape[1], axis=1)
     reference[:, :20] = AB[:, -1:]
     assert m.bleed(AB, reference, lightness) == pytest.approx(expected, abs=1)
-
-
-@pytest.mark.parametrize("shape", [(9, 120), (120, 1), (1, 1), (11, 11)])
-def test_a_picture_smaller_than_the_window_has_all_but_ssim(shape):
-    reference = Reference(data.astronaut()[: shape[0], : shape[1]])
-    for ab in (np.full((4, 4, 2), 30, np.float32), None):
-        found = reference.metrics(ab)
-        assert ("ssim" in found) == (min(shape) == 11) and not any(map(np.isnan, found.values()))

@@ -1,12 +1,10 @@
 """Means and intervals over photographs and seeds, against SciPy and known distributions."""
 
-import csv
-import json
-
 import numpy as np
 import pytest
 import scipy.stats
 
+from data import manifest
 from evaluation import metrics, statistics
 
 RNG = np.random.default_rng
@@ -19,24 +17,26 @@ def rows(**columns):
 # --- over photographs
 
 
+def interval(*columns, **options):
+    """(mean, low, high) of one method."""
+    return tuple(statistics.bootstrap_interval([[x] for x in columns], **options).values())
+
+
 def test_interval_of_a_known_distribution():
     values = RNG(1).normal(5, 2, 400)
-    value, low, high = statistics.bootstrap_interval([values])
+    value, low, high = interval(values)
     half = 1.96 * values.std() / 20
     assert value == pytest.approx(values.mean())
     assert (low, high) == pytest.approx((value - half, value + half), abs=0.03)
-    assert (value, low, high) == statistics.bootstrap_interval([values])
-    assert (value, low, high) != statistics.bootstrap_interval([values], seed=1)
-    assert statistics.bootstrap_interval([[3.0]]) == (3, 3, 3)
+    assert (value, low, high) == interval(values) != interval(values, seed=1)
+    assert interval([3.0]) == (3, 3, 3)
 
 
 def test_columns_share_the_samples():
     """A quotient of two columns that rise and fall together is known better than either."""
     gray, mse = RNG(0).random((2, 50)) + 0.1
-    found = statistics.bootstrap_interval([0.5 * gray, gray], np.divide)
-    assert found == pytest.approx((0.5, 0.5, 0.5))
-    found = statistics.bootstrap_interval([mse, gray], np.divide)
-    assert found[0] == pytest.approx(mse.sum() / gray.sum())
+    assert interval(0.5 * gray, gray, of=np.divide) == pytest.approx((0.5, 0.5, 0.5))
+    assert interval(mse, gray, of=np.divide)[0] == pytest.approx(mse.sum() / gray.sum())
 
 
 def test_r_is_that_of_all_pixels_of_all_pictures():
@@ -51,31 +51,26 @@ def test_r_is_that_of_all_pixels_of_all_pictures():
         assert found["low"] == pytest.approx(r, nan_ok=True)
 
 
-def test_infinite_and_missing_numbers(tmp_path):
-    first = {"psnr": np.inf, "ciede2000": 1.0, "cf_difference": -3.0}
-    second = {"psnr": np.inf, "ssim": 0.5, "ciede2000": np.nan, "cf_difference": 1.0}
-    found = statistics.summarise([first, second])
-    assert set(found) == {"psnr", "ssim", "ciede2000", "delta_cf"}
-    assert found["psnr"] == {"mean": np.inf, "low": np.inf, "high": np.inf}
-    assert found["ssim"] == {"mean": 0.5, "low": 0.5, "high": 0.5}  # of the row that has it
-    assert np.isnan(found["ciede2000"]["mean"])
-    assert found["delta_cf"] == {"mean": 1, "low": 1, "high": 3}  # of means, without their sign
-    statistics.write_json(tmp_path / "x", {"a": [np.inf, -np.inf, np.nan, 1.0], "b": tmp_path})
-    plain = {"a": ["inf", "-inf", "nan", 1.0], "b": str(tmp_path)}
-    assert json.loads((tmp_path / "x").read_text()) == plain
+def test_infinite_numbers():
+    found = statistics.summarise(rows(psnr=[np.inf, np.inf], ciede2000=[1.0, np.nan]))
+    assert set(found["psnr"].values()) == {np.inf} and np.isnan(found["ciede2000"]["mean"])
 
 
 def test_comparison_in_pairs():
     """A small difference that every picture shows stands out of a large spread between them."""
     rng = RNG(0)
     base, noise = rng.normal(24, 5, 100), rng.normal(0, 0.1, (2, 100))
-    first = rows(psnr=base, bleed=base)
-    second = rows(psnr=base + 0.2 + noise[0], bleed=base + noise[1] - 0.001)
-    found = statistics.compare(first, second)
+    first = rows(psnr=base, bleed=base, ab_mse=base, gray_mse=2 * base)
+    second = rows(psnr=base + 0.2 + noise[0], bleed=base + noise[1], ab_mse=base, gray_mse=base)
+    found = statistics.summarise(second, first)
     assert found["psnr"]["differs"] and found["psnr"]["mean"] == pytest.approx(0.2, abs=0.05)
-    assert statistics.compare(second, first)["psnr"]["differs"]
-    assert not found["bleed"]["differs"] and set(found) == {"psnr", "bleed"}
-    assert not statistics.compare(first, rows(psnr=base * np.nan, bleed=base))["psnr"]["differs"]
+    back = statistics.summarise(first, second)["psnr"]
+    assert back["differs"] and back["mean"] == -found["psnr"]["mean"]
+    assert not found["bleed"]["differs"]
+    expected = {"mean": 0.5, "low": 0.5, "high": 0.5, "differs": True}
+    assert found["relative_mse"] == pytest.approx(expected)
+    nothing = statistics.summarise(rows(psnr=base), rows(psnr=base * np.nan))
+    assert nothing["psnr"]["differs"] is False
 
 
 # --- over seeds and photographs
@@ -83,13 +78,13 @@ def test_comparison_in_pairs():
 
 def test_seeds_alone_or_photographs_alone_are_the_t_test():
     first, second = RNG(0).normal(size=(2, 6))
-    columns = [np.repeat(np.stack([first, second])[..., None], 50, axis=-1)]
-    value, half, spread = statistics.seeds_interval(columns, lambda x: x[1] - x[0])
+    pairs = np.repeat(np.stack([second, first])[..., None], 50, axis=-1)
+    value, half, spread = statistics.seeds_interval([pairs])
     expected = scipy.stats.ttest_rel(second, first).confidence_interval(0.95)
     assert (value - half, value + half) == pytest.approx(tuple(expected))
     assert spread == pytest.approx(np.std(second - first, ddof=1))
     photographs = RNG(0).normal(size=40)
-    value, half, spread = statistics.seeds_interval([np.tile(photographs, (3, 1))])
+    value, half, spread = statistics.seeds_interval([[np.tile(photographs, (3, 1))]])
     expected = scipy.stats.ttest_1samp(photographs, 0).confidence_interval(0.95)
     assert (value - half, value + half) == pytest.approx(tuple(expected))
     assert spread == pytest.approx(0, abs=1e-12)
@@ -101,14 +96,14 @@ def test_the_interval_holds_what_it_says(sd_seeds, sd_photographs):
     rng, held = RNG(0), 0
     for _ in range(1000):
         effects = rng.normal(0, sd_seeds, (4, 1)) + rng.normal(0, sd_photographs, 30)
-        value, half, _ = statistics.seeds_interval([effects + rng.normal(size=(4, 30))])
+        value, half, _ = statistics.seeds_interval([[effects + rng.normal(size=(4, 30))]])
         held += abs(value) <= half
     assert 930 <= held <= 985
 
 
 def test_a_ratio_is_that_of_the_means():
     above, below = RNG(0).uniform(1, 2, (2, 3, 20))
-    value, _, _ = statistics.seeds_interval([above, below], np.divide)
+    value, _, _ = statistics.seeds_interval([[above], [below]], np.divide)
     assert value == pytest.approx(np.mean(above.mean(axis=1) / below.mean(axis=1)))
 
 
@@ -116,18 +111,13 @@ def test_a_ratio_is_that_of_the_means():
 def measured(tmp_path):
     """What evaluate.py writes for two variants: a's errors are 0.5 in both seeds, b's 0.4, 0.6."""
     columns = dict.fromkeys(("gray_mse", "psnr", "ciede2000", "bleed", "saturation", "cf"), 1.0)
-    errors, found, files = {"a0": 0.5, "a1": 0.5, "b0": 0.4, "b1": 0.6}, [], {}
-    for method, error in errors.items():
-        files[method] = {"file": f"runs/{method[1]}/{method[0]}/best.keras"}
-        for protocol in ("squashed", "own"):
-            row = {"picture": "x", "protocol": protocol, "method": method, "ab_mse": error}
-            found += [row | columns] * 2  # of one name in two folders
-    summary = {"methods": files | {"gray": {"file": None}}}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    with open(tmp_path / "metrics.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, found[0])
-        writer.writeheader()
-        writer.writerows(found)
+    found = []
+    for method, error in {"0/a": 0.5, "1/a": 0.5, "0/b": 0.4, "1/b": 0.6}.items():
+        method = f"runs/{method}/best.keras"
+        for protocol, name in (("squashed", ""), ("degraded", ""), ("squashed", ", x 0.5")):
+            row = {"picture": "x", "protocol": protocol, "method": method + name, "ab_mse": error}
+            found += [row | columns] * 2
+    manifest.write_manifest(tmp_path / "metrics.csv", found, found[0])
     return tmp_path
 
 
@@ -159,7 +149,7 @@ def test_tables(measured, capsys):
 )
 def test_refused(measured, monkeypatch, edit, arguments, said):
     monkeypatch.chdir(measured)
-    text = (measured / "summary.json").read_text()
-    (measured / "summary.json").write_text(text.replace(*edit))
+    text = (measured / "metrics.csv").read_text()
+    (measured / "metrics.csv").write_text(text.replace(*edit))
     with pytest.raises(SystemExit, match=said):
         statistics.main(arguments)

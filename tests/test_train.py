@@ -281,7 +281,7 @@ def test_a_run_begins_with_the_weights_of_another(finished, photographs, tmp_pat
         assert np.allclose(a, b, atol=1e-8)
     assert metadata["training"]["before"] == before["training"] == weights_of(run)[1]["before"]
     seen = metadata["training"]["pictures"] + before["training"]["pictures"]
-    assert methods.load(run / "best.keras").pictures == seen
+    assert methods.Network(run / "best.keras").pictures == seen
     for name in checkpoint.NAMES:  # as after a stop before the first checkpoint
         (run / name).unlink(missing_ok=True)
     assert f"{source_file}: no such file" in refused("--run", run, "--resume")
